@@ -1,0 +1,7 @@
+//! Words every module needs: time, identifiers, secrets, sizes, faults. Never does I/O and never names another module.
+
+pub mod clock;
+pub mod fault;
+pub mod ids;
+pub mod secret;
+pub mod size;

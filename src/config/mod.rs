@@ -1,0 +1,15 @@
+//! Desired state: the types of the files under `config/`, one file per section. Unknown keys are refused and all faults are
+//! reported together with file and line. Never holds a secret, and never decides anything.
+
+pub mod client;
+pub mod desired;
+pub mod repo;
+pub mod role;
+pub mod server;
+pub mod settings;
+
+pub use client::ClientConfig;
+pub use desired::{ConfigFault, Desired};
+pub use role::{GrantConfig, RoleConfig};
+pub use server::{Class, ServerConfig, ToolConfig, UpstreamConfig};
+pub use settings::Settings;

@@ -1,0 +1,91 @@
+//! `servers/NAME.toml`: one MCP server behind the proxy. Never holds a secret: headers and environments live sealed, outside git.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What a tool may do to the world (design.md 1). Orders from harmless to dangerous.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Class {
+    /// Changes nothing.
+    Read,
+    /// Changes something.
+    Write,
+    /// Changes something that cannot be undone.
+    Destructive,
+}
+
+impl Class {
+    /// The word in configuration, ledger and pages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Destructive => "destructive",
+        }
+    }
+}
+
+/// How a server is reached: exactly one of the two.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum UpstreamConfig {
+    /// Streamable HTTP at `url`.
+    Http(HttpUpstream),
+    /// A child process that speaks JSON-RPC lines on stdin and stdout.
+    Stdio(StdioUpstream),
+}
+
+/// A streamable HTTP server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpUpstream {
+    /// `https://…`, or `http://` on loopback with `plain_loopback`.
+    pub url: String,
+    /// SPKI pins, `sha256/BASE64`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pins: Vec<String>,
+    /// Allows `http://` on a loopback address.
+    #[serde(default)]
+    pub plain_loopback: bool,
+    /// Private address ranges (CIDR) that the host name may resolve to. Loopback with `plain_loopback` needs none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub allow_addresses: Vec<String>,
+    /// A CA certificate in PEM that signs the server, instead of the system's roots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+}
+
+/// A stdio server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StdioUpstream {
+    /// Program and arguments; no shell reads them. `@demo` as the program means the built-in demo server.
+    pub command: Vec<String>,
+    /// Variables of the child's environment that are no secrets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Directories the child may use besides its own vault.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dirs: Vec<String>,
+}
+
+/// One tool, as it was when an operator took it in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ToolConfig {
+    /// Decides which grants reach it; copied from the annotations at `server add`, changed only by an operator.
+    pub class: Class,
+}
+
+/// The whole of `servers/NAME.toml`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// How it is reached.
+    pub upstream: UpstreamConfig,
+    /// Its tools by name. A tool that is not here is unknown to every client.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tools: BTreeMap<String, ToolConfig>,
+}

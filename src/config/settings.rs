@@ -1,0 +1,142 @@
+//! `lifeboat.toml`: listeners, host names, limits, the ledger's keeping. Never names a server, client or role.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::size::ByteSize;
+
+/// The whole of `lifeboat.toml`. Every key has a default, so an empty file is valid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where Lifeboat listens.
+    pub listen: Listen,
+    /// Default limits per client, and sizes.
+    pub limits: Limits,
+    /// Legacy sessions at the proxy.
+    pub sessions: Sessions,
+    /// Time limits towards servers.
+    pub upstream: Upstream,
+    /// How the ledger is kept.
+    pub audit: Audit,
+}
+
+/// Addresses and names of the two listeners.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// Dashboard, API and metrics. Default `127.0.0.1:8443`.
+    pub admin: String,
+    /// MCP clients. Default `127.0.0.1:8444`.
+    pub proxy: String,
+    /// Names and addresses that certificates carry and that Host and Origin may name. Default localhost, 127.0.0.1, ::1.
+    pub hosts: Vec<String>,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            admin: "127.0.0.1:8443".into(),
+            proxy: "127.0.0.1:8444".into(),
+            hosts: vec!["localhost".into(), "127.0.0.1".into(), "::1".into()],
+        }
+    }
+}
+
+/// Default limits per client (contract.md, last section).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Calls per second; 0 means no limit.
+    pub rate: u32,
+    /// Calls that may come at once before `rate` counts.
+    pub burst: u32,
+    /// Calls of one client in flight at once; 0 means no limit.
+    pub concurrency: u32,
+    /// Largest request body.
+    pub request: ByteSize,
+    /// Largest response that is not a list.
+    pub response: ByteSize,
+    /// Largest list response.
+    pub list: ByteSize,
+    /// Largest single SSE event.
+    pub event: ByteSize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rate: 50,
+            burst: 100,
+            concurrency: 32,
+            request: ByteSize::mib(1),
+            response: ByteSize::mib(1),
+            list: ByteSize::mib(8),
+            event: ByteSize::mib(1),
+        }
+    }
+}
+
+/// Legacy MCP sessions (`Mcp-Session-Id`).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Sessions {
+    /// Seconds after its last request until a session ends.
+    pub ttl_seconds: u64,
+    /// Sessions one client may hold; the oldest idle one ends first.
+    pub per_client: usize,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { ttl_seconds: 3600, per_client: 10_000 }
+    }
+}
+
+/// Time limits towards servers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Upstream {
+    /// Milliseconds to connect.
+    pub connect_ms: u64,
+    /// Milliseconds until the first byte of an answer; streams that have begun are never cut for being idle.
+    pub answer_ms: u64,
+    /// Milliseconds a call waits for a server that is still starting.
+    pub start_wait_ms: u64,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self { connect_ms: 5_000, answer_ms: 300_000, start_wait_ms: 10_000 }
+    }
+}
+
+/// How the ledger is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// A segment is closed at this size.
+    pub segment: ByteSize,
+    /// Days closed segments are kept; 0 keeps them for ever.
+    pub keep_days: u32,
+    /// All segments together may grow to this size; the oldest closed ones go first, with a signed tombstone. 0 B means no cap.
+    pub keep_size: ByteSize,
+    /// Bytes set aside so that the last events fit when the disk is full.
+    pub reserve: ByteSize,
+    /// Serve read calls while the ledger cannot be written (writes are always refused then).
+    pub reads_without_ledger: bool,
+    /// Seconds between checkpoints.
+    pub checkpoint_seconds: u64,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self {
+            segment: ByteSize::mib(64),
+            keep_days: 400,
+            keep_size: ByteSize(0),
+            reserve: ByteSize::mib(16),
+            reads_without_ledger: false,
+            checkpoint_seconds: 60,
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The one function that decides whether a client may do a thing. Lists are filtered by it too. Never permits by default.
+
+use std::sync::Arc;
+
+use super::snapshot::{ClientEntry, ServerEntry, Snapshot};
+use crate::config::Class;
+
+/// What is asked for on a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked<'a> {
+    /// A tool, by its name without the server.
+    Tool(&'a str),
+    /// Something else that executes: `resources`, `prompts`, `completion`, `tasks`. Grants name it `server/@resources` and so on.
+    Facet(&'a str),
+}
+
+impl Asked<'_> {
+    fn full_name(self, server: &str) -> String {
+        match self {
+            Self::Tool(tool) => format!("{server}/{tool}"),
+            Self::Facet(facet) => format!("{server}/@{facet}"),
+        }
+    }
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It may be done.
+    Permit {
+        /// The grant that says so, `ROLE#N`.
+        grant: Arc<str>,
+        /// The class it counts as.
+        class: Class,
+    },
+    /// It may not.
+    Refuse {
+        /// `policy.…` slug of contract.md.
+        reason: &'static str,
+        /// The class it would count as; destructive when it is not known.
+        class: Class,
+    },
+}
+
+/// The class a thing counts as: the configured one of a tool, read for what is no tool, destructive for the unknown.
+pub fn class_of(server: &ServerEntry, asked: Asked<'_>) -> Class {
+    match asked {
+        Asked::Tool(tool) => server.config.tools.get(tool).map_or(Class::Destructive, |tool| tool.class),
+        Asked::Facet(_) => Class::Read,
+    }
+}
+
+/// Decides. The first grant in role order that names the thing and reaches its class permits it.
+pub fn decide(snapshot: &Snapshot, client: &ClientEntry, server: &str, asked: Asked<'_>) -> Decision {
+    let refuse = |reason, class| Decision::Refuse { reason, class };
+    let full_name = asked.full_name(server);
+    let Some(entry) = snapshot.servers.get(server) else {
+        return refuse("policy.unknown_server", Class::Destructive);
+    };
+    let class = class_of(entry, asked);
+    let mut named = client.grants.iter().filter(|grant| grant.names(&full_name)).peekable();
+    if named.peek().is_none() {
+        return refuse("policy.no_grant", class);
+    }
+    if let Asked::Tool(tool) = asked
+        && !entry.config.tools.contains_key(tool)
+    {
+        return refuse("policy.unknown_tool", class);
+    }
+    match named.find(|grant| grant.reaches(class)) {
+        Some(grant) => Decision::Permit { grant: grant.name.clone(), class },
+        None => refuse("policy.class", class),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+    use crate::config::{ClientConfig, Desired, GrantConfig, RoleConfig};
+    use crate::policy::snapshot::Revision;
+
+    fn snapshot(grants: Vec<(&str, Vec<Class>)>) -> Snapshot {
+        let mut desired = Desired::default();
+        let server = "[upstream.stdio]\ncommand=[\"@demo\"]\n[tools.read_graph]\nclass=\"read\"\n[tools.add]\nclass=\"write\"\n[tools.\"a*\"]\nclass=\"destructive\"";
+        desired.servers.insert("demo".into(), toml::from_str(server).expect("server"));
+        let grants = grants
+            .into_iter()
+            .map(|(tools, classes)| GrantConfig { tools: vec![tools.into()], classes, arguments: None })
+            .collect();
+        desired.roles.insert("r".into(), RoleConfig { grants });
+        let client = ClientConfig { roles: vec!["r".into()], rate: None, burst: None, concurrency: None };
+        desired.clients.insert("c".into(), client);
+        Snapshot::build(Revision::default(), &desired, Vec::new(), HashMap::new()).expect("snapshot")
+    }
+
+    fn ask(snapshot: &Snapshot, server: &str, asked: Asked<'_>) -> Result<String, &'static str> {
+        match decide(snapshot, &snapshot.clients["c"], server, asked) {
+            Decision::Permit { grant, .. } => Ok(grant.to_string()),
+            Decision::Refuse { reason, .. } => Err(reason),
+        }
+    }
+
+    #[test]
+    fn a_grant_must_name_the_tool_and_reach_its_class() {
+        let s = snapshot(vec![("demo/*", vec![Class::Read]), ("demo/add", vec![Class::Write])]);
+        assert_eq!(ask(&s, "demo", Asked::Tool("read_graph")), Ok("r#1".into()));
+        assert_eq!(ask(&s, "demo", Asked::Tool("add")), Ok("r#2".into()));
+        assert_eq!(ask(&s, "demo", Asked::Tool("a*")), Err("policy.class"));
+        assert_eq!(ask(&s, "demo", Asked::Tool("nope")), Err("policy.unknown_tool"));
+        assert_eq!(ask(&s, "other", Asked::Tool("add")), Err("policy.unknown_server"));
+        assert_eq!(ask(&s, "demo", Asked::Facet("resources")), Ok("r#1".into()));
+        let none = snapshot(vec![]);
+        assert_eq!(ask(&none, "demo", Asked::Tool("read_graph")), Err("policy.no_grant"));
+    }
+
+    #[test]
+    fn removing_a_grant_never_permits_more() {
+        let all = snapshot(vec![("demo/*", vec![Class::Read, Class::Write]), ("*/add", vec![Class::Write])]);
+        let fewer = snapshot(vec![("*/add", vec![Class::Write])]);
+        for tool in ["read_graph", "add", "a*", "nope"] {
+            if ask(&fewer, "demo", Asked::Tool(tool)).is_ok() {
+                assert!(ask(&all, "demo", Asked::Tool(tool)).is_ok());
+            }
+        }
+    }
+
+    #[test]
+    fn a_role_that_does_not_exist_is_a_fault_of_the_client_file() {
+        let mut desired = Desired::default();
+        let client = ClientConfig { roles: vec!["ghost".into()], rate: None, burst: None, concurrency: None };
+        desired.clients.insert("c".into(), client);
+        let faults = Snapshot::build(Revision::default(), &desired, Vec::new(), HashMap::new()).expect_err("must fail");
+        assert_eq!(faults[0].file, "clients/c.toml");
+    }
+}

@@ -1,0 +1,227 @@
+//! The door between the planes: the admin plane puts snapshots and kill state in, the proxy plane reads them without a lock
+//! and tells which listeners, servers and calls it has. Never blocks a reader; never does I/O itself.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::kill::{KillEntry, KillOverlay};
+use super::principal::Principal;
+use super::snapshot::{ServerEntry, Snapshot};
+use crate::config::Class;
+
+/// A proxy listener that a kill proof must go through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyListener {
+    /// Its name in proofs.
+    pub name: String,
+    /// Where it is bound.
+    pub address: SocketAddr,
+}
+
+/// What the proxy knows of one server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ServerState {
+    /// `starting`, `up`, `down`, `unapproved` or `idle` (an HTTP server nobody has called yet).
+    pub state: &'static str,
+    /// Why, in a sentence, when it is not up.
+    pub detail: String,
+    /// How well a stdio child is confined, in a sentence; empty for HTTP.
+    pub sandbox: String,
+}
+
+/// A call between its kill check and its end.
+#[derive(Clone, Debug)]
+pub struct FlyingCall {
+    /// Server it goes to.
+    pub server: Arc<str>,
+    /// Tool without the server, when it is a tool call.
+    pub tool: Option<Arc<str>>,
+    /// Client it comes from.
+    pub client: Arc<str>,
+    /// The class it counts as.
+    pub class: Class,
+}
+
+/// A request to look at a server with the proxy's own means and list its tools.
+#[derive(Debug)]
+pub struct ProbeRequest {
+    /// The server, which need not be in the snapshot yet.
+    pub server: Arc<ServerEntry>,
+    /// Where the answer goes.
+    pub reply: oneshot::Sender<Result<Probed, String>>,
+}
+
+/// What a probe saw.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Probed {
+    /// `serverInfo.name` and version.
+    pub server_info: String,
+    /// Protocol versions it answered in.
+    pub protocol: String,
+    /// Its tools.
+    pub tools: Vec<ToolSeen>,
+    /// How long the probe took.
+    pub ms: u64,
+}
+
+/// One tool of a probe.
+#[derive(Clone, Debug, Serialize)]
+pub struct ToolSeen {
+    /// Its name.
+    pub name: String,
+    /// The class its annotations ask for: `readOnlyHint` read, `destructiveHint: false` write, everything else destructive.
+    pub class: Class,
+    /// The definition exactly as it was sent.
+    pub definition: String,
+}
+
+/// The state both planes share.
+pub struct Feed {
+    snapshot: ArcSwap<Snapshot>,
+    snapshot_count: watch::Sender<u64>,
+    kill: ArcSwap<KillOverlay>,
+    kill_epoch: watch::Sender<u64>,
+    calls: Mutex<HashMap<u64, FlyingCall>>,
+    next_call: AtomicU64,
+    canaries: Mutex<HashMap<String, Principal>>,
+    listeners: Mutex<Vec<ProxyListener>>,
+    servers: Mutex<HashMap<String, ServerState>>,
+    probes: mpsc::Sender<ProbeRequest>,
+}
+
+// A poisoned lock only means that another thread panicked between two map operations; the map itself is whole.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Feed {
+    /// A feed with its first state, and the receiver the proxy plane answers probes from.
+    pub fn new(snapshot: Snapshot, kill: KillOverlay) -> (Arc<Self>, mpsc::Receiver<ProbeRequest>) {
+        let (probes, receiver) = mpsc::channel(16);
+        let feed = Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            snapshot_count: watch::Sender::new(0),
+            kill_epoch: watch::Sender::new(kill.epoch),
+            kill: ArcSwap::from_pointee(kill),
+            calls: Mutex::default(),
+            next_call: AtomicU64::new(0),
+            canaries: Mutex::default(),
+            listeners: Mutex::default(),
+            servers: Mutex::default(),
+            probes,
+        };
+        (Arc::new(feed), receiver)
+    }
+
+    /// The policy now.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Replaces the policy; it counts for the next stage of every call.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.snapshot.store(Arc::new(snapshot));
+        self.snapshot_count.send_modify(|count| *count += 1);
+    }
+
+    /// Wakes on each new policy.
+    pub fn watch_snapshot(&self) -> watch::Receiver<u64> {
+        self.snapshot_count.subscribe()
+    }
+
+    /// What is stopped now.
+    pub fn kill(&self) -> Arc<KillOverlay> {
+        self.kill.load_full()
+    }
+
+    /// Replaces what is stopped and wakes every call that races it. Only the kill verbs call this.
+    pub fn set_kill(&self, overlay: KillOverlay) {
+        let epoch = overlay.epoch;
+        self.kill.store(Arc::new(overlay));
+        self.kill_epoch.send_replace(epoch);
+    }
+
+    /// Wakes on each engage and release; holds the epoch.
+    pub fn watch_kill(&self) -> watch::Receiver<u64> {
+        self.kill_epoch.subscribe()
+    }
+
+    /// Counts a call in until the guard is dropped.
+    pub fn fly(self: &Arc<Self>, call: FlyingCall) -> FlightGuard {
+        let id = self.next_call.fetch_add(1, Ordering::Relaxed);
+        locked(&self.calls).insert(id, call);
+        FlightGuard { feed: self.clone(), id }
+    }
+
+    /// How many calls in flight an entry would cut (or all of them, without one).
+    pub fn in_flight(&self, entry: Option<&KillEntry>) -> usize {
+        let calls = locked(&self.calls);
+        let Some(entry) = entry else { return calls.len() };
+        let only = KillOverlay { epoch: 0, entries: vec![entry.clone()] };
+        calls.values().filter(|c| only.stops(&c.server, c.tool.as_deref(), &c.client, c.class).is_some()).count()
+    }
+
+    /// Admits one canary: whoever shows `token` first is `principal`, once.
+    pub fn admit_canary(&self, token: String, principal: Principal) {
+        locked(&self.canaries).insert(token, principal);
+    }
+
+    /// Takes a canary; the second time there is none.
+    pub fn take_canary(&self, token: &str) -> Option<Principal> {
+        locked(&self.canaries).remove(token)
+    }
+
+    /// Tells that a proxy listener is bound.
+    pub fn add_listener(&self, listener: ProxyListener) {
+        locked(&self.listeners).push(listener);
+    }
+
+    /// Every proxy listener.
+    pub fn listeners(&self) -> Vec<ProxyListener> {
+        locked(&self.listeners).clone()
+    }
+
+    /// Tells the state of a server.
+    pub fn set_server(&self, name: &str, state: ServerState) {
+        locked(&self.servers).insert(name.to_owned(), state);
+    }
+
+    /// Forgets a server that was removed.
+    pub fn forget_server(&self, name: &str) {
+        locked(&self.servers).remove(name);
+    }
+
+    /// The state of a server, when the proxy has told one.
+    pub fn server(&self, name: &str) -> Option<ServerState> {
+        locked(&self.servers).get(name).cloned()
+    }
+
+    /// Looks at a server through the proxy plane.
+    ///
+    /// # Errors
+    /// A sentence for the operator.
+    pub async fn probe(&self, server: Arc<ServerEntry>) -> Result<Probed, String> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || "the proxy is not running, so no server can be looked at".to_owned();
+        self.probes.send(ProbeRequest { server, reply }).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+/// Counts a call out when dropped.
+pub struct FlightGuard {
+    feed: Arc<Feed>,
+    id: u64,
+}
+
+impl Drop for FlightGuard {
+    fn drop(&mut self) {
+        locked(&self.feed.calls).remove(&self.id);
+    }
+}

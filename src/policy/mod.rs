@@ -1,0 +1,12 @@
+//! Who may do what, decided from memory. Pure but for `feed`, the door between the planes. Never does I/O, never asks a database.
+
+pub mod decide;
+pub mod feed;
+pub mod kill;
+pub mod principal;
+pub mod snapshot;
+
+pub use decide::{Asked, Decision, decide};
+pub use kill::{KillEntry, KillOverlay, Mode, Scope};
+pub use principal::Principal;
+pub use snapshot::Snapshot;

@@ -1,0 +1,21 @@
+//! The authenticated client of one call. Never built from anything a client says about itself: only authentication makes one.
+
+use std::sync::Arc;
+
+/// Who calls.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// The client's name in the configuration (for a canary: the name it takes on).
+    pub client: Arc<str>,
+    /// Id of the key it showed.
+    pub kid: Arc<str>,
+    /// Set for the single-use principal of a kill proof, which is stopped for good before anything is sent upstream.
+    pub canary: Option<Canary>,
+}
+
+/// What a kill proof calls as (design.md 4).
+#[derive(Clone, Debug)]
+pub struct Canary {
+    /// The class its call counts as.
+    pub class: crate::config::Class,
+}
