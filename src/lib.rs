@@ -4,4 +4,5 @@
 pub mod audit;
 pub mod base;
 pub mod config;
+pub mod mcp;
 pub mod policy;
