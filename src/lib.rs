@@ -1,6 +1,7 @@
 //! Lifeboat: an enforcement proxy for MCP and the admin service of the people on call for it. The law of who may name whom
 //! stands in docs/ARCHITECTURE.md and is kept by the test `laws`.
 
+pub mod admin;
 pub mod audit;
 pub mod base;
 pub mod config;
