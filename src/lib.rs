@@ -5,4 +5,5 @@ pub mod admin;
 pub mod audit;
 pub mod base;
 pub mod config;
+pub mod lifecycle;
 pub mod policy;
