@@ -4,4 +4,7 @@
 pub mod audit;
 pub mod base;
 pub mod config;
+pub mod crypto;
+pub mod db;
 pub mod policy;
+pub mod telemetry;
