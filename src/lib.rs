@@ -8,5 +8,6 @@ pub mod config;
 pub mod crypto;
 pub mod db;
 pub mod lifecycle;
+pub mod mcp;
 pub mod policy;
 pub mod telemetry;
