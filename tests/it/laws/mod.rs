@@ -103,7 +103,8 @@ fn a_word_stays_in_its_home() {
     let mut faults = Vec::new();
     for source in sources() {
         for (word, home) in homes {
-            if let Some(at) = source.code.find(word)
+            let whole = |at: &usize| !source.code[..*at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+            if let Some(at) = source.code.match_indices(word).map(|(at, _)| at).find(whole)
                 && !home(&source.path)
             {
                 faults.push(format!("{}:{}: {word}", source.path, line_of(&source.code, at)));
@@ -162,7 +163,8 @@ fn product_code_has_no_way_to_die_or_to_be_silent() {
 fn sql_stands_whole_in_the_stores() {
     let mut faults = Vec::new();
     for source in sources() {
-        for word in ["AssertSqlSafe", "QueryBuilder"] {
+        // Migrations are whole files, read at build time; only their applier may run text that is no constant.
+        for word in ["AssertSqlSafe", "QueryBuilder"].into_iter().filter(|_| source.path != "src/db/migrate.rs") {
             if source.code.contains(word) {
                 faults.push(format!("{}: {word} builds SQL from parts", source.path));
             }
