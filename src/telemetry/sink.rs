@@ -124,9 +124,12 @@ pub(super) mod tests {
 
     use super::*;
 
+    /// Whether somebody reads, and what was read.
+    type State = (bool, Vec<u8>);
+
     /// A pipe that nobody reads until it is opened.
     #[derive(Clone, Default)]
-    pub(in crate::telemetry) struct Pipe(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+    pub(in crate::telemetry) struct Pipe(Arc<(Mutex<State>, Condvar)>);
 
     impl Pipe {
         pub(in crate::telemetry) fn open(&self) {
