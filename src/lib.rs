@@ -5,4 +5,7 @@ pub mod admin;
 pub mod audit;
 pub mod base;
 pub mod config;
+pub mod crypto;
+pub mod db;
 pub mod policy;
+pub mod telemetry;
