@@ -330,3 +330,14 @@ fn check_release(entries: &[KillEntry], order: &Release) -> Verb<()> {
     }
     Ok(())
 }
+
+/// The last proof the database has, for the start of a process.
+pub(super) async fn last_proof(db: &crate::db::Db) -> Option<Proof> {
+    match store::last_proved(db).await {
+        Ok(past) => past.and_then(|past| past.proof()),
+        Err(fault) => {
+            tracing::warn!(%fault, "the last kill proof is not known");
+            None
+        }
+    }
+}

@@ -15,6 +15,7 @@ use super::control::{covered, meant};
 use super::file::{self, Said};
 use super::{Order, engage, keep_file};
 use crate::audit::Event;
+use crate::base::fault::FaultKind;
 use crate::policy::{KillEntry, Mode, Scope};
 
 const POLL: Duration = Duration::from_millis(250);
@@ -32,11 +33,7 @@ pub async fn watch(admin: Arc<Admin>, stop: CancellationToken) {
     loop {
         for order in look(&admin).await {
             let admin = admin.clone();
-            orders.spawn(async move {
-                if let Err(fault) = engage(&admin, &Actor::system("file"), order).await {
-                    tracing::error!(%fault, "the file KILL could not be obeyed");
-                }
-            });
+            orders.spawn(async move { carry_out(&admin, order).await });
         }
         tokio::select! {
             () = stop.cancelled() => break,
@@ -46,6 +43,21 @@ pub async fn watch(admin: Arc<Admin>, stop: CancellationToken) {
         }
     }
     while orders.join_next().await.is_some() {}
+}
+
+/// Obeys one order of the file. A name nobody has is a stop that would stop nothing, so it stops everything.
+async fn carry_out(admin: &Admin, order: Order) {
+    let actor = Actor::system("file");
+    let done = match engage(admin, &actor, order.clone()).await {
+        Err(fault) if fault.kind == FaultKind::NotFound => {
+            let reason = format!("the file KILL names {}, which does not exist: {}", order.scope.text(), order.reason);
+            engage(admin, &actor, everything(&reason)).await
+        }
+        done => done,
+    };
+    if let Err(fault) = done {
+        tracing::error!(%fault, "the file KILL could not be obeyed");
+    }
 }
 
 fn inotify(data: &Path, changed: Arc<Notify>) -> notify::Result<RecommendedWatcher> {
@@ -96,6 +108,15 @@ async fn obey(admin: &Admin, said: Said, touched: bool) -> Vec<Order> {
     let overlay = meant(&admin.feed.kill());
     match said {
         Said::Nothing => Vec::new(),
+        // What stood there at start has been counted in already.
+        Said::Order { scope, mode, .. } if !touched && holds(&overlay.entries, &scope, mode) => {
+            restore(admin, false).await;
+            Vec::new()
+        }
+        Said::Unreadable(_) if !touched && stops_all(&overlay.entries) => {
+            restore(admin, false).await;
+            Vec::new()
+        }
         Said::Order { scope, mode, reason } => vec![Order { scope, mode, reason }],
         Said::Unreadable(why) => vec![everything(&why)],
         Said::State(state) if !state.entries.iter().all(|entry| covered(&overlay, entry)) => {
@@ -128,5 +149,9 @@ fn everything(reason: &str) -> Order {
 }
 
 fn stops_all(entries: &[KillEntry]) -> bool {
-    entries.iter().any(|entry| entry.scope == Scope::Everything && entry.mode == Mode::Full)
+    holds(entries, &Scope::Everything, Mode::Full)
+}
+
+fn holds(entries: &[KillEntry], scope: &Scope, mode: Mode) -> bool {
+    entries.iter().any(|entry| &entry.scope == scope && entry.mode >= mode)
 }
