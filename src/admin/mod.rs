@@ -37,13 +37,13 @@ pub struct Parts {
     /// `state.db`.
     pub db: Db,
     /// `config/`.
-    pub repository: Arc<Repository>,
+    pub repository: Repository,
     /// The door to the proxy plane, holding the first snapshot and the kill state of `kill::load`.
     pub feed: Arc<Feed>,
     /// Where verbs record.
     pub recorder: Recorder,
     /// What the recorder writes.
-    pub ledger: Arc<Ledger>,
+    pub ledger: Ledger,
     /// The time.
     pub clock: SharedClock,
     /// Chance.
@@ -61,13 +61,13 @@ pub struct Admin {
     /// `state.db`.
     pub db: Db,
     /// `config/`.
-    pub repository: Arc<Repository>,
+    pub repository: Repository,
     /// The door to the proxy plane.
     pub feed: Arc<Feed>,
     /// Where verbs record.
     pub recorder: Recorder,
     /// What the recorder writes.
-    pub ledger: Arc<Ledger>,
+    pub ledger: Ledger,
     /// The time.
     pub clock: SharedClock,
     /// Chance.

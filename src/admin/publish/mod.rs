@@ -14,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use store::STATEMENTS;
 
-use super::tree::{self, Tree};
+use super::tree;
 use super::{Admin, clients, servers};
 use crate::audit::{Durability, Event};
-use crate::base::fault::{Fault, FaultKind, Verb};
-use crate::config::repo::Repository;
+use crate::base::fault::{Fault, Verb};
+use crate::config::repo::{Files, Head, Repository};
 use crate::config::{ConfigFault, Desired};
 use crate::crypto::seal::Sealer;
 use crate::db::Db;
@@ -78,19 +78,19 @@ impl Publisher {
 ///
 /// # Errors
 /// `Invalid` when HEAD is wrong and nothing was ever applied; `Unavailable` when database or repository do not answer.
-pub async fn first(db: &Db, repository: &Arc<Repository>, sealer: &Sealer) -> Verb<(Snapshot, Option<Refused>)> {
+pub async fn first(db: &Db, repository: &Repository, sealer: &Sealer) -> Verb<(Snapshot, Option<Refused>)> {
     let head = tree::head(repository).await?;
     let faults = match compose(db, sealer, &head).await {
         Ok(snapshot) => return Ok((snapshot, None)),
         Err(Hindrance::Fault(fault)) => return Err(fault),
         Err(Hindrance::Invalid(faults)) => faults,
     };
-    let Some(applied) = store::applied(db).await? else { return Err(invalid(&head.commit, &faults)) };
+    let Some(applied) = store::applied(db).await? else { return Err(ConfigFault::join(&faults)) };
     let last = tree::at(repository, &applied).await?;
     match compose(db, sealer, &last).await {
         Ok(snapshot) => Ok((snapshot, Some(refusal(&head.commit, &faults)))),
         Err(Hindrance::Fault(fault)) => Err(fault),
-        Err(Hindrance::Invalid(_)) => Err(invalid(&head.commit, &faults)),
+        Err(Hindrance::Invalid(_)) => Err(ConfigFault::join(&faults)),
     }
 }
 
@@ -113,7 +113,7 @@ pub async fn publish(admin: &Admin) -> Verb<Revision> {
         Err(Hindrance::Fault(fault)) => Err(fault),
         Err(Hindrance::Invalid(faults)) => {
             refuse(admin, refusal(&head.commit, &faults)).await;
-            Err(invalid(&head.commit, &faults))
+            Err(ConfigFault::join(&faults))
         }
     }
 }
@@ -157,7 +157,7 @@ async fn refuse(admin: &Admin, refusal: Refused) {
     }
 }
 
-async fn compose(db: &Db, sealer: &Sealer, tree: &Tree) -> Result<Snapshot, Hindrance> {
+async fn compose(db: &Db, sealer: &Sealer, tree: &Head) -> Result<Snapshot, Hindrance> {
     let desired = Desired::read(&tree.files).map_err(Hindrance::Invalid)?;
     // The epoch is read before the keys: a key that changes in between makes the policy newer than its name, never older.
     let epoch = store::epoch(db).await?;
@@ -168,7 +168,7 @@ async fn compose(db: &Db, sealer: &Sealer, tree: &Tree) -> Result<Snapshot, Hind
 }
 
 /// Every fault of a tree, also those only a whole snapshot shows.
-pub(super) fn faults_of(files: &tree::Files) -> Vec<ConfigFault> {
+pub(super) fn faults_of(files: &Files) -> Vec<ConfigFault> {
     let built = Desired::read(files)
         .and_then(|desired| Snapshot::build(Revision::default(), &desired, Vec::new(), std::collections::HashMap::new()));
     built.err().unwrap_or_default()
@@ -178,13 +178,6 @@ fn refusal(commit: &str, faults: &[ConfigFault]) -> Refused {
     Refused { commit: commit.to_owned(), faults: faults.iter().map(ToString::to_string).collect() }
 }
 
-/// A fault that carries every line.
-pub(super) fn invalid(what: &str, faults: &[ConfigFault]) -> Fault {
-    let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-    let place = faults.first().map(|f| if f.line == 0 { f.file.clone() } else { format!("{}:{}", f.file, f.line) });
-    Fault { place, ..Fault::new(FaultKind::Invalid, format!("{what} is invalid:\n{}", lines.join("\n"))) }
-}
-
 /// The task that sees a HEAD moved by hand. Runs until `stop`.
 pub async fn watch(admin: Arc<Admin>, stop: CancellationToken) {
     loop {
@@ -192,8 +185,8 @@ pub async fn watch(admin: Arc<Admin>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(LOOK) => {}
         }
-        let head = match tree::head_id(&admin.repository).await {
-            Ok(head) => head,
+        let head = match tree::head(&admin.repository).await {
+            Ok(head) => head.commit,
             Err(fault) => {
                 tracing::warn!(%fault, "config/ cannot be read; the last applied revision runs");
                 continue;
