@@ -114,6 +114,11 @@ impl Control {
         self.wake.notify_one();
     }
 
+    /// Whether the database knows everything that is stopped.
+    pub fn settled(&self) -> bool {
+        locked(&self.owed).sequence == self.kept()
+    }
+
     /// Asks for a checkpoint soon.
     pub(super) fn owe_checkpoint(&self, why: &'static str) {
         locked(&self.owed).checkpoint = Some(why);
