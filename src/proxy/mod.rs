@@ -1,0 +1,3 @@
+//! The proxy plane.
+
+pub mod sandbox;
