@@ -1,3 +1,4 @@
 //! The proxy plane.
 
 pub mod sandbox;
+pub mod upstream;

@@ -25,7 +25,8 @@ use std::io::Write;
 
 pub use params::{DEMO_ARGUMENT, DEMO_PROGRAM, Params};
 pub use strength::{REPORT, Strength, strength};
-pub use uid::uid_of;
+pub use supervise::STOP_NOW;
+pub use uid::{may_change, uid_of};
 pub use vault::prepare_vault;
 
 /// The hidden subcommand.

@@ -10,7 +10,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 /// Ends with everything below it at once: what Lifeboat sends when a server must stop now.
-pub(crate) const STOP_NOW: Signal = Signal::SIGQUIT;
+pub const STOP_NOW: Signal = Signal::SIGQUIT;
 
 const KILLED: u8 = 137;
 const ROUNDS: u32 = 200;

@@ -1,0 +1,3 @@
+//! The ways to a server.
+
+pub mod stdio;
