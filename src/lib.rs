@@ -4,5 +4,6 @@
 pub mod audit;
 pub mod base;
 pub mod config;
+pub mod mcp;
 pub mod policy;
 pub mod proxy;
