@@ -17,6 +17,7 @@ mod record;
 pub mod refuse;
 pub mod relay;
 pub mod route;
+pub mod sandbox;
 pub mod sessions;
 mod shape;
 mod streams;

@@ -208,7 +208,7 @@ async fn look_at_child(server: &StdioServer, handshake: &Handshake) -> Result<Pr
 
 async fn ask(server: &StdioServer, method: &str, params: Value, modern: bool) -> Result<Incoming, String> {
     let message = parse(request(method, params, modern)).map_err(|fault| fault.message)?;
-    let mut call = server.request(&message, RequestKey(format!("probe {method}"))).await?;
+    let mut call = server.request(RequestKey(format!("probe {method}")), &message).await?;
     let reading = async {
         while let Some(event) = call.events.recv().await {
             match event {

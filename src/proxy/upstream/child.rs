@@ -18,6 +18,7 @@ use super::super::pipeline::{Answer, Outcome};
 use super::super::refuse::{Executed, Failure, Refusal};
 use super::super::relay::{self, Stream};
 use super::super::sessions::digest;
+use super::super::shape;
 use super::Flight;
 use super::stdio::{Handshake, RequestKey, StdioServer};
 use crate::mcp::era::{Era, LEGACY_VERSIONS};
@@ -50,7 +51,7 @@ pub(super) async fn call(shared: &Shared, x: &mut Exchange, permit: &Permit, ser
     }
     last_look(shared, permit.living())?;
     x.sent = true;
-    let call = server.request(&received.message, key(received)).await.map_err(|why| {
+    let call = server.request(key(received), &received.message).await.map_err(|why| {
         tracing::warn!(server = %permit.server().name, why, "a stdio server took no request");
         x.sent = false;
         Refusal::upstream(Failure::Unavailable, Executed::No, x.class(), "its process takes no request")
@@ -68,7 +69,9 @@ pub(super) async fn call(shared: &Shared, x: &mut Exchange, permit: &Permit, ser
 async fn notify(received: &Received, server: &StdioServer) -> Outcome {
     if received.kind == Some(MethodKind::Cancelled) && !received.era.is_modern() {
         let id = received.message.cancelled_request_id_raw().unwrap_or_default();
-        server.notify(&received.message, key_of(received, id)).await;
+        let reason = received.message.param_raw("reason").and_then(|raw| serde_json::from_slice::<String>(raw).ok());
+        let reason = reason.map_or_else(|| "the client cancelled the call".to_owned(), |reason| shape::cut(&reason, 256));
+        server.cancel_by_key(&key_of(received, id), &reason).await;
     }
     Outcome::whole(Whole::empty(StatusCode::ACCEPTED))
 }

@@ -34,16 +34,8 @@ pub mod tls;
 
 pub use flow::{EventStream, HttpFlight, whole};
 use http_leg::HttpLeg;
+pub use stdio::CancelWhy;
 use stdio::{StdioCall, StdioEvent, StdioParts, StdioServer};
-
-/// Why a call is cancelled at its server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CancelWhy {
-    /// Its client left or asked for it.
-    Client,
-    /// An operator stopped it.
-    Kill,
-}
 
 /// One thing that comes from a server.
 pub enum Piece {
@@ -101,10 +93,7 @@ impl Flight {
     pub fn end(self, shared: &Shared, why: CancelWhy) {
         match self {
             Self::Http(flight) => flight.end(shared, why),
-            Self::Stdio { call, .. } => call.cancel(match why {
-                CancelWhy::Client => stdio::CancelWhy::Client,
-                CancelWhy::Kill => stdio::CancelWhy::Kill,
-            }),
+            Self::Stdio { call, .. } => call.cancel(why),
         }
     }
 }
