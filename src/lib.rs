@@ -10,4 +10,5 @@ pub mod db;
 pub mod lifecycle;
 pub mod mcp;
 pub mod policy;
+pub mod proxy;
 pub mod telemetry;
