@@ -4,6 +4,7 @@
 pub mod audit;
 pub mod base;
 pub mod config;
+pub mod demo;
 pub mod mcp;
 pub mod policy;
 pub mod proxy;
