@@ -2,8 +2,10 @@
 //! stands in docs/ARCHITECTURE.md and is kept by the test `laws`.
 
 pub mod admin;
+pub mod app;
 pub mod audit;
 pub mod base;
+pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod db;

@@ -46,6 +46,6 @@ pub async fn complete(admin: &Admin) -> Verb<Option<Secret<String>>> {
     if have.clients.contains_key(CLIENT) {
         return Ok(None);
     }
-    let order = AddClient { name: CLIENT.into(), roles: vec![DEMO.into()], rate: None, expires: None };
+    let order = AddClient { name: CLIENT.into(), roles: vec![DEMO.into()], rate: None, expires_days: None };
     Ok(Some(Secret::new(clients::add(admin, &actor, order).await?.key)))
 }

@@ -1,11 +1,15 @@
 //! The admin listener: TLS 1.3, HTTP/1.1 and 2, bounded in connections and time. Never serves plain HTTP.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::ConnectInfo;
+use http::{Request, Response};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -15,7 +19,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
+
+use crate::admin::{Admin, api};
 
 const CONNECTIONS: usize = 1_024;
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -41,6 +47,18 @@ pub(super) async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>,
     drop(tokio::time::timeout(DRAIN, tasks.wait()).await);
 }
 
+/// Everything the admin listener serves.
+pub(super) fn router(admin: &Arc<Admin>) -> Router {
+    api::router().with_state(admin.clone())
+}
+
+/// A router as a service of the bodies hyper hands out.
+pub(super) fn incoming(
+    router: Router,
+) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static {
+    router.map_request(|request: Request<Incoming>| request.map(Body::new))
+}
+
 async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
     let place = places.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
@@ -62,9 +80,9 @@ async fn connection(
 ) {
     tcp.set_nodelay(true).ok();
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(tcp)).await else { return };
-    let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+    let service = router.map_request(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(ConnectInfo(remote));
-        request.map(axum::body::Body::new)
+        request.map(Body::new)
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);

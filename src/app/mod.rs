@@ -17,7 +17,7 @@ use axum::Router;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
-pub use offline::Offline;
+pub use offline::{Offline, local_actor};
 
 use crate::admin::{Admin, kill};
 use crate::base::fault::{Fault, Verb};
@@ -95,12 +95,11 @@ impl App {
         let proxy_runtime = planes::proxy_runtime()?;
         let admin = opened.admin.clone();
         let planes = planes::start(&options, opened, &lifecycle, proxy_runtime.handle()).await?;
-        first.setup_code = crate::admin::operators::ensure_setup_code(&admin).await?;
         if options.demo {
             first.demo_key = demo::complete(&admin).await?;
         }
         let welcome = first_run::welcome(&options, &planes, first)?;
-        let local = crate::admin::api::local_router(admin.clone());
+        let local = offline::router(&admin);
         Ok(Self {
             tls: planes.tls.clone(),
             proxy_runtime: Some(proxy_runtime),

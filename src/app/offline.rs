@@ -1,20 +1,24 @@
 //! One command on the files of a Lifeboat that is not running: the same parts and the same verbs, without listeners. Never runs beside
 //! another process on the same data.
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::body::Body;
 use http::Request;
 use http_body_util::BodyExt;
+use nix::unistd::{User, geteuid};
 use serde_json::Value;
 use tower::ServiceExt;
 
 use super::{lock, open};
+use crate::admin::{Actor, Admin, api};
 use crate::base::fault::{Fault, Verb};
 use crate::config::paths::DataDir;
 
 /// The open parts and the router over them.
 pub struct Offline {
-    admin: std::sync::Arc<crate::admin::Admin>,
+    admin: Arc<Admin>,
     router: Router,
     _lock: lock::Lock,
 }
@@ -30,7 +34,7 @@ impl Offline {
         }
         let lock = lock::Lock::take(data)?;
         let opened = open::open(data, open::Purpose::Command).await?;
-        let router = crate::admin::api::local_router(opened.admin.clone());
+        let router = router(&opened.admin);
         Ok(Self { admin: opened.admin, router, _lock: lock })
     }
 
@@ -47,6 +51,17 @@ impl Offline {
         self.admin.ledger.shutdown().await;
         self.admin.db.close().await;
     }
+}
+
+/// The API with the local account as the actor.
+pub(super) fn router(admin: &Arc<Admin>) -> Router {
+    api::router().with_state(admin.clone()).layer(axum::Extension(local_actor()))
+}
+
+/// The account this process runs as.
+pub fn local_actor() -> Actor {
+    let name = User::from_uid(geteuid()).ok().flatten().map_or_else(|| geteuid().to_string(), |user| user.name);
+    Actor::local(&name)
 }
 
 /// Sends one request through a router.

@@ -45,8 +45,8 @@ const CHECKPOINTS: &str = "refs/lifeboat/checkpoints";
 pub async fn open(data: &DataDir, purpose: Purpose) -> Verb<Opened> {
     let clock: SharedClock = Arc::new(SystemClock);
     let entropy: SharedEntropy = Arc::new(SystemEntropy);
-    let repository = Arc::new(Repository::open(&data.config())?);
-    let db = Db::open(&data.state_db(), &Migrations::embedded()).await?;
+    let repository = Repository::open(&data.config())?;
+    let db = Db::open(&data.state_db(), &Migrations::embedded()?).await?;
     let overlay = kill::load(Some(&db), data.root(), clock.now(), entropy.as_ref()).await;
     let sealer = Arc::new(InstanceKey::ensure(&data.instance_key(), entropy.as_ref())?);
     let (snapshot, refused) = publish::first(&db, &repository, &sealer).await?;
@@ -56,7 +56,7 @@ pub async fn open(data: &DataDir, purpose: Purpose) -> Verb<Opened> {
     let opening = if purpose == Purpose::Serve { opening.sink(Box::new(to_stdout)) } else { opening };
     let (ledger, recorder) = Ledger::open(opening)?;
     let (feed, probes) = Feed::new(snapshot, overlay);
-    let parts = Parts { db, repository, feed, recorder, ledger: Arc::new(ledger), clock, entropy, data: data.clone(), sealer, refused };
+    let parts = Parts { db, repository, feed, recorder, ledger, clock, entropy, data: data.clone(), sealer, refused };
     Ok(Opened { admin: Admin::open(parts).await, probes })
 }
 
@@ -69,7 +69,7 @@ pub fn settings_of(repository: &Repository) -> Verb<Settings> {
 }
 
 // The copy in git leaves the host with the next push; HEAD stays the desired state alone.
-fn to_repository(repository: Arc<Repository>, clock: SharedClock) -> crate::audit::checkpoint::CheckpointSink {
+fn to_repository(repository: Repository, clock: SharedClock) -> crate::audit::checkpoint::CheckpointSink {
     Box::new(move |checkpoint: &Checkpoint| {
         let author = Author { name: "lifeboat".into(), at: clock.now() };
         if let Err(fault) = repository.write_ref(CHECKPOINTS, &as_line(checkpoint), &author) {

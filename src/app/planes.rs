@@ -2,6 +2,7 @@
 //! `run/addresses.json`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
@@ -10,7 +11,7 @@ use tokio::runtime::{Handle, Runtime};
 
 use super::open::Opened;
 use super::{Options, edge, unavailable};
-use crate::admin::{Admin, api, health, kill, operators, publish};
+use crate::admin::{Admin, api, health, kill, publish};
 use crate::base::fault::{Fault, Verb};
 use crate::crypto::files::{Readers, write};
 use crate::crypto::tls::ServerTls;
@@ -56,19 +57,20 @@ pub async fn start(options: &Options, opened: Opened, lifecycle: &Lifecycle, pro
     let proxy_listener = proxy_runtime.spawn(async move { bind(&proxy_address).await }).await;
     let proxy_listener = proxy_listener.map_err(|cause| Fault::bug("binding the proxy panicked").because(cause))??;
     let addresses = (local(&admin_listener)?, local(&proxy_listener)?);
-    let strength = sandbox::strength();
-    admin.feed.set_sandbox(HostSandbox { sentence: strength.sentence(), whole: strength.whole() });
+    let exe = std::env::current_exe().map_err(|cause| unavailable("this program cannot find itself", cause))?;
+    let strength = sandbox::strength(&exe);
+    admin.feed.set_sandbox(HostSandbox { sentence: strength.sentence(), whole: strength.confined() });
     let proxy = {
         let _on = proxy_runtime.enter();
-        Proxy::new(parts(options, &admin, lifecycle)?, probes)
+        Proxy::new(parts(options, &admin, lifecycle, exe)?, probes)
     };
     let stop = lifecycle.stop_token();
     lifecycle.vital(proxy_runtime, "listener proxy", proxy.serve(proxy_listener, tls.server_config(&["h2", "http/1.1"])?, "proxy", stop.clone()));
-    let router = crate::admin::router(admin.clone());
+    let router = super::edge::router(&admin);
     let here = Handle::current();
     lifecycle.vital(&here, "listener admin", edge::serve(admin_listener, tls.server_config(&["h2", "http/1.1"])?, router, stop.clone()));
-    let socket = api::socket::bind(&admin)?;
-    lifecycle.vital(&here, "control socket", api::socket::serve(admin.clone(), socket, stop.clone()));
+    let socket = api::socket::open(&admin)?;
+    lifecycle.vital(&here, "control socket", api::socket::serve(socket, edge::incoming(api::router().with_state(admin.clone())), stop.clone()));
     let ledger = admin.ledger.clone();
     lifecycle.vital(&here, "recorder", async move { ledger.ended().await });
     tend(&admin, lifecycle, &here, &tls);
@@ -77,7 +79,7 @@ pub async fn start(options: &Options, opened: Opened, lifecycle: &Lifecycle, pro
     Ok(Planes { admin_address: addresses.0, proxy_address: addresses.1, host, tls, proxy })
 }
 
-fn parts(options: &Options, admin: &Arc<Admin>, lifecycle: &Lifecycle) -> Verb<ProxyParts> {
+fn parts(options: &Options, admin: &Arc<Admin>, lifecycle: &Lifecycle, exe: PathBuf) -> Verb<ProxyParts> {
     let watched = admin.clone();
     Ok(ProxyParts {
         feed: admin.feed.clone(),
@@ -85,7 +87,7 @@ fn parts(options: &Options, admin: &Arc<Admin>, lifecycle: &Lifecycle) -> Verb<P
         clock: admin.clock.clone(),
         entropy: admin.entropy.clone(),
         data: std::fs::canonicalize(options.data.root()).map_err(|cause| unavailable("the data directory cannot be found", cause))?,
-        exe: std::env::current_exe().map_err(|cause| unavailable("this program cannot find itself", cause))?,
+        exe,
         health: Arc::new(move || match health::bare(&watched) {
             health::Bare::Ok => Health::Ok,
             health::Bare::Degraded => Health::Degraded,
@@ -107,9 +109,7 @@ fn tend(admin: &Arc<Admin>, lifecycle: &Lifecycle, here: &Handle, tls: &Arc<Serv
     let (a, s) = with(admin);
     lifecycle.tended(here, "publisher", move || publish::watch(a.clone(), s.clone()));
     let (a, s) = with(admin);
-    lifecycle.tended(here, "ledger index", move || (*a.ledger).clone().run_index(s.clone()));
-    let (a, s) = with(admin);
-    lifecycle.tended(here, "operator memory", move || operators::sweep(a.clone(), s.clone()));
+    lifecycle.tended(here, "ledger index", move || a.ledger.clone().run_index(s.clone()));
     let (t, s) = (tls.clone(), stop.clone());
     lifecycle.tended(here, "certificates", move || {
         (*t).clone().watch(s.clone(), |reloaded| match reloaded {

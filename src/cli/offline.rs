@@ -1,7 +1,7 @@
 //! Commands while Lifeboat is not running: the same verbs on the files, where that is safe. Never while another process holds them.
 
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::control::fault_of;
 use super::order::Order;
@@ -40,9 +40,7 @@ pub fn engage(data: &DataDir, body: Option<&Value>) -> Verb<Value> {
     let body = body.cloned().unwrap_or(Value::Null);
     let order: kill::OrderBody =
         serde_json::from_value(body).map_err(|cause| Fault::invalid("kill engage", "the order cannot be read").because(cause))?;
-    let engaged = kill::engage_offline(data.root(), order, SystemClock.now(), &SystemEntropy)?;
-    serde_json::to_value(engaged).map_err(|cause| Fault::bug("an answer that cannot be written").because(cause)).map(|mut value| {
-        value["persisted"] = json!("file");
-        value
-    })
+    let by = crate::app::local_actor().name;
+    let engaged = kill::engage_offline(data.root(), &by, order, SystemClock.now(), &SystemEntropy)?;
+    serde_json::to_value(engaged).map_err(|cause| Fault::bug("an answer that cannot be written").because(cause))
 }

@@ -39,7 +39,7 @@ pub fn serve(data: &DataDir, voice: Voice) -> Verb<u8> {
 }
 
 fn run(options: Options, voice: Voice) -> Verb<u8> {
-    telemetry::init_logs();
+    let _log = telemetry::logs::init()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("admin").enable_all().build();
     let runtime = runtime.map_err(|cause| Fault::unavailable("no runtime can be started").because(cause))?;
     let ended = runtime.block_on(async {
