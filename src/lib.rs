@@ -7,5 +7,7 @@ pub mod base;
 pub mod config;
 pub mod crypto;
 pub mod db;
+pub mod lifecycle;
+pub mod mcp;
 pub mod policy;
 pub mod telemetry;

@@ -1,1 +1,3 @@
+//! The binary. Never decides anything.
+
 fn main() {}
