@@ -28,7 +28,7 @@ use crate::base::fault::{Fault, Verb};
 use crate::base::ids::SharedEntropy;
 use crate::config::paths::DataDir;
 use crate::config::repo::Repository;
-use crate::crypto::seal::Sealer;
+use crate::crypto::seal::InstanceKey;
 use crate::db::Db;
 use crate::policy::feed::Feed;
 
@@ -51,7 +51,7 @@ pub struct Parts {
     /// The data directory.
     pub data: DataDir,
     /// Seals what this host keeps secret.
-    pub sealer: Arc<Sealer>,
+    pub sealer: Arc<InstanceKey>,
     /// What `publish::first` refused, if it did.
     pub refused: Option<publish::Refused>,
 }
@@ -75,7 +75,7 @@ pub struct Admin {
     /// The data directory.
     pub data: DataDir,
     /// Seals what this host keeps secret.
-    pub sealer: Arc<Sealer>,
+    pub sealer: Arc<InstanceKey>,
     /// The kill switch's memory.
     pub kill: kill::Control,
     /// The reconciler's memory.

@@ -46,8 +46,9 @@ pub async fn add(admin: &Admin, actor: &Actor, input: AddClient) -> Verb<ClientA
     let made = tree::edit(admin, actor, &format!("clients: add {name}"), |desired, _| {
         absent(desired, name)?;
         Ok(vec![tree::write(ClientConfig::path(name), file.to_toml()?)])
-    });
-    if let Err(fault) = made.await {
+    })
+    .await;
+    if let Err(fault) = made {
         store::take_back(&admin.db, kid).await?;
         return Err(fault);
     }

@@ -30,7 +30,7 @@ pub const STATEMENTS: [(&str, &str); 6] = [
 ];
 
 /// A key to store.
-pub struct NewKey<'a> {
+pub(super) struct NewKey<'a> {
     /// Its public name.
     pub kid: &'a str,
     /// Whose it is.
@@ -49,7 +49,7 @@ pub struct NewKey<'a> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn running(db: &Db) -> Verb<Vec<KeyEntry>> {
+pub(in crate::admin) async fn running(db: &Db) -> Verb<Vec<KeyEntry>> {
     let what = "the client keys cannot be read";
     let rows = sqlx::query(READ_RUNNING).fetch_all(db.reader()).await.map_err(|e| fault(e, what))?;
     let entry = |row: &SqliteRow| {
@@ -69,7 +69,7 @@ pub async fn running(db: &Db) -> Verb<Vec<KeyEntry>> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn all(db: &Db, now: Timestamp) -> Verb<Vec<ClientKey>> {
+pub(super) async fn all(db: &Db, now: Timestamp) -> Verb<Vec<ClientKey>> {
     let what = "the client keys cannot be read";
     let rows = sqlx::query(READ_ALL).fetch_all(db.reader()).await.map_err(|e| fault(e, what))?;
     let key = |row: &SqliteRow| {
@@ -96,7 +96,7 @@ pub async fn all(db: &Db, now: Timestamp) -> Verb<Vec<ClientKey>> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn add(db: &Db, key: &NewKey<'_>) -> Verb<()> {
+pub(super) async fn add(db: &Db, key: &NewKey<'_>) -> Verb<()> {
     let what = "the client key cannot be stored";
     let mut tx = db.begin().await?;
     let row = sqlx::query(ADD).bind(key.kid).bind(key.client).bind(key.hash.as_slice()).bind(key.created_at.0);
@@ -110,7 +110,7 @@ pub async fn add(db: &Db, key: &NewKey<'_>) -> Verb<()> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn take_back(db: &Db, kid: &str) -> Verb<()> {
+pub(super) async fn take_back(db: &Db, kid: &str) -> Verb<()> {
     let done = sqlx::query(DROP).bind(kid).execute(db.writer()).await;
     done.map(|_| ()).map_err(|e| fault(e, "the unused key cannot be removed"))
 }
@@ -119,7 +119,7 @@ pub async fn take_back(db: &Db, kid: &str) -> Verb<()> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn revoke(db: &Db, client: &str, now: Timestamp, by: &str) -> Verb<Vec<String>> {
+pub(super) async fn revoke(db: &Db, client: &str, now: Timestamp, by: &str) -> Verb<Vec<String>> {
     let what = "the keys cannot be revoked";
     let mut tx = db.begin().await?;
     let kids: Vec<String> =

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::Admin;
 use super::control::locked;
-use crate::crypto::tls;
+use crate::crypto::tls::{self, Roots};
 use crate::policy::feed::ProxyListener;
 
 type Https = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
@@ -99,14 +99,14 @@ impl Line {
                 roots.extend(pem);
             }
         }
-        let config = tls::client_config_with(&roots)?;
+        let config = tls::client_config(&Roots::Pem(roots), &[], &[]).map_err(|fault| fault.message)?;
         let name = ServerName::try_from(host.to_owned()).map_err(|e| e.to_string())?;
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT));
         let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(config)
+            .with_tls_config((*config).clone())
             .https_only()
             .with_server_name_resolver(FixedServerNameResolver::new(name))
             .enable_http1()

@@ -40,7 +40,7 @@ pub const STATEMENTS: [(&str, &str); 9] = [
 
 /// How a release ends what the history has open.
 #[derive(Clone, Debug)]
-pub struct Ending {
+pub(super) struct Ending {
     /// What was released.
     pub scope: Scope,
     /// When.
@@ -72,7 +72,7 @@ fn number(value: u64) -> i64 {
 ///
 /// # Errors
 /// When it does not answer, or a row means nothing.
-pub async fn read(db: &Db) -> Verb<KillOverlay> {
+pub(super) async fn read(db: &Db) -> Verb<KillOverlay> {
     let what = "the kill state cannot be read";
     let rows = sqlx::query(READ_STATES).fetch_all(db.reader()).await.map_err(|e| fault(e, what))?;
     let epoch: i64 = sqlx::query_scalar(READ_EPOCH).fetch_one(db.reader()).await.map_err(|e| fault(e, what))?;
@@ -84,7 +84,7 @@ pub async fn read(db: &Db) -> Verb<KillOverlay> {
 ///
 /// # Errors
 /// When it does not answer; nothing of it has then happened.
-pub async fn keep(db: &Db, overlay: &KillOverlay, missed: &[Past]) -> Verb<()> {
+pub(super) async fn keep(db: &Db, overlay: &KillOverlay, missed: &[Past]) -> Verb<()> {
     replace(db, overlay, missed, None).await
 }
 
@@ -92,7 +92,7 @@ pub async fn keep(db: &Db, overlay: &KillOverlay, missed: &[Past]) -> Verb<()> {
 ///
 /// # Errors
 /// When it does not answer; nothing of it has then happened.
-pub async fn release(db: &Db, overlay: &KillOverlay, ending: &Ending) -> Verb<()> {
+pub(super) async fn release(db: &Db, overlay: &KillOverlay, ending: &Ending) -> Verb<()> {
     replace(db, overlay, &[], Some(ending)).await
 }
 
@@ -131,7 +131,7 @@ async fn replace(db: &Db, overlay: &KillOverlay, missed: &[Past], ending: Option
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn history(db: &Db, limit: u32) -> Verb<Vec<Past>> {
+pub(super) async fn history(db: &Db, limit: u32) -> Verb<Vec<Past>> {
     let rows = sqlx::query(READ_HISTORY).bind(limit).fetch_all(db.reader()).await;
     rows.map_err(|e| fault(e, "the kill history cannot be read"))?.iter().map(past_of).collect()
 }
@@ -140,7 +140,7 @@ pub async fn history(db: &Db, limit: u32) -> Verb<Vec<Past>> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn last_proved(db: &Db) -> Verb<Option<Past>> {
+pub(super) async fn last_proved(db: &Db) -> Verb<Option<Past>> {
     let row = sqlx::query(READ_LAST_PROOF).fetch_optional(db.reader()).await;
     row.map_err(|e| fault(e, "the last kill proof cannot be read"))?.as_ref().map(past_of).transpose()
 }

@@ -20,7 +20,7 @@ use crate::audit::{Durability, Event};
 use crate::base::fault::{Fault, Verb};
 use crate::config::repo::{Files, Head, Repository};
 use crate::config::{ConfigFault, Desired};
-use crate::crypto::seal::Sealer;
+use crate::crypto::seal::InstanceKey;
 use crate::db::Db;
 use crate::policy::Snapshot;
 use crate::policy::snapshot::Revision;
@@ -78,7 +78,7 @@ impl Publisher {
 ///
 /// # Errors
 /// `Invalid` when HEAD is wrong and nothing was ever applied; `Unavailable` when database or repository do not answer.
-pub async fn first(db: &Db, repository: &Repository, sealer: &Sealer) -> Verb<(Snapshot, Option<Refused>)> {
+pub async fn first(db: &Db, repository: &Repository, sealer: &InstanceKey) -> Verb<(Snapshot, Option<Refused>)> {
     let head = tree::head(repository).await?;
     let faults = match compose(db, sealer, &head).await {
         Ok(snapshot) => return Ok((snapshot, None)),
@@ -157,7 +157,7 @@ async fn refuse(admin: &Admin, refusal: Refused) {
     }
 }
 
-async fn compose(db: &Db, sealer: &Sealer, tree: &Head) -> Result<Snapshot, Hindrance> {
+async fn compose(db: &Db, sealer: &InstanceKey, tree: &Head) -> Result<Snapshot, Hindrance> {
     let desired = Desired::read(&tree.files).map_err(Hindrance::Invalid)?;
     // The epoch is read before the keys: a key that changes in between makes the policy newer than its name, never older.
     let epoch = store::epoch(db).await?;

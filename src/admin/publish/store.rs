@@ -17,7 +17,7 @@ pub const STATEMENTS: [(&str, &str); 3] =
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn epoch(db: &Db) -> Verb<u64> {
+pub(super) async fn epoch(db: &Db) -> Verb<u64> {
     let epoch: i64 =
         sqlx::query_scalar(READ_EPOCH).fetch_one(db.reader()).await.map_err(|e| fault(e, "cannot read the credential epoch"))?;
     Ok(u64::try_from(epoch).unwrap_or(0))
@@ -27,7 +27,7 @@ pub async fn epoch(db: &Db) -> Verb<u64> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn applied(db: &Db) -> Verb<Option<String>> {
+pub(super) async fn applied(db: &Db) -> Verb<Option<String>> {
     let row = sqlx::query_scalar(READ_APPLIED).fetch_optional(db.reader()).await;
     row.map_err(|e| fault(e, "cannot read the last applied revision"))
 }
@@ -36,7 +36,7 @@ pub async fn applied(db: &Db) -> Verb<Option<String>> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn set_applied(db: &Db, commit: &str, now: Timestamp) -> Verb<()> {
+pub(super) async fn set_applied(db: &Db, commit: &str, now: Timestamp) -> Verb<()> {
     let done = sqlx::query(SET_APPLIED).bind(commit).bind(now.0).execute(db.writer()).await;
     done.map(|_| ()).map_err(|e| fault(e, "cannot remember the applied revision"))
 }

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::store;
 use crate::base::fault::{Fault, Verb};
+use crate::base::ids::Entropy;
 use crate::base::secret::Secret;
 use crate::config::server::StdioUpstream;
 use crate::config::{Desired, UpstreamConfig};
 use crate::crypto::keys::sha256;
-use crate::crypto::seal::Sealer;
+use crate::crypto::seal::InstanceKey;
 use crate::db::Db;
 use crate::policy::snapshot::ServerSecrets;
 
@@ -36,12 +37,12 @@ impl Kept {
     }
 
     /// Sealed for the database; the server's name is bound in, so that a row cannot be moved to another server.
-    pub(super) fn seal(&self, sealer: &Sealer, server: &str) -> Verb<Vec<u8>> {
+    pub(super) fn seal(&self, sealer: &InstanceKey, server: &str, entropy: &dyn Entropy) -> Verb<Vec<u8>> {
         let plain = serde_json::to_vec(self).map_err(|e| Fault::bug("secrets cannot be written").because(e))?;
-        sealer.seal(&label(server), &plain)
+        sealer.seal(&label(server), &plain, entropy)
     }
 
-    fn open(sealer: &Sealer, server: &str, sealed: &[u8]) -> Verb<Self> {
+    fn open(sealer: &InstanceKey, server: &str, sealed: &[u8]) -> Verb<Self> {
         let plain = sealer.open(&label(server), sealed)?;
         serde_json::from_slice(plain.reveal()).map_err(|e| Fault::bug("sealed secrets cannot be understood").because(e))
     }
@@ -117,7 +118,7 @@ pub(super) fn digest(upstream: &StdioUpstream, kept: &[String]) -> String {
 ///
 /// # Errors
 /// When the database does not answer or a sealed row cannot be opened.
-pub async fn running_secrets(db: &Db, sealer: &Sealer, desired: &Desired) -> Verb<HashMap<String, ServerSecrets>> {
+pub async fn running_secrets(db: &Db, sealer: &InstanceKey, desired: &Desired) -> Verb<HashMap<String, ServerSecrets>> {
     let sealed = store::secrets(db).await?;
     let approvals = store::approvals(db).await?;
     let mut all = HashMap::new();

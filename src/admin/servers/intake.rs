@@ -9,8 +9,8 @@ use super::super::tree;
 use super::model::ServerTool;
 use crate::base::fault::{Fault, Verb};
 use crate::config::repo::{Change, Files};
-use crate::config::server::check_tool_name;
-use crate::config::{Class, ServerConfig, ToolConfig};
+
+use crate::config::{Class, ServerConfig, ToolConfig, check_tool_name};
 use crate::policy::feed::{Probed, ToolSeen};
 
 /// What taking in changes.

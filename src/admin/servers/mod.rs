@@ -46,7 +46,7 @@ pub async fn add(admin: &Admin, actor: &Actor, input: AddServer) -> Verb<ServerA
     let head = tree::head(&admin.repository).await?;
     absent(&tree::read(&head.files)?, name)?;
     check_file(&head.files, name, &config)?;
-    let sealed = if kept.is_empty() { None } else { Some(kept.seal(&admin.sealer, name)?) };
+    let sealed = if kept.is_empty() { None } else { Some(kept.seal(&admin.sealer, name, admin.entropy.as_ref())?) };
     let approval = approval(&config, &host::names(&kept.env));
     let probed = look(admin, name, &config, kept.into_secrets(true)).await?;
     if let Some(sealed) = sealed {
@@ -61,8 +61,9 @@ pub async fn add(admin: &Admin, actor: &Actor, input: AddServer) -> Verb<ServerA
         let whole = ServerConfig { upstream: config.upstream.clone(), tools: taken.tools.clone() };
         let definitions = taken.changes.iter().filter(|change| change.path() != ServerConfig::path(name)).cloned();
         Ok(definitions.chain([tree::write(ServerConfig::path(name), whole.to_toml()?)]).collect())
-    });
-    let revision = match made.await {
+    })
+    .await;
+    let revision = match made {
         Ok(revision) => revision,
         Err(fault) => {
             store::forget(&admin.db, name).await?;
@@ -91,7 +92,8 @@ pub async fn list(admin: &Admin, actor: &Actor) -> Verb<ServerList> {
 /// `NotFound`.
 pub async fn show(admin: &Admin, actor: &Actor, name: &str) -> Verb<Server> {
     actor.need(Right::Read, "server.show")?;
-    Ok(describe(admin, &running(admin, name)?))
+    let entry = running(admin, name)?;
+    Ok(describe(admin, &entry))
 }
 
 /// Looks at a server and compares its tools with what was taken in. Changes nothing.

@@ -33,7 +33,7 @@ const READ: &str = "what this host keeps about servers cannot be read";
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn secrets(db: &Db) -> Verb<HashMap<String, Vec<u8>>> {
+pub(super) async fn secrets(db: &Db) -> Verb<HashMap<String, Vec<u8>>> {
     let rows = sqlx::query(READ_SECRETS).fetch_all(db.reader()).await.map_err(|e| fault(e, READ))?;
     let pair = |row: &sqlx::sqlite::SqliteRow| Ok((row.try_get("server")?, row.try_get("sealed")?));
     rows.iter().map(pair).collect::<Result<_, sqlx::Error>>().map_err(|e| fault(e, READ))
@@ -43,7 +43,7 @@ pub async fn secrets(db: &Db) -> Verb<HashMap<String, Vec<u8>>> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn approvals(db: &Db) -> Verb<HashMap<String, String>> {
+pub(super) async fn approvals(db: &Db) -> Verb<HashMap<String, String>> {
     let rows = sqlx::query(READ_APPROVALS).fetch_all(db.reader()).await.map_err(|e| fault(e, READ))?;
     let pair = |row: &sqlx::sqlite::SqliteRow| Ok((row.try_get("server")?, row.try_get("digest")?));
     rows.iter().map(pair).collect::<Result<_, sqlx::Error>>().map_err(|e| fault(e, READ))
@@ -53,7 +53,7 @@ pub async fn approvals(db: &Db) -> Verb<HashMap<String, String>> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn set_secret(db: &Db, server: &str, sealed: &[u8], now: Timestamp) -> Verb<()> {
+pub(super) async fn set_secret(db: &Db, server: &str, sealed: &[u8], now: Timestamp) -> Verb<()> {
     let done = sqlx::query(SET_SECRET).bind(server).bind(sealed).bind(now.0).execute(db.writer()).await;
     done.map(|_| ()).map_err(|e| fault(e, "the server's secrets cannot be stored"))
 }
@@ -62,7 +62,7 @@ pub async fn set_secret(db: &Db, server: &str, sealed: &[u8], now: Timestamp) ->
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn set_approval(db: &Db, server: &str, digest: &str, now: Timestamp, by: &str) -> Verb<()> {
+pub(super) async fn set_approval(db: &Db, server: &str, digest: &str, now: Timestamp, by: &str) -> Verb<()> {
     let done = sqlx::query(SET_APPROVAL).bind(server).bind(digest).bind(now.0).bind(by).execute(db.writer()).await;
     done.map(|_| ()).map_err(|e| fault(e, "the approval cannot be stored"))
 }
@@ -71,7 +71,7 @@ pub async fn set_approval(db: &Db, server: &str, digest: &str, now: Timestamp, b
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn forget(db: &Db, server: &str) -> Verb<()> {
+pub(super) async fn forget(db: &Db, server: &str) -> Verb<()> {
     let what = "the server's secrets cannot be removed";
     let mut tx = db.begin().await?;
     sqlx::query(DROP_SECRET).bind(server).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
