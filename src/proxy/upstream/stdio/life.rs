@@ -26,10 +26,7 @@ pub(super) enum End {
     /// It was killed because a killed call did not end.
     Disobeyed,
     /// It failed, with why; `greeted` says whether it had answered the handshake.
-    Failed {
-        why: String,
-        greeted: bool,
-    },
+    Failed { why: String, greeted: bool },
 }
 
 /// Starts a child and stays with it to its end.

@@ -6,8 +6,8 @@ mod child;
 mod errors;
 mod handshake;
 mod launch;
-mod lines;
 mod life;
+mod lines;
 mod supervise;
 mod table;
 
@@ -226,7 +226,8 @@ impl StdioServer {
         });
         let stop = parts.stop.child_token();
         let (over, ended) = watch::channel(false);
-        let supervisor = supervise::Supervisor { shared: shared.clone(), entry, stop: stop.clone(), data: parts.data, exe: parts.exe };
+        let supervisor =
+            supervise::Supervisor { shared: shared.clone(), entry, stop: stop.clone(), data: parts.data, exe: parts.exe };
         tokio::spawn(async move {
             supervisor.run().await;
             over.send_replace(true);
