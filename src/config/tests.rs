@@ -1,3 +1,5 @@
+//! Tests of reading and writing the desired state, and of the data directory. Never opens a listener.
+
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;

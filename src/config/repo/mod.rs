@@ -229,7 +229,7 @@ impl Repository {
         for _ in 0..LOCK_TRIES {
             match file.try_lock() {
                 Ok(()) => return Ok(Turn { _outside: file, _inside: inside }),
-                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+                Err(TryLockError::WouldBlock) => std::thread::park_timeout(LOCK_PAUSE),
                 Err(TryLockError::Error(e)) => return Err(Fault::unavailable(WHAT).because(e)),
             }
         }

@@ -1,3 +1,5 @@
+//! Tests of the repository: compare and set, uncommitted edits, hostile trees and settings. Never touches another repository.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
