@@ -58,7 +58,7 @@ pub fn order(command: &Command) -> Verb<Option<Order>> {
         Command::Config(command) => config(command)?,
         Command::Audit(command) => return Ok(audit(command)),
         Command::Later(words) => {
-            let name = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+            let name = words.first().cloned().unwrap_or_default();
             return Err(later_or_unknown(&name));
         }
     }))
@@ -109,7 +109,7 @@ fn operator(command: &OperatorCommand) -> Verb<Order> {
             Order::post(format!("/api/v1/operators/{}/reset", segment(name)), json!({"password": standard_input()?}))
         }
         OperatorCommand::Key(OperatorKeyCommand::Add { name, expires }) => {
-            Order::post(format!("/api/v1/operators/{}/keys", segment(name)), json!({"expires": expires}))
+            Order::post(format!("/api/v1/operators/{}/keys", segment(name)), json!({"expires_days": expires}))
         }
         OperatorCommand::Key(OperatorKeyCommand::List) => Order::get("/api/v1/operator-keys"),
         OperatorCommand::Key(OperatorKeyCommand::Revoke { kid }) => {
@@ -121,7 +121,7 @@ fn operator(command: &OperatorCommand) -> Verb<Order> {
 fn client(command: &ClientCommand) -> Order {
     match command {
         ClientCommand::Add { name, roles, rate, expires } => {
-            Order::post("/api/v1/clients", json!({"name": name, "roles": roles, "rate": rate, "expires": expires}))
+            Order::post("/api/v1/clients", json!({"name": name, "roles": roles, "rate": rate, "expires_days": expires}))
         }
         ClientCommand::List => Order::get("/api/v1/clients"),
         ClientCommand::Show { name } => Order::get(format!("/api/v1/clients/{}", segment(name))),

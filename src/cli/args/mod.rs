@@ -62,7 +62,7 @@ pub enum Command {
     Doctor,
     /// A capability that this version does not have
     #[command(external_subcommand)]
-    Later(Vec<std::ffi::OsString>),
+    Later(Vec<String>),
 }
 
 /// `up`.
