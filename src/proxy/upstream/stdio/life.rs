@@ -11,7 +11,8 @@ use super::child::{self, Running};
 use super::errors::{self, LastWords};
 use super::handshake::{self, Discover};
 use super::launch::Launch;
-use super::{OUTBOX, Phase, Shared, lines, locked};
+use super::lines::{self, Over};
+use super::{OUTBOX, Phase, Shared, locked};
 
 /// How long a child whose input was closed may take, and how long after it was asked to end.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
@@ -95,7 +96,7 @@ async fn serve(
                 shared.set_phase(Phase::Up(handshake));
                 greeted = true;
             }
-            Err(why) => return Some(why),
+            Err(why) => return Some(Over::Broken(why)),
         }
         outlived(shared).await;
         None
@@ -105,10 +106,13 @@ async fn serve(
         why = lines::write(stdin, outbox, shared) => Some(why),
         why = talk => why,
     };
-    let Some(why) = why else { return End::Disobeyed };
-    // How it ended says more than that its pipe closed; the two come together.
-    let how = tokio::time::timeout(Duration::from_millis(300), running.ended()).await;
-    End::Failed { why: how.unwrap_or(why), greeted }
+    let why = match why {
+        None => return End::Disobeyed,
+        Some(Over::Broken(why)) => why,
+        // The pipe closes a moment before the end is known.
+        Some(Over::Closed(why)) => tokio::time::timeout(Duration::from_millis(300), running.ended()).await.unwrap_or(why),
+    };
+    End::Failed { why, greeted }
 }
 
 /// Waits until a killed call has outlived its time.

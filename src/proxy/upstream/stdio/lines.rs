@@ -12,14 +12,23 @@ use crate::mcp::message::{Incoming, Kind, parse_incoming};
 /// The longest line: a list (contract.md).
 pub(super) const LONGEST: usize = 8 << 20;
 
-/// Reads lines until the child closes its output or breaks the cap; the sentence says which.
-pub(super) async fn read(mut output: impl AsyncBufRead + Unpin, shared: &Arc<Shared>) -> String {
+/// Why a pipe is of no more use.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// The child closed it; how the child itself ended says more.
+    Closed(String),
+    /// The child broke a rule.
+    Broken(String),
+}
+
+/// Reads lines until the child closes its output or breaks the cap.
+pub(super) async fn read(mut output: impl AsyncBufRead + Unpin, shared: &Arc<Shared>) -> Over {
     let mut strange = 0u64;
     loop {
         let line = match next_line(&mut output).await {
             Ok(Some(line)) => line,
-            Ok(None) => return "closed its output".to_owned(),
-            Err(fault) => return fault,
+            Ok(None) => return Over::Closed("closed its output".to_owned()),
+            Err(fault) => return Over::Broken(fault),
         };
         if line.iter().all(u8::is_ascii_whitespace) {
             continue;
@@ -79,12 +88,8 @@ fn answer(message: &Incoming, shared: &Arc<Shared>) {
     shared.post(line.into());
 }
 
-/// Writes lines until the child closes its input; the sentence says so. A call that was given up is not begun any more.
-pub(super) async fn write(
-    mut input: impl AsyncWrite + Unpin,
-    mut outbox: mpsc::Receiver<Outgoing>,
-    shared: &Arc<Shared>,
-) -> String {
+/// Writes lines until the child closes its input. A call that was given up is not begun any more.
+pub(super) async fn write(mut input: impl AsyncWrite + Unpin, mut outbox: mpsc::Receiver<Outgoing>, shared: &Arc<Shared>) -> Over {
     while let Some(outgoing) = outbox.recv().await {
         if outgoing.call.is_some_and(|id| !shared.table().begin_write(id)) {
             continue;
@@ -94,11 +99,8 @@ pub(super) async fn write(
         text.extend(outgoing.line.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
         text.extend_from_slice(b"\n");
         if let Err(fault) = input.write_all(&text).await {
-            return format!("does not read its input: {fault}");
-        }
-        if let Err(fault) = input.flush().await {
-            return format!("does not read its input: {fault}");
+            return Over::Closed(format!("does not read its input: {fault}"));
         }
     }
-    "has no input".to_owned()
+    Over::Closed("has no input".to_owned())
 }

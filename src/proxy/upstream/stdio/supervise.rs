@@ -14,6 +14,8 @@ use crate::policy::snapshot::ServerEntry;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A pause that a call may well wait for.
+const SOON: Duration = Duration::from_secs(2);
 /// Whoever was up this long has recovered.
 const RECOVERED: Duration = Duration::from_secs(60);
 
@@ -36,12 +38,8 @@ impl Supervisor {
         let mut pause = FIRST_PAUSE;
         let mut failures = 0u32;
         let mut discover = Discover::Ask;
+        self.shared.set_phase(Phase::Starting);
         while !self.stop.is_cancelled() {
-            if failures < 2 {
-                self.shared.set_phase(Phase::Starting);
-            } else {
-                self.shared.tell_state();
-            }
             let began = Instant::now();
             let end = self.one_life(discover).await;
             self.shared.table().clear();
@@ -56,10 +54,12 @@ impl Supervisor {
                 }
                 End::Failed { why, greeted } => {
                     tracing::warn!(server = %self.shared.name, "{why}");
-                    failures += 1;
+                    failures = if greeted { 0 } else { failures + 1 };
                     // A question it does not know may have killed it, or something else did: the next life tries the other way.
                     discover = if greeted || discover == Discover::Skip { Discover::Ask } else { Discover::Skip };
-                    self.shared.set_phase(if failures < 2 { Phase::Starting } else { Phase::Down(why) });
+                    // A call waits for a server that will be there soon, and for no other.
+                    let soon = failures < 2 && pause <= SOON;
+                    self.shared.set_phase(if soon { Phase::Starting } else { Phase::Down(why) });
                 }
             }
             tokio::select! {

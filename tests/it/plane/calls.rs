@@ -217,3 +217,91 @@ async fn pit_17_a_client_that_leaves_is_recorded_and_its_call_is_given_up() {
     until("the outcome is recorded", || rig.events().len() == 2).await;
     assert_eq!(rig.events()[1].executed.as_deref(), Some("unknown"));
 }
+
+#[tokio::test]
+async fn pit_17_a_client_that_leaves_before_any_answer_is_noticed() {
+    let rig = Rig::start(|_| Script::Hang).await;
+    let (client, request) = (rig.client.clone(), rig.post(&tool("look").to_string(), &[]));
+    let call = tokio::spawn(async move { client.request(request).await.map(|response| response.status()) });
+    until("the call is at the server", || rig.hits() == 1).await;
+    call.abort();
+    until("the outcome is recorded", || rig.events().len() == 1).await;
+    assert_eq!(rig.events()[0].executed.as_deref(), Some("unknown"));
+    assert_eq!(rig.feed.in_flight(None), 0);
+}
+
+#[tokio::test]
+async fn atk_p40_over_its_rate_a_client_is_refused_in_band_with_its_own_id() {
+    let rig = Rig::with(echo, "[limits]\nrate = 1\nburst = 2").await;
+    assert!(rig.tool("look").await.json()["error"].is_null());
+    assert!(rig.tool("look").await.json()["error"].is_null());
+    let refused = rig.tool("look").await;
+    assert_eq!((refused.status, refused.reason(), refused.json()["id"].clone()), (200, json!("rate.client"), json!(7)));
+    assert!(refused.json()["error"]["data"]["retry_after_ms"].as_u64().expect("wait") <= 1000);
+    assert_eq!(rig.hits(), 2);
+    assert_eq!(rig.events()[2].tool.as_deref(), Some("look"));
+}
+
+#[tokio::test]
+async fn atk_p20_a_compressed_answer_is_not_passed_on() {
+    let rig = Rig::start(|request| {
+        let Script::Json(status, _, body) = echo(request) else { return Script::Hang };
+        Script::Json(status, vec![("content-encoding", "gzip".into())], body)
+    })
+    .await;
+    assert_eq!(rig.tool("look").await.reason(), "upstream.unavailable");
+}
+
+#[tokio::test]
+async fn atk_p28_a_redirect_is_not_followed() {
+    let rig = Rig::start(|_| Script::Json(307, vec![("location", "http://127.0.0.1:1/".into())], String::new())).await;
+    assert_eq!(rig.tool("look").await.reason(), "upstream.unavailable");
+    assert_eq!(rig.hits(), 1);
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_ran_nothing() {
+    let rig = Rig::start(echo).await;
+    let mut desired: lifeboat::config::ServerConfig =
+        toml::from_str("[upstream.http]\nurl = \"http://127.0.0.1:1/mcp\"\nplain_loopback = true").expect("server");
+    let old = rig.feed.snapshot();
+    let mut entry = lifeboat::policy::snapshot::ServerEntry { name: "s".into(), config: desired.clone(), secrets: Default::default() };
+    desired.tools.clone_from(&old.servers["s"].config.tools);
+    entry.config = desired;
+    let snapshot = lifeboat::policy::Snapshot {
+        revision: old.revision.clone(),
+        settings: old.settings.clone(),
+        servers: [("s".to_owned(), std::sync::Arc::new(entry))].into(),
+        clients: old.clients.clone(),
+        keys: old.keys.clone(),
+    };
+    rig.feed.publish(snapshot);
+    let answer = rig.tool("put").await;
+    assert_eq!((answer.reason(), answer.json()["error"]["data"]["executed"].clone()), (json!("upstream.unavailable"), json!("no")));
+    assert_eq!(answer.json()["error"]["data"]["retry"], "after");
+    assert_eq!(rig.feed.server("s").expect("state").state, "down");
+}
+
+#[tokio::test]
+async fn a_probe_sees_the_tools_and_their_classes() {
+    let rig = Rig::start(|request| {
+        let message: Value = serde_json::from_slice(&request.body).expect("JSON");
+        match (message["method"].as_str().expect("method"), message["params"]["cursor"].as_str()) {
+            ("server/discover", _) => Script::Json(400, Vec::new(), "{}".into()),
+            ("initialize", _) => {
+                json_answer(json!({"protocolVersion": "2025-06-18", "serverInfo": {"name": "n", "version": "2"}}), request)
+            }
+            ("tools/list", None) => {
+                json_answer(json!({"tools": [{"name": "a", "annotations": {"readOnlyHint": true}}], "nextCursor": "2"}), request)
+            }
+            ("tools/list", Some("2")) => json_answer(json!({"tools": [{"name": "b"}]}), request),
+            _ => Script::Json(202, Vec::new(), String::new()),
+        }
+    })
+    .await;
+    let server = rig.feed.snapshot().servers["s"].clone();
+    let probed = rig.feed.probe(server).await.expect("probed");
+    assert_eq!((probed.server_info.as_str(), probed.protocol.as_str()), ("n 2", "2025-06-18"));
+    let tools: Vec<_> = probed.tools.iter().map(|tool| (tool.name.as_str(), tool.class.word())).collect();
+    assert_eq!(tools, [("a", "read"), ("b", "destructive")]);
+}

@@ -33,39 +33,39 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub const KEY: &str = "lbk_abcdefgh_secretsecretsecretsecretsecretsecretsecretsecret_check1";
+pub(super) const KEY: &str = "lbk_abcdefgh_secretsecretsecretsecretsecretsecretsecretsecret_check1";
 
 /// What the scripted server received.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub method: String,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(super) struct Seen {
+    pub(super) method: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
 }
 
 /// How the scripted server answers.
-pub enum Script {
+pub(super) enum Script {
     Json(u16, Vec<(&'static str, String)>, String),
     Stream(mpsc::Receiver<Bytes>),
     Hang,
 }
 
-pub fn json_answer(result: Value, request: &Seen) -> Script {
+pub(super) fn json_answer(result: Value, request: &Seen) -> Script {
     let id = serde_json::from_slice::<Value>(&request.body).expect("JSON")["id"].clone();
     Script::Json(200, Vec::new(), json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string())
 }
 
 type Answering = Arc<dyn Fn(&Seen) -> Script + Send + Sync>;
 
-pub struct Rig {
-    pub address: SocketAddr,
-    pub feed: Arc<Feed>,
-    pub seen: Arc<Mutex<Vec<Seen>>>,
-    pub ledger: Arc<Mutex<Vec<Event>>>,
-    pub ledger_full: Arc<Mutex<bool>>,
-    pub strangers: Arc<Strangers>,
-    pub client: Client<hyper_rustls::HttpsConnector<HttpConnector>, Full<Bytes>>,
-    pub upstream: SocketAddr,
+pub(super) struct Rig {
+    pub(super) address: SocketAddr,
+    pub(super) feed: Arc<Feed>,
+    pub(super) seen: Arc<Mutex<Vec<Seen>>>,
+    pub(super) ledger: Arc<Mutex<Vec<Event>>>,
+    pub(super) ledger_full: Arc<Mutex<bool>>,
+    pub(super) strangers: Arc<Strangers>,
+    pub(super) client: Client<hyper_rustls::HttpsConnector<HttpConnector>, Full<Bytes>>,
+    pub(super) upstream: SocketAddr,
     stop: CancellationToken,
 }
 
@@ -76,29 +76,29 @@ impl Drop for Rig {
 }
 
 /// A read response.
-pub struct Answer {
-    pub status: u16,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 
-    pub fn reason(&self) -> Value {
+    pub(super) fn reason(&self) -> Value {
         self.json()["error"]["data"]["reason"].clone()
     }
 }
 
 impl Rig {
-    pub async fn start(script: impl Fn(&Seen) -> Script + Send + Sync + 'static) -> Self {
+    pub(super) async fn start(script: impl Fn(&Seen) -> Script + Send + Sync + 'static) -> Self {
         Self::with(script, "").await
     }
 
     /// `settings` is the text of `lifeboat.toml`.
-    pub async fn with(script: impl Fn(&Seen) -> Script + Send + Sync + 'static, settings: &str) -> Self {
+    pub(super) async fn with(script: impl Fn(&Seen) -> Script + Send + Sync + 'static, settings: &str) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let upstream = serve_script(Arc::new(script), seen.clone()).await;
         let (feed, probes) = Feed::new(snapshot(upstream, settings), KillOverlay::default());
@@ -133,7 +133,7 @@ impl Rig {
         Self { address, feed, seen, ledger, ledger_full, strangers, client, upstream, stop }
     }
 
-    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    pub(super) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Request<Full<Bytes>> {
         let mut request = Request::builder().method(method).uri(format!("https://localhost:{}{path}", self.address.port()));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -141,7 +141,7 @@ impl Rig {
         request.body(Full::new(body.into())).expect("request")
     }
 
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+    pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
         let response = self.client.request(request).await.expect("response");
         let (parts, body) = response.into_parts();
         let body = body.collect().await.expect("body").to_bytes();
@@ -150,7 +150,7 @@ impl Rig {
     }
 
     /// A legacy POST with the client's key.
-    pub fn post(&self, message: &str, more: &[(&str, &str)]) -> Request<Full<Bytes>> {
+    pub(super) fn post(&self, message: &str, more: &[(&str, &str)]) -> Request<Full<Bytes>> {
         let bearer = format!("Bearer {KEY}");
         let mut headers = vec![
             ("authorization", bearer.as_str()),
@@ -161,23 +161,23 @@ impl Rig {
         self.request("POST", "/mcp/s", &headers, message.to_owned())
     }
 
-    pub async fn call(&self, message: Value) -> Answer {
+    pub(super) async fn call(&self, message: Value) -> Answer {
         self.send(self.post(&message.to_string(), &[])).await
     }
 
-    pub async fn tool(&self, name: &str) -> Answer {
+    pub(super) async fn tool(&self, name: &str) -> Answer {
         self.call(tool(name)).await
     }
 
-    pub fn hits(&self) -> usize {
+    pub(super) fn hits(&self) -> usize {
         self.seen.lock().expect("lock").len()
     }
 
-    pub fn events(&self) -> Vec<Event> {
+    pub(super) fn events(&self) -> Vec<Event> {
         self.ledger.lock().expect("lock").clone()
     }
 
-    pub fn engage(&self, mode: Mode) {
+    pub(super) fn engage(&self, mode: Mode) {
         let entry = KillEntry {
             decision_id: "kd_1".into(),
             scope: Scope::Everything,
@@ -190,12 +190,12 @@ impl Rig {
     }
 }
 
-pub fn tool(name: &str) -> Value {
+pub(super) fn tool(name: &str) -> Value {
     json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": name, "arguments": {"text": "hunter2"}}})
 }
 
 /// Waits until `condition` holds, for at most two seconds.
-pub async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
     for _ in 0..200 {
         if condition() {
             return;
