@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use crate::admin::{Admin, Parts, kill, publish};
 use crate::audit::checkpoint::{self, Checkpoint};
 use crate::audit::ledger::{Ledger, Opening};
-use crate::base::clock::{Clock, SharedClock, SystemClock};
+use crate::base::clock::{SharedClock, SystemClock};
 use crate::base::fault::Verb;
 use crate::base::ids::SharedEntropy;
 use crate::config::paths::DataDir;
