@@ -1,2 +1,4 @@
-//! The one integration binary.
+//! The one integration binary: laws of the source, and the whole app on free ports.
+
+mod laws;
 mod sandbox;

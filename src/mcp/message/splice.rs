@@ -4,8 +4,11 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
+/// A span to replace and what stands there afterwards; nothing happens where either is absent.
+pub(in crate::mcp) type Edit<'a> = (Option<&'a Range<usize>>, Option<&'a [u8]>);
+
 /// The body with each present span replaced by its present text; spans must not overlap. Without any, the same bytes, not copied.
-pub(in crate::mcp) fn splice<const N: usize>(body: &Bytes, edits: [(Option<&Range<usize>>, Option<&[u8]>); N]) -> Bytes {
+pub(in crate::mcp) fn splice<const N: usize>(body: &Bytes, edits: [Edit<'_>; N]) -> Bytes {
     let mut present: Vec<(Range<usize>, &[u8])> =
         edits.into_iter().filter_map(|(span, text)| Some((span?.clone(), text?))).collect();
     replace(body, &mut present)
