@@ -7,14 +7,14 @@ use crate::base::fault::{Fault, Verb};
 use crate::config::paths::DataDir;
 
 /// Held while this process works on the data directory.
-pub struct Lock(File);
+pub(super) struct Lock(File);
 
 impl Lock {
     /// Takes it.
     ///
     /// # Errors
     /// `Conflict` when another process holds it.
-    pub fn take(data: &DataDir) -> Verb<Self> {
+    pub(super) fn take(data: &DataDir) -> Verb<Self> {
         let path = data.lock();
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.map_err(|cause| super::unavailable(&format!("{} cannot be opened", path.display()), cause))?;
@@ -26,7 +26,7 @@ impl Lock {
     }
 
     /// Gives it back before the process ends.
-    pub fn release(&self) {
+    pub(super) fn release(&self) {
         self.0.unlock().ok();
     }
 }

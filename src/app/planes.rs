@@ -20,7 +20,7 @@ use crate::policy::feed::HostSandbox;
 use crate::proxy::{Health, Proxy, ProxyParts, sandbox};
 
 /// The running planes.
-pub struct Planes {
+pub(super) struct Planes {
     /// Where the dashboard listens.
     pub admin_address: SocketAddr,
     /// Where the proxy listens.
@@ -37,7 +37,7 @@ pub struct Planes {
 ///
 /// # Errors
 /// When no thread can be started.
-pub fn proxy_runtime() -> Verb<Runtime> {
+pub(super) fn proxy_runtime() -> Verb<Runtime> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("proxy").enable_all().build();
     runtime.map_err(|cause| unavailable("the proxy's runtime cannot be started", cause))
@@ -47,7 +47,7 @@ pub fn proxy_runtime() -> Verb<Runtime> {
 ///
 /// # Errors
 /// When an address cannot be bound or the certificate not be read.
-pub async fn start(options: &Options, opened: Opened, lifecycle: &Lifecycle, proxy_runtime: &Handle) -> Verb<Planes> {
+pub(super) async fn start(options: &Options, opened: Opened, lifecycle: &Lifecycle, proxy_runtime: &Handle) -> Verb<Planes> {
     let Opened { admin, probes } = opened;
     let listen = admin.feed.snapshot().settings.listen.clone();
     let data = &options.data;

@@ -14,7 +14,7 @@ use crate::base::fault::{Fault, Verb};
 
 /// One request to the API.
 #[derive(Debug)]
-pub struct Order {
+pub(super) struct Order {
     /// GET reads, POST changes.
     pub method: Method,
     /// Path and query.
@@ -43,7 +43,7 @@ impl Order {
 ///
 /// # Errors
 /// When a file or standard input that the command names cannot be read, or the capability is not built yet.
-pub fn order(command: &Command) -> Verb<Option<Order>> {
+pub(super) fn order(command: &Command) -> Verb<Option<Order>> {
     Ok(Some(match command {
         Command::Up(_) | Command::Serve => return Ok(None),
         Command::Status => Order::get("/api/v1/status"),
@@ -230,7 +230,7 @@ fn audit(command: &AuditCommand) -> Option<Order> {
 }
 
 /// The query string of a filter, with its question mark; empty when nothing is filtered.
-pub fn query(filter: &FilterArgs) -> String {
+pub(super) fn query(filter: &FilterArgs) -> String {
     let limit = filter.limit.map(|limit| limit.to_string());
     let fields = [
         ("client", &filter.client),
