@@ -16,6 +16,8 @@ use serde_json::Value;
 
 use crate::base::fault::{Fault, Verb};
 use crate::config::paths::DataDir;
+use crate::demo;
+use crate::proxy::sandbox;
 use args::{AuditCommand, Cli, Command, KillCommand};
 use control::Control;
 use order::Order;
@@ -29,8 +31,8 @@ const BAD_USAGE: u8 = 64;
 pub fn run(arguments: Vec<OsString>) -> u8 {
     // The two commands that Lifeboat starts itself come first: they must run before any thread or runtime exists.
     match arguments.get(1).and_then(|word| word.to_str()) {
-        Some("sandbox") => return crate::proxy::sandbox::run(&arguments[2..]),
-        Some("demo-server") => return crate::demo::run(&arguments[2..]),
+        Some(sandbox::SUBCOMMAND) => return sandbox::run(&arguments[2..]),
+        Some(demo::SUBCOMMAND) => return demo::run(demo::memory_file(arguments.get(2).and_then(|word| word.to_str()))),
         _ => {}
     }
     match Cli::try_parse_from(arguments) {

@@ -14,7 +14,7 @@ use crate::base::fault::{Fault, Verb};
 
 /// One request to the API.
 #[derive(Debug)]
-pub struct Order {
+pub(super) struct Order {
     /// GET reads, POST changes.
     pub method: Method,
     /// Path and query.
@@ -43,7 +43,7 @@ impl Order {
 ///
 /// # Errors
 /// When a file or standard input that the command names cannot be read, or the capability is not built yet.
-pub fn order(command: &Command) -> Verb<Option<Order>> {
+pub(super) fn order(command: &Command) -> Verb<Option<Order>> {
     Ok(Some(match command {
         Command::Up(_) | Command::Serve => return Ok(None),
         Command::Status => Order::get("/api/v1/status"),
@@ -58,7 +58,7 @@ pub fn order(command: &Command) -> Verb<Option<Order>> {
         Command::Config(command) => config(command)?,
         Command::Audit(command) => return Ok(audit(command)),
         Command::Later(words) => {
-            let name = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+            let name = words.first().cloned().unwrap_or_default();
             return Err(later_or_unknown(&name));
         }
     }))
@@ -109,7 +109,7 @@ fn operator(command: &OperatorCommand) -> Verb<Order> {
             Order::post(format!("/api/v1/operators/{}/reset", segment(name)), json!({"password": standard_input()?}))
         }
         OperatorCommand::Key(OperatorKeyCommand::Add { name, expires }) => {
-            Order::post(format!("/api/v1/operators/{}/keys", segment(name)), json!({"expires": expires}))
+            Order::post(format!("/api/v1/operators/{}/keys", segment(name)), json!({"expires_days": expires}))
         }
         OperatorCommand::Key(OperatorKeyCommand::List) => Order::get("/api/v1/operator-keys"),
         OperatorCommand::Key(OperatorKeyCommand::Revoke { kid }) => {
@@ -121,7 +121,7 @@ fn operator(command: &OperatorCommand) -> Verb<Order> {
 fn client(command: &ClientCommand) -> Order {
     match command {
         ClientCommand::Add { name, roles, rate, expires } => {
-            Order::post("/api/v1/clients", json!({"name": name, "roles": roles, "rate": rate, "expires": expires}))
+            Order::post("/api/v1/clients", json!({"name": name, "roles": roles, "rate": rate, "expires_days": expires}))
         }
         ClientCommand::List => Order::get("/api/v1/clients"),
         ClientCommand::Show { name } => Order::get(format!("/api/v1/clients/{}", segment(name))),
@@ -214,7 +214,7 @@ fn audit(command: &AuditCommand) -> Option<Order> {
 }
 
 /// The query string of a filter, with its question mark; empty when nothing is filtered.
-pub fn query(filter: &FilterArgs) -> String {
+pub(super) fn query(filter: &FilterArgs) -> String {
     let limit = filter.limit.map(|limit| limit.to_string());
     let fields = [
         ("client", &filter.client),

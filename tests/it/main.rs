@@ -1,3 +1,7 @@
 //! The one integration binary: laws of the source, and the whole app on free ports.
 
+mod admin;
 mod laws;
+mod proxy;
+mod sandbox;
+mod support;

@@ -53,6 +53,26 @@ pub fn ready(admin: &Admin) -> bool {
     admin.ledger.state().ok
 }
 
+/// What a stranger may know, without waiting for anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bare {
+    /// All is well.
+    Ok,
+    /// It serves, but something needs somebody.
+    Degraded,
+    /// Calls cannot be decided or written down.
+    Unusable,
+}
+
+/// The bare health from memory alone.
+pub fn bare(admin: &Admin) -> Bare {
+    if !ready(admin) {
+        return Bare::Unusable;
+    }
+    let well = admin.publisher.refused().is_none() && admin.kill.settled() && servers_down(admin).is_none();
+    if well { Bare::Ok } else { Bare::Degraded }
+}
+
 fn servers_down(admin: &Admin) -> Option<String> {
     let snapshot = admin.feed.snapshot();
     let down = snapshot.servers.keys().filter_map(|name| {

@@ -7,6 +7,7 @@ mod keeper;
 mod line;
 mod load;
 mod model;
+mod offline;
 mod proof;
 mod store;
 #[cfg(test)]
@@ -20,6 +21,7 @@ pub use keeper::keep;
 pub use line::keep_warm;
 pub use load::load;
 pub use model::{CANARY, Engaged, Kind, Order, OrderBody, Past, Proof, ProofAt, Release, Released, State, Status};
+pub use offline::engage_offline;
 pub use store::STATEMENTS;
 pub use watch::watch;
 
