@@ -55,8 +55,8 @@ fn ensure_recovery(options: &Options) -> Verb<Option<Secret<String>>> {
 }
 
 fn first_files(options: &Options) -> Verb<Files> {
-    let mut settings: Settings = toml::from_str(&options.settings)
-        .map_err(|cause| Fault::invalid("lifeboat.toml", cause.message().to_owned()))?;
+    let mut settings: Settings =
+        toml::from_str(&options.settings).map_err(|cause| Fault::invalid("lifeboat.toml", cause.message().to_owned()))?;
     if let Some(admin) = &options.admin {
         settings.listen.admin.clone_from(admin);
     }

@@ -20,9 +20,7 @@ impl Lock {
         let file = file.map_err(|cause| super::unavailable(&format!("{} cannot be opened", path.display()), cause))?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
-            Err(TryLockError::WouldBlock) => {
-                Err(Fault::conflict(format!("another Lifeboat works on {}", data.root().display())))
-            }
+            Err(TryLockError::WouldBlock) => Err(Fault::conflict(format!("another Lifeboat works on {}", data.root().display()))),
             Err(TryLockError::Error(cause)) => Err(super::unavailable(&format!("{} cannot be locked", path.display()), cause)),
         }
     }

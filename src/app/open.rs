@@ -8,12 +8,12 @@ use tokio::sync::mpsc;
 use crate::admin::{Admin, Parts, kill, publish};
 use crate::audit::checkpoint::{self, Checkpoint};
 use crate::audit::ledger::{Ledger, Opening};
-use crate::base::clock::{Clock, SharedClock, SystemClock};
+use crate::base::clock::{SharedClock, SystemClock};
 use crate::base::fault::Verb;
 use crate::base::ids::SharedEntropy;
-use crate::config::{Desired, Settings};
 use crate::config::paths::DataDir;
 use crate::config::repo::{Author, Repository};
+use crate::config::{Desired, Settings};
 use crate::crypto::random::SystemEntropy;
 use crate::crypto::seal::InstanceKey;
 use crate::db::{Db, Migrations};
@@ -52,7 +52,8 @@ pub(super) async fn open(data: &DataDir, purpose: Purpose) -> Verb<Opened> {
     let (snapshot, refused) = publish::first(&db, &repository, &sealer).await?;
     let settings = snapshot.settings.audit.clone();
     let signer = checkpoint::load_or_create_key(&data.ledger_key())?;
-    let opening = Opening::new(data.audit(), settings, clock.clone(), signer).sink(to_repository(repository.clone(), clock.clone()));
+    let opening =
+        Opening::new(data.audit(), settings, clock.clone(), signer).sink(to_repository(repository.clone(), clock.clone()));
     let opening = if purpose == Purpose::Serve { opening.sink(Box::new(to_stdout)) } else { opening };
     let (ledger, recorder) = Ledger::open(opening)?;
     let (feed, probes) = Feed::new(snapshot, overlay);

@@ -65,12 +65,24 @@ pub(super) async fn start(options: &Options, opened: Opened, lifecycle: &Lifecyc
         Proxy::new(parts(options, &admin, lifecycle, exe)?, probes)
     };
     let stop = lifecycle.stop_token();
-    lifecycle.vital(proxy_runtime, "listener proxy", proxy.serve(proxy_listener, tls.server_config(&["h2", "http/1.1"])?, "proxy", stop.clone()));
+    lifecycle.vital(
+        proxy_runtime,
+        "listener proxy",
+        proxy.serve(proxy_listener, tls.server_config(&["h2", "http/1.1"])?, "proxy", stop.clone()),
+    );
     let router = super::edge::router(&admin);
     let here = Handle::current();
-    lifecycle.vital(&here, "listener admin", edge::serve(admin_listener, tls.server_config(&["h2", "http/1.1"])?, router, stop.clone()));
+    lifecycle.vital(
+        &here,
+        "listener admin",
+        edge::serve(admin_listener, tls.server_config(&["h2", "http/1.1"])?, router, stop.clone()),
+    );
     let socket = api::socket::open(&admin)?;
-    lifecycle.vital(&here, "control socket", api::socket::serve(socket, edge::incoming(api::router().with_state(admin.clone())), stop.clone()));
+    lifecycle.vital(
+        &here,
+        "control socket",
+        api::socket::serve(socket, edge::incoming(api::router().with_state(admin.clone())), stop.clone()),
+    );
     let ledger = admin.ledger.clone();
     lifecycle.vital(&here, "recorder", async move { ledger.ended().await });
     tend(&admin, lifecycle, &here, &tls);
@@ -86,7 +98,8 @@ fn parts(options: &Options, admin: &Arc<Admin>, lifecycle: &Lifecycle, exe: Path
         recorder: admin.recorder.clone(),
         clock: admin.clock.clone(),
         entropy: admin.entropy.clone(),
-        data: std::fs::canonicalize(options.data.root()).map_err(|cause| unavailable("the data directory cannot be found", cause))?,
+        data: std::fs::canonicalize(options.data.root())
+            .map_err(|cause| unavailable("the data directory cannot be found", cause))?,
         exe,
         health: Arc::new(move || match health::bare(&watched) {
             health::Bare::Ok => Health::Ok,

@@ -27,7 +27,8 @@ impl Control {
     pub(super) async fn connect(data: &DataDir) -> Verb<Option<Self>> {
         let Ok(stream) = tokio::net::UnixStream::connect(data.socket()).await else { return Ok(None) };
         let token = std::fs::read_to_string(data.socket_token()).map_err(|cause| {
-            Fault::denied(format!("{} cannot be read, so the control socket stays shut", data.socket_token().display())).because(cause)
+            Fault::denied(format!("{} cannot be read, so the control socket stays shut", data.socket_token().display()))
+                .because(cause)
         })?;
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         tokio::spawn(async move { connection.await.ok() });

@@ -41,7 +41,9 @@ pub(super) fn result(voice: Voice, value: &Value) {
 /// Prints a fault and gives its exit status.
 pub(super) fn fault(voice: Voice, fault: &Fault) -> u8 {
     match voice {
-        Voice::Json => say(&json!({"error": {"kind": fault.kind.word(), "message": fault.message, "where": fault.place}}).to_string()),
+        Voice::Json => {
+            say(&json!({"error": {"kind": fault.kind.word(), "message": fault.message, "where": fault.place}}).to_string())
+        }
         Voice::Text => warn(&format!("lifeboat: {fault}")),
     }
     fault.kind.exit()

@@ -98,9 +98,15 @@ impl Signals {
 
 fn greet(welcome: &Welcome, voice: Voice) {
     if voice == Voice::Json {
-        return out::say(&json!({"dashboard": welcome.dashboard, "proxy": welcome.proxy, "ca": welcome.ca, "ca_sha256": welcome.ca_sha256}).to_string());
+        return out::say(
+            &json!({"dashboard": welcome.dashboard, "proxy": welcome.proxy, "ca": welcome.ca, "ca_sha256": welcome.ca_sha256})
+                .to_string(),
+        );
     }
-    out::say(&format!("dashboard: {}\nproxy: {}\nca: {}\nca sha256: {}", welcome.dashboard, welcome.proxy, welcome.ca, welcome.ca_sha256));
+    out::say(&format!(
+        "dashboard: {}\nproxy: {}\nca: {}\nca sha256: {}",
+        welcome.dashboard, welcome.proxy, welcome.ca, welcome.ca_sha256
+    ));
     if welcome.secrets.is_empty() {
         return;
     }

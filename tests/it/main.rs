@@ -2,6 +2,7 @@
 
 mod admin;
 mod laws;
+mod plane;
 mod proxy;
 mod sandbox;
 mod support;

@@ -5,7 +5,9 @@ mod desired;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-pub(super) use desired::{AuditCommand, ConfigCommand, FilterArgs, PolicyCommand, RoleCommand, ServerAddArgs, ServerCommand, ToolCommand};
+pub(super) use desired::{
+    AuditCommand, ConfigCommand, FilterArgs, PolicyCommand, RoleCommand, ServerAddArgs, ServerCommand, ToolCommand,
+};
 
 /// Stop, see, undo and rebuild an MCP deployment, and prove all four.
 #[derive(Debug, Parser)]
