@@ -77,7 +77,8 @@ impl House {
         let repository = Repository::init(&data.config(), &author, &files()).unwrap();
         let db = Db::open_with(&data.state_db(), &Migrations::embedded().unwrap(), Duration::from_secs(2)).await.unwrap();
         let signer = audit::load_or_create_key(&data.ledger_key()).unwrap();
-        let (ledger, recorder) = Ledger::open(Opening::new(data.audit(), Settings::default().audit, Arc::new(SystemClock), signer)).unwrap();
+        let (ledger, recorder) =
+            Ledger::open(Opening::new(data.audit(), Settings::default().audit, Arc::new(SystemClock), signer)).unwrap();
         let sealer = Arc::new(InstanceKey::ensure(&data.instance_key(), &SystemEntropy).unwrap());
         let overlay = kill::load(Some(&db), data.root(), now, &SystemEntropy).await;
         let (snapshot, refused) = publish::first(&db, &repository, &sealer).await.unwrap();
@@ -131,7 +132,11 @@ impl House {
     }
 }
 
-async fn stand_in(feed: Arc<Feed>, obeys: Arc<AtomicBool>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+async fn stand_in(
+    feed: Arc<Feed>,
+    obeys: Arc<AtomicBool>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, hyper::Error> {
     let plain = |status: u16| Response::builder().status(status).body(Full::default()).unwrap();
     let shown = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let server = request.uri().path().trim_start_matches("/mcp/").to_owned();
@@ -154,7 +159,11 @@ async fn stand_in(feed: Arc<Feed>, obeys: Arc<AtomicBool>, request: Request<Inco
 
 /// Plays the proxy's part of a probe: every server has `read_graph` and `wipe`, and a server called `down` does not answer.
 async fn answer_probes(mut probes: mpsc::Receiver<ProbeRequest>) {
-    let tool = |name: &str, class| ToolSeen { name: name.into(), class, definition: json!({"name": name, "inputSchema": {"type": "object"}}).to_string() };
+    let tool = |name: &str, class| ToolSeen {
+        name: name.into(),
+        class,
+        definition: json!({"name": name, "inputSchema": {"type": "object"}}).to_string(),
+    };
     while let Some(request) = probes.recv().await {
         let tools = vec![tool("read_graph", Class::Read), tool("wipe", Class::Destructive)];
         let seen = Probed { server_info: "stand-in 1".into(), protocol: "2026-07-28".into(), tools, ms: 1 };
