@@ -58,7 +58,7 @@ async fn a_revoked_key_is_gone_at_once_and_for_good() {
     let house = House::open().await;
     let made = add(&house.admin, &root(), client("ci")).await.unwrap();
     let done = revoke(&house.admin, &operator(OperatorRole::Operator), "ci").await.unwrap();
-    assert_eq!(done.kids, [made.kid.clone()]);
+    assert_eq!(done.kids, std::slice::from_ref(&made.kid));
     let snapshot = house.admin.feed.snapshot();
     assert!(snapshot.keys.is_empty() && !snapshot.clients.contains_key("ci") && snapshot.revision.epoch == 2);
     assert_eq!(show(&house.admin, &root(), "ci").await.unwrap().state, "revoked");
