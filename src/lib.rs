@@ -6,3 +6,4 @@ pub mod audit;
 pub mod base;
 pub mod config;
 pub mod policy;
+pub mod web;
