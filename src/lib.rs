@@ -5,5 +5,8 @@ pub mod admin;
 pub mod audit;
 pub mod base;
 pub mod config;
+pub mod crypto;
+pub mod db;
 pub mod policy;
+pub mod telemetry;
 pub mod web;

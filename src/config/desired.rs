@@ -1,9 +1,14 @@
 //! The whole desired state, read from the files of one tree. Never touches the disk: it is given names and bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{ClientConfig, RoleConfig, ServerConfig, Settings};
+use serde::de::DeserializeOwned;
+
+use super::document::{self, Document};
+use super::{ClientConfig, RoleConfig, ServerConfig, Settings, check, check_server};
+use crate::base::fault::{Fault, Verb};
+use crate::base::ids::check_name;
 
 /// Every section, keyed by name.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -36,5 +41,185 @@ impl fmt::Display for ConfigFault {
         } else {
             write!(f, "{}:{}: {}", self.file, self.line, self.message)
         }
+    }
+}
+
+impl ConfigFault {
+    /// All faults as one fault of a verb; its place is the first of them.
+    pub fn join(faults: &[Self]) -> Fault {
+        let place =
+            faults.first().map(|fault| if fault.line == 0 { fault.file.clone() } else { format!("{}:{}", fault.file, fault.line) });
+        let lines: Vec<String> = match faults {
+            [one] => vec![one.message.clone()],
+            all => all.iter().map(Self::to_string).collect(),
+        };
+        Fault::invalid(place.unwrap_or_else(|| "config".into()), lines.join("; "))
+    }
+}
+
+/// The file of the settings.
+pub const SETTINGS: &str = "lifeboat.toml";
+/// Files at the top that other versions and other parts read.
+const OTHER_FILES: [&str; 3] = ["alerts.toml", "schedules.toml", "waivers.toml"];
+/// Folders that other versions and other parts read.
+const OTHER_FOLDERS: [&str; 7] = ["tools", "vaults", "exceptions", "policy-tests", "templates", "runbooks", "reviews"];
+
+impl Desired {
+    /// Reads the files of one tree, given by their path inside `config/`. A missing `lifeboat.toml` means the defaults.
+    ///
+    /// # Errors
+    /// Every fault of every file, by file and line.
+    pub fn read(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, Vec<ConfigFault>> {
+        let mut desired = Self::default();
+        let mut faults = Vec::new();
+        let roles: BTreeSet<&str> =
+            files.keys().filter_map(|file| file.strip_prefix("roles/").and_then(|rest| rest.strip_suffix(".toml"))).collect();
+        for (file, bytes) in files {
+            match Place::of(file) {
+                Place::Settings => {
+                    desired.settings = section(file, bytes, &mut faults, check::settings).unwrap_or_default();
+                }
+                Place::Server(name) => {
+                    let read = named(file, name, bytes, &mut faults, check_server::server);
+                    desired.servers.extend(read);
+                }
+                Place::Client(name) => {
+                    let read = named(file, name, bytes, &mut faults, |document, client: &ClientConfig, faults| {
+                        check::client(document, client, &roles, faults);
+                    });
+                    desired.clients.extend(read);
+                }
+                Place::Role(name) => {
+                    let read = named(file, name, bytes, &mut faults, check::role);
+                    desired.roles.extend(read);
+                }
+                Place::Other => {}
+                Place::Unknown(message) => faults.push(ConfigFault { file: file.clone(), line: 0, message: message.into() }),
+            }
+        }
+        if faults.is_empty() { Ok(desired) } else { Err(faults) }
+    }
+}
+
+/// What a file's path says it is.
+enum Place<'a> {
+    Settings,
+    Server(&'a str),
+    Client(&'a str),
+    Role(&'a str),
+    Other,
+    Unknown(&'static str),
+}
+
+impl<'a> Place<'a> {
+    fn of(file: &'a str) -> Self {
+        let Some((folder, rest)) = file.split_once('/') else {
+            return match file {
+                SETTINGS => Self::Settings,
+                known if OTHER_FILES.contains(&known) => Self::Other,
+                toml if toml.ends_with(".toml") => Self::Unknown("no such file is known; see docs/CONFIG.md for the names"),
+                _ => Self::Other,
+            };
+        };
+        if OTHER_FOLDERS.contains(&folder) {
+            return Self::Other;
+        }
+        let name = rest.strip_suffix(".toml").filter(|name| !name.contains('/'));
+        match (folder, name) {
+            ("servers", Some(name)) => Self::Server(name),
+            ("clients", Some(name)) => Self::Client(name),
+            ("roles", Some(name)) => Self::Role(name),
+            ("servers" | "clients" | "roles", None) => Self::Unknown("in this folder a file is called NAME.toml"),
+            _ if file.ends_with(".toml") => Self::Unknown("no such folder is known; known are servers, clients and roles"),
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Reads one file and checks what it means.
+fn section<T: DeserializeOwned>(
+    file: &str,
+    bytes: &[u8],
+    faults: &mut Vec<ConfigFault>,
+    check: impl FnOnce(&Document<'_>, &T, &mut Vec<ConfigFault>),
+) -> Option<T> {
+    let read = Document::parse(file, bytes).and_then(|document| document.read::<T>().map(|value| (document, value)));
+    match read {
+        Ok((document, value)) => {
+            check(&document, &value, faults);
+            Some(value)
+        }
+        Err(found) => {
+            faults.extend(found);
+            None
+        }
+    }
+}
+
+fn named<T: DeserializeOwned>(
+    file: &str,
+    name: &str,
+    bytes: &[u8],
+    faults: &mut Vec<ConfigFault>,
+    check: impl FnOnce(&Document<'_>, &T, &mut Vec<ConfigFault>),
+) -> Option<(String, T)> {
+    if let Err(message) = check_name(name) {
+        faults.push(ConfigFault { file: file.to_owned(), line: 0, message: message.into() });
+    }
+    section(file, bytes, faults, check).map(|value| (name.to_owned(), value))
+}
+
+impl Settings {
+    /// The text of `lifeboat.toml`.
+    ///
+    /// # Errors
+    /// `Bug` when it cannot be written as TOML.
+    pub fn to_toml(&self) -> Verb<String> {
+        document::write(self)
+    }
+}
+
+impl ServerConfig {
+    /// The path of a server's file inside `config/`.
+    pub fn path(name: &str) -> String {
+        format!("servers/{name}.toml")
+    }
+
+    /// The text of the file.
+    ///
+    /// # Errors
+    /// `Bug` when it cannot be written as TOML.
+    pub fn to_toml(&self) -> Verb<String> {
+        document::write(self)
+    }
+}
+
+impl ClientConfig {
+    /// The path of a client's file inside `config/`.
+    pub fn path(name: &str) -> String {
+        format!("clients/{name}.toml")
+    }
+
+    /// The text of the file.
+    ///
+    /// # Errors
+    /// `Bug` when it cannot be written as TOML.
+    pub fn to_toml(&self) -> Verb<String> {
+        document::write(self)
+    }
+}
+
+impl RoleConfig {
+    /// The path of a role's file inside `config/`.
+    pub fn path(name: &str) -> String {
+        format!("roles/{name}.toml")
+    }
+
+    /// The text of the file.
+    ///
+    /// # Errors
+    /// `Bug` when it cannot be written as TOML.
+    pub fn to_toml(&self) -> Verb<String> {
+        document::write(self)
     }
 }

@@ -1,15 +1,23 @@
 //! Desired state: the types of the files under `config/`, one file per section. Unknown keys are refused and all faults are
 //! reported together with file and line. Never holds a secret, and never decides anything.
 
+mod check;
+mod check_server;
 pub mod client;
 pub mod desired;
+mod document;
+pub mod paths;
 pub mod repo;
 pub mod role;
 pub mod server;
 pub mod settings;
+#[cfg(test)]
+mod tests;
 
+pub use check_server::check_tool_name;
 pub use client::ClientConfig;
 pub use desired::{ConfigFault, Desired};
+pub use paths::DataDir;
 pub use role::{GrantConfig, RoleConfig};
 pub use server::{Class, ServerConfig, ToolConfig, UpstreamConfig};
 pub use settings::Settings;

@@ -12,9 +12,6 @@ use sha2::{Digest, Sha256};
 
 #[derive(rust_embed::RustEmbed)]
 #[folder = "$CARGO_MANIFEST_DIR/static"]
-#[include = "*.css"]
-#[include = "*.js"]
-#[include = "*.svg"]
 struct Files;
 
 #[derive(Debug)]
@@ -47,11 +44,12 @@ pub struct Links {
     pub icon_stopped: String,
 }
 
+const SERVED: [&str; 3] = [".css", ".js", ".svg"];
 const SCRIPTS: [&str; 4] = ["vendor/htmx.min.js", "vendor/hx-csp.min.js", "vendor/hx-sse.min.js", "app.js"];
 
 static ALL: LazyLock<BTreeMap<String, File>> = LazyLock::new(|| {
     let read = |name: &str| Files::get(name).map(|file| (name.to_owned(), describe(name, file.data.into_owned())));
-    Files::iter().filter_map(|name| read(&name)).collect()
+    Files::iter().filter(|name| SERVED.iter().any(|kind| name.ends_with(kind))).filter_map(|name| read(&name)).collect()
 });
 
 static LINKS: LazyLock<Links> = LazyLock::new(|| {

@@ -1,0 +1,132 @@
+//! What the values of `lifeboat.toml`, clients and roles must mean. Never reads a file.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+
+use globset::GlobBuilder;
+
+use super::document::Document;
+use super::{ClientConfig, ConfigFault, RoleConfig, Settings};
+use crate::base::ids::check_name;
+use crate::base::size::ByteSize;
+
+/// A cap above this is a slip of the pen: one message is held in memory.
+const MAX_MESSAGE: ByteSize = ByteSize::mib(1024);
+const MAX_SEGMENT: ByteSize = ByteSize::mib(4096);
+const MAX_DAYS: u32 = 36_500;
+const DAY_SECONDS: u64 = 86_400;
+const HOUR_MS: u64 = 3_600_000;
+
+/// Collects faults of one document.
+struct Checker<'a, 'd> {
+    document: &'a Document<'d>,
+    faults: &'a mut Vec<ConfigFault>,
+}
+
+impl Checker<'_, '_> {
+    fn must(&mut self, holds: bool, path: &[&str], message: impl Into<String>) {
+        if !holds {
+            self.faults.push(self.document.at(path, message));
+        }
+    }
+
+    fn range(&mut self, value: u64, path: &[&str], least: u64, most: u64) {
+        self.must((least..=most).contains(&value), path, format!("must be from {least} to {most}"));
+    }
+}
+
+pub(super) fn settings(document: &Document<'_>, settings: &Settings, faults: &mut Vec<ConfigFault>) {
+    let mut check = Checker { document, faults };
+    listen(&mut check, settings);
+    let limits = &settings.limits;
+    check.must(limits.burst > 0, &["limits", "burst"], "must be 1 or more, or no call could ever begin");
+    for (key, size) in [("request", limits.request), ("response", limits.response), ("list", limits.list), ("event", limits.event)]
+    {
+        let fits = size.0 > 0 && size <= MAX_MESSAGE;
+        check.must(fits, &["limits", key], format!("must be more than 0 B and at most {MAX_MESSAGE}"));
+    }
+    check.range(settings.sessions.ttl_seconds, &["sessions", "ttl_seconds"], 1, 365 * DAY_SECONDS);
+    check.must(settings.sessions.per_client > 0, &["sessions", "per_client"], "must be 1 or more");
+    let upstream = &settings.upstream;
+    for (key, ms) in [("connect_ms", upstream.connect_ms), ("answer_ms", upstream.answer_ms)] {
+        check.range(ms, &["upstream", key], 1, HOUR_MS);
+    }
+    check.range(upstream.start_wait_ms, &["upstream", "start_wait_ms"], 0, HOUR_MS);
+    let audit = &settings.audit;
+    let fits = audit.segment >= ByteSize::kib(64) && audit.segment <= MAX_SEGMENT;
+    check.must(fits, &["audit", "segment"], format!("must be from 64 KiB to {MAX_SEGMENT}"));
+    check.must(audit.keep_days <= MAX_DAYS, &["audit", "keep_days"], format!("must be at most {MAX_DAYS}; 0 keeps for ever"));
+    let fits = audit.keep_size.0 == 0 || audit.keep_size.0 >= audit.segment.0.saturating_mul(2);
+    check.must(fits, &["audit", "keep_size"], "must hold two segments at least; 0 B means no cap");
+    check.must(audit.reserve <= MAX_SEGMENT, &["audit", "reserve"], format!("must be at most {MAX_SEGMENT}"));
+    check.range(audit.checkpoint_seconds, &["audit", "checkpoint_seconds"], 1, DAY_SECONDS);
+}
+
+fn listen(check: &mut Checker<'_, '_>, settings: &Settings) {
+    let listen = &settings.listen;
+    for (key, address) in [("admin", &listen.admin), ("proxy", &listen.proxy)] {
+        let parses = address.parse::<SocketAddr>().is_ok();
+        check.must(parses, &["listen", key], "must be ADDRESS:PORT, such as 127.0.0.1:8443 or [::1]:8443");
+    }
+    let same = listen.admin == listen.proxy && !listen.admin.ends_with(":0");
+    check.must(!same, &["listen", "proxy"], "must differ from listen.admin");
+    check.must(!listen.hosts.is_empty(), &["listen", "hosts"], "must name one host at least");
+    for (index, host) in listen.hosts.iter().enumerate() {
+        let message = format!("\"{host}\" is neither a host name in lower case nor an address");
+        check.must(is_host(host), &["listen", "hosts", &index.to_string()], message);
+    }
+}
+
+/// An IP address without brackets, or a DNS name in lower case.
+pub(super) fn is_host(host: &str) -> bool {
+    if host.parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    let label = |label: &str| {
+        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        !label.is_empty() && label.len() <= 63 && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    host.len() <= 253 && host.split('.').all(label)
+}
+
+pub(super) fn client(document: &Document<'_>, client: &ClientConfig, roles: &BTreeSet<&str>, faults: &mut Vec<ConfigFault>) {
+    let mut check = Checker { document, faults };
+    let mut seen = BTreeSet::new();
+    for (index, role) in client.roles.iter().enumerate() {
+        let (at, path_role) = (index.to_string(), role.as_str());
+        let path = ["roles", at.as_str()];
+        let exists = check_name(role).is_ok() && roles.contains(path_role);
+        check.must(exists, &path, format!("role \"{role}\" does not exist; roles are the files in roles/"));
+        check.must(seen.insert(path_role), &path, format!("role \"{role}\" is named twice"));
+    }
+    check.must(client.burst != Some(0), &["burst"], "must be 1 or more, or no call could ever begin");
+}
+
+pub(super) fn role(document: &Document<'_>, role: &RoleConfig, faults: &mut Vec<ConfigFault>) {
+    let mut check = Checker { document, faults };
+    for (index, grant) in role.grants.iter().enumerate() {
+        let at = index.to_string();
+        check.must(!grant.tools.is_empty(), &["grant", &at, "tools"], "must name one tool pattern at least");
+        check.must(!grant.classes.is_empty(), &["grant", &at, "classes"], "must name one of read, write, destructive at least");
+        for (place, glob) in grant.tools.iter().enumerate() {
+            if let Err(message) = check_glob(glob) {
+                check.must(false, &["grant", &at, "tools", &place.to_string()], message);
+            }
+        }
+        check.must(grant.arguments.is_none(), &["grant", &at, "arguments"], "argument schemas are not available in this version");
+    }
+}
+
+fn check_glob(glob: &str) -> Result<(), String> {
+    GlobBuilder::new(glob)
+        .literal_separator(true)
+        .backslash_escape(true)
+        .build()
+        .map_err(|fault| format!("\"{glob}\" is no tool pattern: {}", fault.kind()))?;
+    // A star does not cross the slash, so without one nothing is ever meant.
+    if glob.contains('/') || glob == "**" {
+        Ok(())
+    } else {
+        Err(format!("\"{glob}\" names no tool: a pattern is SERVER/TOOL, such as \"demo/*\""))
+    }
+}

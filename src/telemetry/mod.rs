@@ -1,0 +1,1 @@
+//! JSON logs and metrics. Never holds a secret, and never makes a request wait for a log sink.
