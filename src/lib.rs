@@ -2,11 +2,17 @@
 //! stands in docs/ARCHITECTURE.md and is kept by the test `laws`.
 
 pub mod admin;
+pub mod app;
 pub mod audit;
 pub mod base;
+pub mod cli;
 pub mod config;
 pub mod crypto;
 pub mod db;
+pub mod demo;
+pub mod lifecycle;
+pub mod mcp;
 pub mod policy;
+pub mod proxy;
 pub mod telemetry;
 pub mod web;

@@ -1,6 +1,124 @@
 //! The admin plane: one folder per noun, each with its verbs, model, SQL, routes and pages. Never names the proxy; what it
 //! wants of it goes through `policy::feed`.
 
+pub mod activity;
 pub mod actor;
+pub mod api;
+pub mod clients;
+pub mod health;
+pub mod kill;
+pub mod overview;
+pub mod publish;
+pub mod revisions;
+pub mod roles;
+pub mod servers;
+pub mod tools;
+mod tree;
+
+#[cfg(test)]
+mod testing;
+
+use std::sync::Arc;
 
 pub use actor::{Actor, OperatorRole, Via};
+
+use crate::audit::{Durability, Event, Ledger, Recorder};
+use crate::base::clock::{SharedClock, Timestamp};
+use crate::base::fault::{Fault, Verb};
+use crate::base::ids::SharedEntropy;
+use crate::config::paths::DataDir;
+use crate::config::repo::Repository;
+use crate::crypto::seal::InstanceKey;
+use crate::db::Db;
+use crate::policy::feed::Feed;
+
+/// What the admin plane is made of; `app` opens the parts.
+pub struct Parts {
+    /// `state.db`.
+    pub db: Db,
+    /// `config/`.
+    pub repository: Repository,
+    /// The door to the proxy plane, holding the first snapshot and the kill state of `kill::load`.
+    pub feed: Arc<Feed>,
+    /// Where verbs record.
+    pub recorder: Recorder,
+    /// What the recorder writes.
+    pub ledger: Ledger,
+    /// The time.
+    pub clock: SharedClock,
+    /// Chance.
+    pub entropy: SharedEntropy,
+    /// The data directory.
+    pub data: DataDir,
+    /// Seals what this host keeps secret.
+    pub sealer: Arc<InstanceKey>,
+    /// What `publish::first` refused, if it did.
+    pub refused: Option<publish::Refused>,
+}
+
+/// Everything a verb may use. One per process.
+pub struct Admin {
+    /// `state.db`.
+    pub db: Db,
+    /// `config/`.
+    pub repository: Repository,
+    /// The door to the proxy plane.
+    pub feed: Arc<Feed>,
+    /// Where verbs record.
+    pub recorder: Recorder,
+    /// What the recorder writes.
+    pub ledger: Ledger,
+    /// The time.
+    pub clock: SharedClock,
+    /// Chance.
+    pub entropy: SharedEntropy,
+    /// The data directory.
+    pub data: DataDir,
+    /// Seals what this host keeps secret.
+    pub sealer: Arc<InstanceKey>,
+    /// The kill switch's memory.
+    pub kill: kill::Control,
+    /// The reconciler's memory.
+    pub publisher: publish::Publisher,
+    /// When this process began to serve.
+    pub started_at: Timestamp,
+}
+
+impl Admin {
+    /// Puts the parts together. The tasks `kill::keep`, `kill::watch`, `kill::keep_warm` and `publish::watch` are the caller's to start.
+    pub async fn open(parts: Parts) -> Arc<Self> {
+        let last = kill::last_proof(&parts.db).await;
+        Arc::new(Self {
+            kill: kill::Control::new(parts.data.root(), last),
+            publisher: publish::Publisher::new(parts.refused),
+            started_at: parts.clock.now(),
+            db: parts.db,
+            repository: parts.repository,
+            feed: parts.feed,
+            recorder: parts.recorder,
+            ledger: parts.ledger,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            data: parts.data,
+            sealer: parts.sealer,
+        })
+    }
+
+    /// Records what a verb did, on disk before it returns.
+    ///
+    /// # Errors
+    /// `Unavailable` when the ledger cannot be written: the verb is done, and says that nobody wrote it down.
+    pub async fn record(&self, event: Event) -> Verb<()> {
+        let what = event.action.clone().unwrap_or_default();
+        let told = self.recorder.record(event, Durability::Synced).await;
+        told.map(|_| ()).map_err(|e| Fault::unavailable(format!("{what} is done, but the ledger could not be written")).because(e))
+    }
+
+    /// Signs the ledger's head now.
+    ///
+    /// # Errors
+    /// `Unavailable` when it cannot be written.
+    pub async fn checkpoint(&self, why: &str) -> Verb<()> {
+        self.ledger.checkpoint(why).await.map(|_| ())
+    }
+}

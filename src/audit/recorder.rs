@@ -57,6 +57,9 @@ pub const QUEUE: usize = 8_192;
 
 const FULL_QUEUE_WAIT: Duration = Duration::from_millis(250);
 
+// A disk that hangs must not hold a call for ever.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
 impl Recorder {
     /// A recorder and the receiving end for the writer.
     pub fn new(strangers: Arc<Strangers>) -> (Self, mpsc::Receiver<Entry>) {
@@ -67,7 +70,8 @@ impl Recorder {
     /// Records one event and returns once `durability` holds.
     ///
     /// # Errors
-    /// When the queue stays full for 250 ms or the segment cannot be written. The event is then not in the ledger.
+    /// When the queue stays full for 250 ms or the segment cannot be written: the event is then not in the ledger. Also when the disk
+    /// does not answer for 10 s: the event may then still appear.
     pub async fn record(&self, event: Event, durability: Durability) -> Result<Recorded, LedgerUnavailable> {
         let gone = || LedgerUnavailable { why: "the writer has stopped".into() };
         let (done, answer) = oneshot::channel();
@@ -77,7 +81,10 @@ impl Recorder {
             Ok(Err(_)) => return Err(gone()),
             Ok(Ok(())) => {}
         }
-        answer.await.map_err(|_| gone())?
+        match tokio::time::timeout(ANSWER_WAIT, answer).await {
+            Err(_) => Err(LedgerUnavailable { why: "the disk does not answer".into() }),
+            Ok(answered) => answered.map_err(|_| gone())?,
+        }
     }
 
     /// Counts a refusal before authentication. Never waits, never grows: counts are written once a second, at most 8 rows and

@@ -1,5 +1,11 @@
 //! Randomness, keys and tokens, TLS, sealing, passwords. One provider (aws-lc-rs) under everything; never a home-made cipher.
 
 pub mod base32;
+pub mod ca;
+pub mod files;
 pub mod keys;
+pub mod password;
 pub mod random;
+pub mod recovery;
+pub mod seal;
+pub mod tls;

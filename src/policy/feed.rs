@@ -48,6 +48,15 @@ pub struct FlyingCall {
     pub class: Class,
 }
 
+/// How well this host can confine stdio servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct HostSandbox {
+    /// What holds and what does not, for people.
+    pub sentence: String,
+    /// Whether everything that design asks for is there.
+    pub whole: bool,
+}
+
 /// A request to look at a server with the proxy's own means and list its tools.
 #[derive(Debug)]
 pub struct ProbeRequest {
@@ -92,6 +101,7 @@ pub struct Feed {
     canaries: Mutex<HashMap<String, Principal>>,
     listeners: Mutex<Vec<ProxyListener>>,
     servers: Mutex<HashMap<String, ServerState>>,
+    sandbox: Mutex<HostSandbox>,
     probes: mpsc::Sender<ProbeRequest>,
 }
 
@@ -114,6 +124,7 @@ impl Feed {
             canaries: Mutex::default(),
             listeners: Mutex::default(),
             servers: Mutex::default(),
+            sandbox: Mutex::default(),
             probes,
         };
         (Arc::new(feed), receiver)
@@ -200,6 +211,16 @@ impl Feed {
     /// The state of a server, when the proxy has told one.
     pub fn server(&self, name: &str) -> Option<ServerState> {
         locked(&self.servers).get(name).cloned()
+    }
+
+    /// Tells how well this host can confine stdio servers.
+    pub fn set_sandbox(&self, sandbox: HostSandbox) {
+        *locked(&self.sandbox) = sandbox;
+    }
+
+    /// How well this host can confine stdio servers; an empty sentence while nobody has told.
+    pub fn sandbox(&self) -> HostSandbox {
+        locked(&self.sandbox).clone()
     }
 
     /// Looks at a server through the proxy plane.

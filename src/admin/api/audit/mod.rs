@@ -1,0 +1,3 @@
+//! The part of the API that reads the ledger.
+
+pub(super) mod routes;

@@ -1,0 +1,92 @@
+//! `/api/v1/audit…`: pages, checks, and the two streams of JSON lines.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use serde::Deserialize;
+
+use super::super::routes::{Caller, query, refuse, reply};
+use crate::admin::{Admin, activity};
+use crate::audit::{Filter, Tail, Tailed};
+use crate::base::fault::Verb;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Since {
+    since: Option<u64>,
+}
+
+pub(in crate::admin::api) fn routes() -> Router<Arc<Admin>> {
+    Router::new()
+        .route("/audit", get(page))
+        .route("/audit/verify", get(verify))
+        .route("/audit/tail", get(tail))
+        .route("/audit/export", get(export))
+        .route("/audit/checkpoint", post(checkpoint))
+}
+
+async fn page(State(admin): State<Arc<Admin>>, Caller(actor): Caller, RawQuery(text): RawQuery) -> Response {
+    let read = async || activity::query(&admin, &actor, &query::<Filter>(text)?).await;
+    reply(read().await)
+}
+
+async fn verify(State(admin): State<Arc<Admin>>, Caller(actor): Caller) -> Response {
+    reply(activity::verify(&admin, &actor).await)
+}
+
+async fn checkpoint(State(admin): State<Arc<Admin>>, Caller(actor): Caller) -> Response {
+    reply(activity::checkpoint(&admin, &actor).await)
+}
+
+async fn tail(State(admin): State<Arc<Admin>>, Caller(actor): Caller, RawQuery(text): RawQuery) -> Response {
+    let begun: Verb<Tail> = query::<Since>(text).and_then(|from| activity::tail(&admin, &actor, from.since));
+    match begun {
+        Ok(tail) => lines(Body::from_stream(follow(tail))),
+        Err(fault) => refuse(&fault),
+    }
+}
+
+async fn export(State(admin): State<Arc<Admin>>, Caller(actor): Caller, RawQuery(text): RawQuery) -> Response {
+    let begin = async || activity::export(&admin, &actor, query::<Filter>(text)?).await;
+    match begin().await {
+        Ok(chunks) => {
+            let stream = stream::unfold(chunks, |mut chunks| async { chunks.recv().await.map(|chunk| (chunk, chunks)) });
+            lines(Body::from_stream(stream))
+        }
+        Err(fault) => refuse(&fault),
+    }
+}
+
+fn lines(body: Body) -> Response {
+    ([(CONTENT_TYPE, "application/x-ndjson"), (CACHE_CONTROL, "no-store")], body).into_response()
+}
+
+/// Events as lines, until the reader goes or the ledger ends.
+fn follow(tail: Tail) -> impl Stream<Item = Result<Bytes, io::Error>> + Send {
+    stream::unfold(Some(tail), |tail| async {
+        let mut tail = tail?;
+        match tail.next().await {
+            Ok(Some(next)) => Some((Ok(line(&next)), Some(tail))),
+            Ok(None) => None,
+            Err(fault) => Some((Err(io::Error::other(fault)), None)),
+        }
+    })
+}
+
+fn line(next: &Tailed) -> Bytes {
+    let mut text = match next {
+        Tailed::Event(event) => serde_json::to_vec(event).unwrap_or_default(),
+        Tailed::Skipped(count) => format!("{{\"skipped\":{count}}}").into_bytes(),
+    };
+    text.push(b'\n');
+    Bytes::from(text)
+}
+

@@ -1,0 +1,10 @@
+//! The JSON API `/api/v1` and the control socket: the same verbs, the same documents as the commands print with `--json`. Never takes a
+//! cookie, and never does anything without an `Actor` that somebody else has authenticated.
+
+mod audit;
+mod routes;
+pub mod socket;
+#[cfg(test)]
+mod tests;
+
+pub use routes::router;

@@ -1,0 +1,96 @@
+//! Clients in words, exactly as commands and API print them. A key's text is in one answer only: the one that minted it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::clock::Timestamp;
+
+/// A client to add.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddClient {
+    /// Its name.
+    pub name: String,
+    /// Names of its roles, one at least.
+    pub roles: Vec<String>,
+    /// Calls per second instead of the default; 0 means no limit.
+    #[serde(default)]
+    pub rate: Option<u32>,
+    /// Days until its key expires; absent means never.
+    #[serde(default)]
+    pub expires_days: Option<u32>,
+}
+
+/// A client was added; the only time its key is shown.
+#[derive(Serialize, Deserialize)]
+pub struct ClientAdded {
+    /// Its name.
+    pub client: String,
+    /// The key's public name.
+    pub kid: String,
+    /// The key.
+    pub key: String,
+    /// Its roles.
+    pub roles: Vec<String>,
+    /// When the key expires.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// One client key, without its text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientKey {
+    /// Its public name.
+    pub kid: String,
+    /// Whose it is.
+    pub client: String,
+    /// `active`, `expired` or `revoked`.
+    pub state: String,
+    /// When it was minted.
+    pub created_at: Timestamp,
+    /// By whom.
+    pub created_by: String,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// By whom.
+    pub revoked_by: Option<String>,
+}
+
+/// One client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    /// Its name.
+    pub name: String,
+    /// `active`, `no_key` or `revoked`.
+    pub state: String,
+    /// Its roles.
+    pub roles: Vec<String>,
+    /// Calls per second that hold for it; 0 means no limit.
+    pub rate: u32,
+    /// Calls at once before `rate` counts.
+    pub burst: u32,
+    /// Calls in flight at once; 0 means no limit.
+    pub concurrency: u32,
+    /// Its keys, newest first.
+    pub keys: Vec<ClientKey>,
+}
+
+/// Every client.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ClientList {
+    /// By name.
+    pub clients: Vec<Client>,
+}
+
+/// A client was revoked.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ClientRevoked {
+    /// Its name.
+    pub client: String,
+    /// The keys that are refused from now on.
+    pub kids: Vec<String>,
+    /// Since when.
+    pub revoked_at: Timestamp,
+    /// The running revision without them.
+    pub revision: String,
+}

@@ -1,0 +1,223 @@
+//! The first page and `status`: what is stopped, what runs, what happened, what needs somebody. Reads everything, changes nothing.
+
+use serde::Serialize;
+
+use super::actor::Right;
+use super::clients;
+use super::kill;
+use super::servers::{self, Server};
+use super::{Actor, Admin, health, tree};
+use crate::audit::{Bucket, Event, Filter, ReasonCount, Totals};
+use crate::base::clock::Timestamp;
+use crate::base::fault::Verb;
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+const LATEST: u32 = 8;
+// Somebody should look at a key this long before it ends, and at a kill this long after it was proved.
+const KEY_ENDS_MS: i64 = 7 * DAY_MS;
+const PROOF_AGES_MS: i64 = 92 * DAY_MS;
+
+/// What `lifeboat status` prints (contract.md).
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// Of this Lifeboat.
+    pub version: &'static str,
+    /// The running revision, `COMMIT+EPOCH`.
+    pub revision: String,
+    /// What is stopped.
+    pub kill: KillStatus,
+    /// Every server.
+    pub servers: Vec<ServerStatus>,
+    /// The last recovery drill; null until there was one.
+    pub last_drill: Option<String>,
+    /// The last verified archive; null until there was one.
+    pub last_archive: Option<String>,
+    /// Open alerts.
+    pub alerts: Vec<String>,
+}
+
+/// The kill switch in `status`.
+#[derive(Clone, Debug, Serialize)]
+pub struct KillStatus {
+    /// Whether anything is stopped.
+    pub engaged: bool,
+    /// What.
+    pub states: Vec<kill::State>,
+}
+
+/// One server in `status`.
+#[derive(Clone, Debug, Serialize)]
+pub struct ServerStatus {
+    /// Its name.
+    pub name: String,
+    /// `starting`, `up`, `down`, `unapproved` or `idle`.
+    pub state: String,
+}
+
+/// What the first page shows.
+#[derive(Clone, Debug, Serialize)]
+pub struct Overview {
+    /// When it was made.
+    pub at: Timestamp,
+    /// The running revision.
+    pub revision: String,
+    /// Since when this process serves.
+    pub started_at: Timestamp,
+    /// What is stopped, and the last proof.
+    pub kill: kill::Status,
+    /// Every server.
+    pub servers: Vec<Server>,
+    /// Calls of the last 24 hours, an hour each, oldest first; empty when the ledger cannot be read.
+    pub hours: Vec<Bucket>,
+    /// Their sums.
+    pub totals: Totals,
+    /// Refusals of the last 24 hours by reason, most frequent first.
+    pub refusals: Vec<ReasonCount>,
+    /// The newest events.
+    pub latest: Vec<Event>,
+    /// What needs somebody, most important first.
+    pub needs: Vec<Need>,
+}
+
+/// One thing that needs somebody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Need {
+    /// A stable slug: `sandbox.weak`, `config.refused` and so on.
+    pub id: &'static str,
+    /// One sentence.
+    pub text: String,
+    /// What works, or more of what is wrong.
+    pub detail: String,
+    /// The page where it is dealt with.
+    pub href: String,
+}
+
+/// What runs, in short.
+///
+/// # Errors
+/// None but `Denied`.
+pub async fn status(admin: &Admin, actor: &Actor) -> Verb<Status> {
+    actor.need(Right::Read, "status")?;
+    let states = kill::states(admin);
+    let servers = servers::list(admin, actor).await?.servers;
+    Ok(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        revision: admin.feed.snapshot().revision.to_string(),
+        kill: KillStatus { engaged: !states.is_empty(), states },
+        servers: servers.into_iter().map(|server| ServerStatus { name: server.name, state: server.state }).collect(),
+        last_drill: None,
+        last_archive: None,
+        alerts: Vec::new(),
+    })
+}
+
+/// Everything the first page shows. A ledger that cannot be read leaves its parts empty and is itself what needs somebody.
+///
+/// # Errors
+/// None but `Denied`.
+pub async fn overview(admin: &Admin, actor: &Actor) -> Verb<Overview> {
+    actor.need(Right::Read, "overview")?;
+    let now = admin.clock.now();
+    let since = now.plus_ms(-DAY_MS);
+    let servers = servers::list(admin, actor).await?.servers;
+    let kill = kill::status(admin, actor)?;
+    let newest = Filter { limit: Some(LATEST), ..Filter::default() };
+    let (hours, totals, refusals, latest) = tokio::join!(
+        admin.ledger.counts(since, now, HOUR_MS),
+        admin.ledger.totals(since),
+        admin.ledger.refusals_by_reason(since),
+        admin.ledger.query(&newest),
+    );
+    let needs = needs(admin, &servers, &kill, now).await;
+    Ok(Overview {
+        at: now,
+        revision: admin.feed.snapshot().revision.to_string(),
+        started_at: admin.started_at,
+        kill,
+        servers,
+        hours: hours.unwrap_or_default(),
+        totals: totals.unwrap_or_default(),
+        refusals: refusals.unwrap_or_default(),
+        latest: latest.map(|page| page.events).unwrap_or_default(),
+        needs,
+    })
+}
+
+/// What needs somebody, the weak sandbox first (design.md 2).
+async fn needs(admin: &Admin, servers: &[Server], kill: &kill::Status, now: Timestamp) -> Vec<Need> {
+    let mut needs = Vec::new();
+    for server in servers.iter().filter(|server| weak(&server.sandbox)) {
+        let text = format!("{} runs with less protection than it should", server.name);
+        needs.push(Need { id: "sandbox.weak", text, detail: server.sandbox.clone(), href: format!("/servers/{}", server.name) });
+    }
+    for check in health::health(admin).await.checks.into_iter().filter(|check| !check.ok && check.name != "servers") {
+        let (id, text) = match check.name.as_str() {
+            "ledger" => ("ledger.unavailable", "The ledger cannot be written"),
+            "database" => ("database.unavailable", "The database does not answer"),
+            "configuration" => ("config.refused", "HEAD is invalid; the last applied revision runs"),
+            _ => ("kill.unsettled", "The kill is kept by the file alone"),
+        };
+        needs.push(Need { id, text: text.to_owned(), detail: check.detail, href: "/activity".into() });
+    }
+    for server in servers.iter().filter(|server| matches!(server.state.as_str(), "down" | "unapproved")) {
+        let id = if server.state == "down" { "server.down" } else { "server.unapproved" };
+        let detail = if server.approved { server.detail.clone() } else { format!("lifeboat server approve {}", server.name) };
+        let text = format!("{} is {}", server.name, server.state);
+        needs.push(Need { id, text, detail, href: format!("/servers/{}", server.name) });
+    }
+    needs.extend(proof_need(kill, now));
+    needs.extend(key_needs(admin, now).await);
+    needs.extend(files_needs(admin).await);
+    needs
+}
+
+/// The sandbox tells its own strength; it begins with the word when something is missing.
+fn weak(sandbox: &str) -> bool {
+    let text = sandbox.to_ascii_lowercase();
+    ["reduced", "weak", "no landlock", "without"].iter().any(|word| text.contains(word))
+}
+
+fn proof_need(kill: &kill::Status, now: Timestamp) -> Option<Need> {
+    let (id, text) = match &kill.last_proof {
+        None => ("kill.never_proved", "The kill switch was never proved here".to_owned()),
+        Some(proof) if !proof.effective => ("kill.unproven", "The last kill is engaged, unproven".to_owned()),
+        Some(proof) if now.since_ms(proof.at) > PROOF_AGES_MS => {
+            ("kill.proof_old", format!("The kill switch was last proved {} days ago", now.since_ms(proof.at) / DAY_MS))
+        }
+        Some(_) => return None,
+    };
+    Some(Need { id, text, detail: "Run a kill drill: it stops only the canary.".into(), href: "/kill".into() })
+}
+
+async fn key_needs(admin: &Admin, now: Timestamp) -> Vec<Need> {
+    let clients = clients::list(admin, &Actor::system("overview")).await.map(|list| list.clients).unwrap_or_default();
+    let keys = clients.into_iter().filter(|client| client.state != "revoked").flat_map(|client| client.keys);
+    keys.filter(|key| key.state != "revoked")
+        .filter_map(|key| {
+            let left = key.expires_at?.since_ms(now);
+            let text = match left {
+                gone if gone <= 0 => format!("The key of {} has expired", key.client),
+                soon if soon <= KEY_ENDS_MS => format!("The key of {} expires in {} hours", key.client, soon / HOUR_MS),
+                _ => return None,
+            };
+            Some(Need { id: "key.expires", text, detail: format!("lbk_{}", key.kid), href: format!("/clients/{}", key.client) })
+        })
+        .collect()
+}
+
+async fn files_needs(admin: &Admin) -> Vec<Need> {
+    let mut needs = Vec::new();
+    if admin.data.first_run().exists() {
+        let text = "The secrets of the first run are still in a file".to_owned();
+        let detail = "Store them elsewhere, then remove keys/first-run.txt.".to_owned();
+        needs.push(Need { id: "first_run.file", text, detail, href: "/".into() });
+    }
+    let edited = tree::blocking(&admin.repository, |repository| repository.working_changes()).await;
+    if let Some(count) = edited.ok().map(|changes| changes.len()).filter(|count| *count > 0) {
+        let text = format!("{count} edited files in config/ are not committed");
+        let detail = "They count after lifeboat config commit.".to_owned();
+        needs.push(Need { id: "config.edited", text, detail, href: "/activity".into() });
+    }
+    needs
+}

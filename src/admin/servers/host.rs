@@ -1,0 +1,209 @@
+//! What this host keeps about a server and git must not: headers and variables, sealed; the digest of an approved command line. Never
+//! gives a value to anybody but the snapshot.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::store;
+use crate::base::fault::{Fault, Verb};
+use crate::base::ids::Entropy;
+use crate::base::secret::Secret;
+use crate::config::server::StdioUpstream;
+use crate::config::{Desired, UpstreamConfig};
+use crate::crypto::keys::sha256;
+use crate::crypto::seal::InstanceKey;
+use crate::db::Db;
+use crate::policy::snapshot::ServerSecrets;
+
+/// Headers and variables as they are sealed.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Kept {
+    /// Header names in lower case, and values.
+    pub headers: Vec<(String, String)>,
+    /// Variable names and values.
+    pub env: Vec<(String, String)>,
+}
+
+impl Kept {
+    /// Reads the texts of a header file and a variable file.
+    pub(super) fn read(headers: Option<&str>, env: Option<&str>) -> Verb<Self> {
+        Ok(Self { headers: read_headers(headers.unwrap_or_default())?, env: read_env(env.unwrap_or_default())? })
+    }
+
+    /// Whether there is nothing to keep.
+    pub(super) fn is_empty(&self) -> bool {
+        self.headers.is_empty() && self.env.is_empty()
+    }
+
+    /// Sealed for the database; the server's name is bound in, so that a row cannot be moved to another server.
+    pub(super) fn seal(&self, sealer: &InstanceKey, server: &str, entropy: &dyn Entropy) -> Verb<Vec<u8>> {
+        let plain = serde_json::to_vec(self).map_err(|e| Fault::bug("secrets cannot be written").because(e))?;
+        sealer.seal(&label(server), &plain, entropy)
+    }
+
+    fn open(sealer: &InstanceKey, server: &str, sealed: &[u8]) -> Verb<Self> {
+        let plain = sealer.open(&label(server), sealed)?;
+        serde_json::from_slice(plain.reveal()).map_err(|e| Fault::bug("sealed secrets cannot be understood").because(e))
+    }
+
+    /// As the snapshot holds it.
+    pub(super) fn into_secrets(self, approved: bool) -> ServerSecrets {
+        let wrap = |pairs: Vec<(String, String)>| pairs.into_iter().map(|(name, value)| (name, Secret::new(value))).collect();
+        ServerSecrets { approved, headers: wrap(self.headers), env: wrap(self.env) }
+    }
+}
+
+fn label(server: &str) -> String {
+    format!("server:{server}")
+}
+
+// Set by the proxy for every request; a configured one would break or forge them.
+const OWN_HEADERS: [&str; 9] = [
+    "host",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "content-type",
+    "accept",
+    "mcp-session-id",
+    "mcp-protocol-version",
+    "last-event-id",
+];
+
+fn read_headers(text: &str) -> Verb<Vec<(String, String)>> {
+    let at = |line: usize, message: &str| Fault::invalid(format!("headers:{line}"), message);
+    let mut headers = Vec::new();
+    for (number, line) in lines(text) {
+        let (name, value) = line.split_once(':').ok_or_else(|| at(number, "a header is written Name: value"))?;
+        let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
+        if http::HeaderName::try_from(name.as_str()).is_err() || http::HeaderValue::try_from(value).is_err() {
+            return Err(at(number, "this is no header"));
+        }
+        if OWN_HEADERS.contains(&name.as_str()) {
+            return Err(at(number, "the proxy sets this header itself"));
+        }
+        headers.push((name, value.to_owned()));
+    }
+    Ok(headers)
+}
+
+fn read_env(text: &str) -> Verb<Vec<(String, String)>> {
+    let at = |line: usize, message: &str| Fault::invalid(format!("env:{line}"), message);
+    let mut env = Vec::new();
+    for (number, line) in lines(text) {
+        let (name, value) = line.split_once('=').ok_or_else(|| at(number, "a variable is written NAME=value"))?;
+        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.is_empty();
+        if !plain || value.contains('\0') {
+            return Err(at(number, "this is no environment variable"));
+        }
+        env.push((name.to_owned(), value.to_owned()));
+    }
+    Ok(env)
+}
+
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let numbered = text.lines().enumerate().map(|(index, line)| (index + 1, line.trim()));
+    numbered.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// What a host approves: the program with its arguments, every plain variable with its value (a variable can make a program run other
+/// code), the names of the kept ones, and the directories. Hex SHA-256.
+pub(super) fn digest(upstream: &StdioUpstream, kept: &[String]) -> String {
+    let text = serde_json::json!([upstream.command, upstream.env, kept, upstream.dirs]).to_string();
+    sha256(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What this host adds to every server of a tree.
+///
+/// # Errors
+/// When the database does not answer or a sealed row cannot be opened.
+pub async fn running_secrets(db: &Db, sealer: &InstanceKey, desired: &Desired) -> Verb<HashMap<String, ServerSecrets>> {
+    let sealed = store::secrets(db).await?;
+    let approvals = store::approvals(db).await?;
+    let mut all = HashMap::new();
+    for (name, config) in &desired.servers {
+        let kept = sealed.get(name).map(|row| Kept::open(sealer, name, row)).transpose()?.unwrap_or_default();
+        let approved = match &config.upstream {
+            UpstreamConfig::Http(_) => true,
+            UpstreamConfig::Stdio(upstream) => approvals.get(name) == Some(&digest(upstream, &names(&kept.env))),
+        };
+        all.insert(name.clone(), kept.into_secrets(approved));
+    }
+    Ok(all)
+}
+
+/// The names of kept pairs, sorted.
+pub(super) fn names<T>(pairs: &[(String, T)]) -> Vec<String> {
+    let mut names: Vec<String> = pairs.iter().map(|(name, _)| name.clone()).collect();
+    names.sort();
+    names
+}
+
+/// Splits a command line into words: quotes group, a backslash takes the next character as it is. Nothing else means anything.
+///
+/// # Errors
+/// `Invalid` for an open quote, a trailing backslash, or no word at all.
+pub(super) fn words(line: &str) -> Verb<Vec<String>> {
+    let wrong = |message: &str| Fault::invalid("stdio", message);
+    let (mut all, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (Some('\''), c) => word.get_or_insert_default().push(c),
+            (_, '\\') => {
+                let next = chars.next().ok_or_else(|| wrong("a backslash ends the command line"))?;
+                word.get_or_insert_default().push(next);
+            }
+            (Some(_), c) => word.get_or_insert_default().push(c),
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, c) if c.is_whitespace() => all.extend(word.take()),
+            (None, c) => word.get_or_insert_default().push(c),
+        }
+    }
+    if quote.is_some() {
+        return Err(wrong("a quote is not closed"));
+    }
+    all.extend(word);
+    if all.is_empty() { Err(wrong("the command line is empty")) } else { Ok(all) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_is_split_without_a_shell() {
+        assert_eq!(words("npx -y 'a b' \"c \\\" d\" e\\ f \"\"").unwrap(), ["npx", "-y", "a b", "c \" d", "e f", ""]);
+        assert_eq!(words("sh -c '$(rm) `x` \\'").unwrap(), ["sh", "-c", "$(rm) `x` \\"]);
+        for bad in ["", "  ", "a 'b", "a \\"] {
+            assert!(words(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_makes_other_code_run_changes_the_digest() {
+        let mut upstream = StdioUpstream { command: vec!["node".into()], env: Default::default(), dirs: Vec::new() };
+        let first = digest(&upstream, &[]);
+        upstream.env.insert("NODE_OPTIONS".into(), "--require /tmp/x.js".into());
+        let second = digest(&upstream, &[]);
+        assert_ne!(first, second);
+        assert_ne!(second, digest(&upstream, &["LD_PRELOAD".into()]));
+        upstream.dirs.push("/srv".into());
+        assert_ne!(second, digest(&upstream, &[]));
+    }
+
+    #[test]
+    fn header_and_variable_files_are_read_line_by_line() {
+        let kept = Kept::read(Some("# token\nAuthorization: Bearer x\n\n"), Some("A_B=1=2\n")).unwrap();
+        assert_eq!(kept.headers, [("authorization".to_owned(), "Bearer x".to_owned())]);
+        assert_eq!(kept.env, [("A_B".to_owned(), "1=2".to_owned())]);
+        assert_eq!(Kept::read(Some("\nno colon"), None).err().and_then(|f| f.place).as_deref(), Some("headers:2"));
+        assert!(Kept::read(Some("Host: other"), None).is_err());
+        assert!(Kept::read(None, Some("A B=1")).is_err());
+    }
+}

@@ -1,0 +1,301 @@
+//! MCP servers: add, list, show, probe, approve, remove. A server's tools and their classes are copied into the configuration when an operator
+//! takes them in; a command line runs only where it was approved. Never stores a secret in git.
+
+mod host;
+pub(super) mod intake;
+mod model;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) use host::running_secrets;
+pub use model::{AddServer, Server, ServerAdded, ServerList, ServerProbed, ServerRemoved, ServerTool, ToolProbed};
+pub use store::STATEMENTS;
+
+use super::actor::Right;
+use super::publish::publish;
+use super::{Actor, Admin, tree};
+use crate::audit::Event;
+use crate::base::fault::{Fault, Verb};
+use crate::base::ids::check_name;
+use crate::config::repo::Files;
+use crate::config::server::{HttpUpstream, StdioUpstream};
+use crate::config::{Desired, ServerConfig, UpstreamConfig};
+use crate::policy::feed::Probed;
+use crate::policy::snapshot::{ServerEntry, ServerSecrets};
+use host::Kept;
+use intake::Intake;
+
+const PROBE: Duration = Duration::from_secs(60);
+
+/// Adds a server: looks at it, takes in its tools with the classes their annotations ask for, and commits. Approves its command line on
+/// this host.
+///
+/// # Errors
+/// `Denied` without role admin; `Invalid` for a field; `Conflict` when it exists; `Unavailable` when it does not answer: nothing is kept then.
+pub async fn add(admin: &Admin, actor: &Actor, input: AddServer) -> Verb<ServerAdded> {
+    actor.need(Right::Administer, "server.add")?;
+    check_name(&input.name).map_err(|why| Fault::invalid("name", why))?;
+    let name = input.name.as_str();
+    let config = ServerConfig { upstream: upstream(&input)?, tools: Default::default() };
+    let kept = Kept::read(input.headers.as_deref(), input.env.as_deref())?;
+    check_kept(&config, &kept)?;
+    let head = tree::head(&admin.repository).await?;
+    absent(&tree::read(&head.files)?, name)?;
+    check_file(&head.files, name, &config)?;
+    let sealed = if kept.is_empty() { None } else { Some(kept.seal(&admin.sealer, name, admin.entropy.as_ref())?) };
+    let approval = approval(&config, &host::names(&kept.env));
+    let probed = look(admin, name, &config, kept.into_secrets(true)).await?;
+    if let Some(sealed) = sealed {
+        store::set_secret(&admin.db, name, &sealed, admin.clock.now()).await?;
+    }
+    if let Some(digest) = &approval {
+        store::set_approval(&admin.db, name, digest, admin.clock.now(), &actor.name).await?;
+    }
+    let taken = intake::take_in(name, &config, &Files::new(), &probed, None)?;
+    let made = tree::edit(admin, actor, &format!("servers: add {name}"), |desired, _| {
+        absent(desired, name)?;
+        let whole = ServerConfig { upstream: config.upstream.clone(), tools: taken.tools.clone() };
+        let definitions = taken.changes.iter().filter(|change| change.path() != ServerConfig::path(name)).cloned();
+        Ok(definitions.chain([tree::write(ServerConfig::path(name), whole.to_toml()?)]).collect())
+    })
+    .await;
+    let revision = match made {
+        Ok(revision) => revision,
+        Err(fault) => {
+            store::forget(&admin.db, name).await?;
+            return Err(fault);
+        }
+    };
+    let mut event = Event::action(&actor.name, "server.add", name);
+    event.params = Some(serde_json::json!({ "target": target(&config), "tools": taken.tools, "approved": approval }));
+    admin.record(event).await?;
+    Ok(added(name, probed, &taken, revision.to_string()))
+}
+
+/// Every server, by name, with what the proxy knows of it.
+///
+/// # Errors
+/// None but `Denied`.
+pub async fn list(admin: &Admin, actor: &Actor) -> Verb<ServerList> {
+    actor.need(Right::Read, "server.list")?;
+    let snapshot = admin.feed.snapshot();
+    Ok(ServerList { servers: snapshot.servers.values().map(|entry| describe(admin, entry)).collect() })
+}
+
+/// One server.
+///
+/// # Errors
+/// `NotFound`.
+pub async fn show(admin: &Admin, actor: &Actor, name: &str) -> Verb<Server> {
+    actor.need(Right::Read, "server.show")?;
+    let entry = running(admin, name)?;
+    Ok(describe(admin, &entry))
+}
+
+/// Looks at a server and compares its tools with what was taken in. Changes nothing.
+///
+/// # Errors
+/// `Denied` without role operator; `NotFound`; `Unavailable` when it does not answer or its command line is not approved.
+pub async fn probe(admin: &Admin, actor: &Actor, name: &str) -> Verb<ServerProbed> {
+    actor.need(Right::Operate, "server.probe")?;
+    let (config, files, probed) = examine(admin, name).await?;
+    let mut tools = Vec::new();
+    for seen in &probed.tools {
+        let state = intake::state(&files, name, &config, seen)?.to_owned();
+        tools.push(ToolProbed { name: seen.name.clone(), class: seen.class, state });
+    }
+    let gone = config.tools.keys().filter(|tool| !probed.tools.iter().any(|seen| &seen.name == *tool));
+    let removed = gone.cloned().collect();
+    Ok(ServerProbed { server: name.into(), server_info: probed.server_info, protocol: probed.protocol, ms: probed.ms, tools, removed })
+}
+
+/// Approves the command line as it stands in the configuration on this host, and takes in every tool the server shows.
+///
+/// # Errors
+/// `Denied` without role admin; `NotFound`; `Unavailable` when it does not answer: the command line is approved all the same.
+pub async fn approve(admin: &Admin, actor: &Actor, name: &str) -> Verb<ServerAdded> {
+    actor.need(Right::Administer, "server.approve")?;
+    let entry = running(admin, name)?;
+    if let Some(digest) = approval(&entry.config, &host::names(&entry.secrets.env)) {
+        store::set_approval(&admin.db, name, &digest, admin.clock.now(), &actor.name).await?;
+        let mut event = Event::action(&actor.name, "server.approve", name);
+        event.params = Some(serde_json::json!({ "target": target(&entry.config), "approved": digest }));
+        admin.record(event).await?;
+        publish(admin).await?;
+    }
+    take_in(admin, actor, name, None).await
+}
+
+/// Takes a server out of the configuration and forgets what this host kept for it. Its vault stays.
+///
+/// # Errors
+/// `Denied` without role admin; `NotFound`.
+pub async fn remove(admin: &Admin, actor: &Actor, name: &str) -> Verb<ServerRemoved> {
+    actor.need(Right::Administer, "server.remove")?;
+    let prefix = format!("tools/{name}/");
+    let revision = tree::edit(admin, actor, &format!("servers: remove {name}"), |desired, files| {
+        if !desired.servers.contains_key(name) {
+            return Err(missing(name));
+        }
+        let definitions = files.keys().filter(|path| path.starts_with(&prefix)).map(tree::remove);
+        Ok(definitions.chain([tree::remove(ServerConfig::path(name))]).collect())
+    })
+    .await?;
+    store::forget(&admin.db, name).await?;
+    admin.record(Event::action(&actor.name, "server.remove", name)).await?;
+    Ok(ServerRemoved { server: name.to_owned(), revision: revision.to_string() })
+}
+
+/// Takes in all tools of a server as it shows them now, or the one tool `only`.
+pub(super) async fn take_in(admin: &Admin, actor: &Actor, name: &str, only: Option<&str>) -> Verb<ServerAdded> {
+    let (_, _, probed) = examine(admin, name).await?;
+    if let Some(only) = only
+        && !probed.tools.iter().any(|seen| seen.name == only)
+    {
+        return Err(Fault::not_found(format!("{name} shows no tool {only}")));
+    }
+    let plan = |desired: &Desired, files: &Files| -> Verb<Intake> {
+        let config = desired.servers.get(name).ok_or_else(|| missing(name))?;
+        intake::take_in(name, config, files, &probed, only)
+    };
+    let before = tree::head(&admin.repository).await?;
+    let taken = plan(&tree::read(&before.files)?, &before.files)?;
+    let message = format!("tools: take in {name}{}", only.map(|tool| format!("/{tool}")).unwrap_or_default());
+    let revision = tree::edit(admin, actor, &message, |desired, files| Ok(plan(desired, files)?.changes)).await?;
+    let object = only.map_or_else(|| name.to_owned(), |tool| format!("{name}/{tool}"));
+    let mut event = Event::action(&actor.name, "tool.approve", object);
+    event.params = Some(serde_json::json!({ "added": taken.added, "changed": taken.changed, "removed": taken.removed }));
+    admin.record(event).await?;
+    Ok(added(name, probed, &taken, revision.to_string()))
+}
+
+/// A server as HEAD has it, HEAD's files, and what the server shows now.
+async fn examine(admin: &Admin, name: &str) -> Verb<(ServerConfig, Files, Probed)> {
+    let head = tree::head(&admin.repository).await?;
+    let config = tree::read(&head.files)?.servers.remove(name).ok_or_else(|| missing(name))?;
+    let entry = running(admin, name)?;
+    if !entry.secrets.approved {
+        return Err(Fault::unavailable(format!(
+            "the command line of {name} is not approved on this host: {}. lifeboat server approve {name}",
+            target(&entry.config)
+        )));
+    }
+    let secrets = ServerSecrets { ..entry.secrets.clone() };
+    let probed = look(admin, name, &entry.config, secrets).await?;
+    Ok((config, head.files, probed))
+}
+
+async fn look(admin: &Admin, name: &str, config: &ServerConfig, secrets: ServerSecrets) -> Verb<Probed> {
+    let entry = Arc::new(ServerEntry { name: name.into(), config: config.clone(), secrets });
+    let unavailable = |why: String| Fault::unavailable(format!("{name} cannot be looked at: {why}"));
+    match tokio::time::timeout(PROBE, admin.feed.probe(entry)).await {
+        Ok(seen) => seen.map_err(unavailable),
+        Err(_) => Err(unavailable("no answer in 60 s".into())),
+    }
+}
+
+fn upstream(input: &AddServer) -> Verb<UpstreamConfig> {
+    match input.instances.as_deref() {
+        None | Some("shared" | "") => {}
+        Some("per-session") => return Err(Fault::unavailable("--instances per-session is not available in this version")),
+        Some(_) => return Err(Fault::invalid("instances", "instances are shared or per-session")),
+    }
+    match (&input.url, &input.stdio) {
+        (Some(url), None) => Ok(UpstreamConfig::Http(HttpUpstream {
+            url: url.clone(),
+            pins: input.pins.clone(),
+            plain_loopback: input.plain_loopback,
+            allow_addresses: input.allow_addresses.clone(),
+            ca: input.ca.clone(),
+        })),
+        (None, Some(line)) => {
+            Ok(UpstreamConfig::Stdio(StdioUpstream { command: host::words(line)?, env: Default::default(), dirs: input.dirs.clone() }))
+        }
+        _ => Err(Fault::invalid("url", "a server is reached by url or by stdio, and by one of them")),
+    }
+}
+
+fn check_kept(config: &ServerConfig, kept: &Kept) -> Verb<()> {
+    match &config.upstream {
+        UpstreamConfig::Http(_) if !kept.env.is_empty() => Err(Fault::invalid("env", "only a stdio server has variables")),
+        UpstreamConfig::Stdio(_) if !kept.headers.is_empty() => Err(Fault::invalid("headers", "only an HTTP server has headers")),
+        _ => Ok(()),
+    }
+}
+
+/// Checks the file before anything is started for it.
+fn check_file(files: &Files, name: &str, config: &ServerConfig) -> Verb<()> {
+    let mut after = files.clone();
+    after.insert(ServerConfig::path(name), config.to_toml()?.into_bytes());
+    tree::read(&after).map(|_| ())
+}
+
+fn absent(desired: &Desired, name: &str) -> Verb<()> {
+    match desired.servers.contains_key(name) {
+        true => Err(Fault::conflict(format!("server {name} exists already"))),
+        false => Ok(()),
+    }
+}
+
+fn missing(name: &str) -> Fault {
+    Fault::not_found(format!("there is no server {name}"))
+}
+
+fn running(admin: &Admin, name: &str) -> Verb<Arc<ServerEntry>> {
+    admin.feed.snapshot().servers.get(name).cloned().ok_or_else(|| missing(name))
+}
+
+fn approval(config: &ServerConfig, env: &[String]) -> Option<String> {
+    match &config.upstream {
+        UpstreamConfig::Http(_) => None,
+        UpstreamConfig::Stdio(upstream) => Some(host::digest(upstream, env)),
+    }
+}
+
+fn target(config: &ServerConfig) -> String {
+    match &config.upstream {
+        UpstreamConfig::Http(upstream) => upstream.url.clone(),
+        UpstreamConfig::Stdio(upstream) => upstream.command.join(" "),
+    }
+}
+
+fn added(name: &str, probed: Probed, taken: &Intake, revision: String) -> ServerAdded {
+    ServerAdded {
+        server: name.to_owned(),
+        server_info: probed.server_info,
+        protocol: probed.protocol,
+        tools: intake::list(&taken.tools),
+        added: taken.added.clone(),
+        changed: taken.changed.clone(),
+        removed: taken.removed.clone(),
+        revision,
+    }
+}
+
+fn describe(admin: &Admin, entry: &ServerEntry) -> Server {
+    let told = admin.feed.server(&entry.name);
+    let approved = entry.secrets.approved;
+    let unknown = if approved { "idle" } else { "unapproved" };
+    let (kind, pins, dirs) = match &entry.config.upstream {
+        UpstreamConfig::Http(upstream) => ("http", upstream.pins.clone(), Vec::new()),
+        UpstreamConfig::Stdio(upstream) => ("stdio", Vec::new(), upstream.dirs.clone()),
+    };
+    Server {
+        name: entry.name.to_string(),
+        kind: kind.to_owned(),
+        target: target(&entry.config),
+        state: told.as_ref().map_or(unknown, |state| state.state).to_owned(),
+        detail: told.as_ref().map(|state| state.detail.clone()).unwrap_or_default(),
+        sandbox: told.map(|state| state.sandbox).unwrap_or_default(),
+        approved,
+        pins,
+        headers: host::names(&entry.secrets.headers),
+        env: host::names(&entry.secrets.env),
+        dirs,
+        tools: intake::list(&entry.config.tools),
+    }
+}

@@ -1,0 +1,159 @@
+//! Tools of servers: list, show, class, approve; and why a client may or may not call one. A class in the configuration decides, not the
+//! server's own word.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::actor::Right;
+use super::servers::{self, ServerAdded, intake};
+use super::{Actor, Admin, tree};
+use crate::audit::Event;
+use crate::base::fault::{Fault, Verb};
+use crate::config::{Class, ServerConfig, ToolConfig};
+use crate::crypto::keys::sha256;
+use crate::policy::{Asked, Decision, decide};
+
+/// One tool.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Tool {
+    /// `SERVER/TOOL`.
+    pub name: String,
+    /// Its server.
+    pub server: String,
+    /// Its name without the server.
+    pub tool: String,
+    /// The class that decides.
+    pub class: Class,
+    /// SHA-256 of the definition that was taken in, hex.
+    pub definition_sha256: Option<String>,
+    /// The definition, in `tool show` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Value>,
+}
+
+/// Tools by full name.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ToolList {
+    /// The tools.
+    pub tools: Vec<Tool>,
+}
+
+/// A class was set.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ToolClassed {
+    /// `SERVER/TOOL`.
+    pub tool: String,
+    /// The class it had.
+    pub before: Class,
+    /// The class it has.
+    pub class: Class,
+    /// The running revision that holds it.
+    pub revision: String,
+}
+
+/// Why a client may or may not call a tool (contract.md, `policy explain`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Explained {
+    /// `permit` or `refuse`.
+    pub decision: String,
+    /// `policy.…` slug; null when permitted.
+    pub reason: Option<String>,
+    /// `ROLE#N`; null when refused.
+    pub grant: Option<String>,
+    /// The class it counts as.
+    pub class: Class,
+    /// The policy that decided.
+    pub revision: String,
+}
+
+/// Tools of every server, of one server, or the one tool `SERVER/TOOL`.
+///
+/// # Errors
+/// `NotFound` when the filter names nothing.
+pub async fn list(admin: &Admin, actor: &Actor, filter: Option<&str>) -> Verb<ToolList> {
+    actor.need(Right::Read, "tool.list")?;
+    let head = tree::head(&admin.repository).await?;
+    let (server, tool) = filter.map_or((None, None), |text| match text.split_once('/') {
+        Some((server, tool)) => (Some(server), Some(tool)),
+        None => (Some(text), None),
+    });
+    let snapshot = admin.feed.snapshot();
+    let mut tools = Vec::new();
+    for (name, entry) in snapshot.servers.iter().filter(|(name, _)| server.is_none_or(|s| s == name.as_str())) {
+        for (own, config) in entry.config.tools.iter().filter(|(own, _)| tool.is_none_or(|t| t == own.as_str())) {
+            let definition = head.files.get(&intake::definition_path(name, own));
+            tools.push(Tool {
+                name: format!("{name}/{own}"),
+                server: name.clone(),
+                tool: own.clone(),
+                class: config.class,
+                definition_sha256: definition.map(|bytes| sha256(bytes).iter().map(|b| format!("{b:02x}")).collect()),
+                definition: tool.and(definition).and_then(|bytes| serde_json::from_slice(bytes).ok()),
+            });
+        }
+    }
+    let found = !tools.is_empty() || server.is_none_or(|name| tool.is_none() && snapshot.servers.contains_key(name));
+    if found { Ok(ToolList { tools }) } else { Err(Fault::not_found(format!("there is no {}", filter.unwrap_or_default()))) }
+}
+
+/// Sets the class that decides.
+///
+/// # Errors
+/// `Denied` without role admin; `NotFound`.
+pub async fn class(admin: &Admin, actor: &Actor, full: &str, class: Class) -> Verb<ToolClassed> {
+    actor.need(Right::Administer, "tool.class")?;
+    let (server, tool) = split(full)?;
+    let before = std::sync::Mutex::new(class);
+    let revision = tree::edit(admin, actor, &format!("tools: {full} is {}", class.word()), |desired, _| {
+        let missing = || Fault::not_found(format!("there is no tool {full}"));
+        let mut config: ServerConfig = desired.servers.get(server).cloned().ok_or_else(missing)?;
+        let had = config.tools.insert(tool.to_owned(), ToolConfig { class }).ok_or_else(missing)?;
+        if let Ok(mut before) = before.lock() {
+            *before = had.class;
+        }
+        Ok(if had.class == class { Vec::new() } else { vec![tree::write(ServerConfig::path(server), config.to_toml()?)] })
+    })
+    .await?;
+    let before = before.into_inner().unwrap_or(class);
+    let mut event = Event::action(&actor.name, "tool.class", full);
+    event.params = Some(serde_json::json!({ "before": before, "class": class }));
+    admin.record(event).await?;
+    Ok(ToolClassed { tool: full.to_owned(), before, class, revision: revision.to_string() })
+}
+
+/// Takes in the definition of one tool, or of every tool of a server, as the server shows it now.
+///
+/// # Errors
+/// `Denied` without role admin; `NotFound`; `Unavailable` when the server does not answer.
+pub async fn approve(admin: &Admin, actor: &Actor, name: &str) -> Verb<ServerAdded> {
+    actor.need(Right::Administer, "tool.approve")?;
+    match name.split_once('/') {
+        Some((server, tool)) => servers::take_in(admin, actor, server, Some(tool)).await,
+        None => servers::take_in(admin, actor, name, None).await,
+    }
+}
+
+/// Decides as the proxy would, and says why.
+///
+/// # Errors
+/// `NotFound` when there is no such client; `Unavailable` when arguments are given, which this version does not look at.
+pub fn explain(admin: &Admin, actor: &Actor, client: &str, full: &str) -> Verb<Explained> {
+    actor.need(Right::Read, "policy.explain")?;
+    let (server, tool) = split(full)?;
+    let snapshot = admin.feed.snapshot();
+    let entry = snapshot.clients.get(client).ok_or_else(|| Fault::not_found(format!("there is no client {client}")))?;
+    let asked = tool.strip_prefix('@').map_or(Asked::Tool(tool), Asked::Facet);
+    let revision = snapshot.revision.to_string();
+    Ok(match decide(&snapshot, entry, server, asked) {
+        Decision::Permit { grant, class } => {
+            Explained { decision: "permit".into(), reason: None, grant: Some(grant.to_string()), class, revision }
+        }
+        Decision::Refuse { reason, class } => {
+            Explained { decision: "refuse".into(), reason: Some(reason.into()), grant: None, class, revision }
+        }
+    })
+}
+
+fn split(full: &str) -> Verb<(&str, &str)> {
+    full.split_once('/').ok_or_else(|| Fault::invalid("tool", "a tool is named SERVER/TOOL"))
+}

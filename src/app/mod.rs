@@ -1,0 +1,195 @@
+//! One Lifeboat: opens the parts in the order that fails closed, starts the two planes, stops them. Decides nothing itself.
+
+mod demo;
+mod edge;
+mod first_run;
+mod lock;
+mod offline;
+mod open;
+mod planes;
+pub mod snippets;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+pub use offline::{Offline, local_actor};
+
+use crate::admin::{Admin, kill};
+use crate::base::fault::{Fault, Verb};
+use crate::config::paths::DataDir;
+use crate::crypto::tls::ServerTls;
+use crate::lifecycle::{End, Lifecycle};
+
+/// How to start.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where everything is.
+    pub data: DataDir,
+    /// Address of the dashboard instead of the configured one.
+    pub admin: Option<String>,
+    /// Address of the proxy instead of the configured one.
+    pub proxy: Option<String>,
+    /// Host names of a first run; empty means the default.
+    pub hosts: Vec<String>,
+    /// Adds the demo server, role and client.
+    pub demo: bool,
+    /// More lines for `lifeboat.toml` of a first run.
+    pub settings: String,
+}
+
+impl Options {
+    /// Everything as configured.
+    pub fn of(data: DataDir) -> Self {
+        Self { data, admin: None, proxy: None, hosts: Vec::new(), demo: false, settings: String::new() }
+    }
+}
+
+/// What the person who started it needs to know.
+#[derive(Clone, Debug, Default)]
+pub struct Welcome {
+    /// URL of the dashboard.
+    pub dashboard: String,
+    /// URL of the proxy.
+    pub proxy: String,
+    /// Path of the CA certificate.
+    pub ca: String,
+    /// Its SHA-256, colon-separated hex.
+    pub ca_sha256: String,
+    /// Secrets of a first run and snippets to copy; empty when nothing is new. Never logged.
+    pub secrets: String,
+    /// Where the same text lies, mode 0600.
+    pub secrets_file: String,
+}
+
+/// A running Lifeboat.
+pub struct App {
+    admin: Arc<Admin>,
+    local: Router,
+    lifecycle: Arc<Lifecycle>,
+    planes: planes::Planes,
+    tls: Arc<ServerTls>,
+    welcome: Welcome,
+    proxy_runtime: Option<Runtime>,
+    _lock: lock::Lock,
+}
+
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
+impl App {
+    /// Starts it: first run where something is missing, then both planes.
+    ///
+    /// # Errors
+    /// Whatever keeps it from serving safely; nothing listens then.
+    pub async fn start(options: Options) -> Verb<Self> {
+        crate::crypto::tls::install();
+        options.data.create()?;
+        let lock = lock::Lock::take(&options.data)?;
+        let mut first = first_run::complete(&options)?;
+        let opened = open::open(&options.data, open::Purpose::Serve).await?;
+        let lifecycle = Arc::new(Lifecycle::default());
+        let proxy_runtime = planes::proxy_runtime()?;
+        let admin = opened.admin.clone();
+        let planes = planes::start(&options, opened, &lifecycle, proxy_runtime.handle()).await?;
+        if options.demo {
+            first.demo_key = demo::complete(&admin).await?;
+        }
+        let welcome = first_run::welcome(&options, &planes, first)?;
+        let local = offline::router(&admin);
+        Ok(Self {
+            tls: planes.tls.clone(),
+            proxy_runtime: Some(proxy_runtime),
+            admin,
+            local,
+            lifecycle,
+            planes,
+            welcome,
+            _lock: lock,
+        })
+    }
+
+    /// What to tell the person who started it.
+    pub fn welcome(&self) -> &Welcome {
+        &self.welcome
+    }
+
+    /// Where the dashboard listens.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.planes.admin_address
+    }
+
+    /// Where the proxy listens.
+    pub fn proxy_address(&self) -> SocketAddr {
+        self.planes.proxy_address
+    }
+
+    /// Everything a verb may use.
+    pub fn admin(&self) -> &Arc<Admin> {
+        &self.admin
+    }
+
+    /// Performs a verb of the API as the local account, without a connection.
+    ///
+    /// # Errors
+    /// When the request cannot be built or its answer not read.
+    pub async fn local_call(&self, method: &str, path: &str, body: &Value) -> Verb<(u16, Value)> {
+        let (status, bytes) = offline::ask(&self.local, method, path, body).await?;
+        Ok((status, serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+    }
+
+    /// Reads the certificates anew; a pair that does not fit is refused and the old one stays.
+    pub fn reload_certificates(&self) {
+        match self.tls.reload() {
+            Ok(()) => tracing::info!("certificates were read anew"),
+            Err(fault) => tracing::error!(%fault, "the old certificate stays"),
+        }
+    }
+
+    /// Stops everything, for SIGUSR2.
+    pub async fn engage_by_signal(&self) {
+        if let Err(fault) = kill::engage_by_signal(&self.admin).await {
+            tracing::error!(%fault, "the signal could not engage the kill switch");
+        }
+    }
+
+    /// Waits until a vital task dies or `stop` is called.
+    pub async fn wait(&self) -> End {
+        let end = self.lifecycle.wait().await;
+        if let End::Died(_) = end {
+            self.close().await;
+        }
+        end
+    }
+
+    /// Drains and stops; returns when every event is on disk.
+    pub async fn stop(&self) {
+        self.lifecycle.ask_to_stop();
+        self.lifecycle.wait().await;
+        self.close().await;
+    }
+
+    async fn close(&self) {
+        self.planes.proxy.drained(LAST_WORDS).await;
+        self.admin.ledger.shutdown().await;
+        self.admin.db.close().await;
+        std::fs::remove_file(self.admin.data.socket()).ok();
+        self._lock.release();
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.lifecycle.ask_to_stop();
+        if let Some(runtime) = self.proxy_runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn unavailable(what: &str, cause: std::io::Error) -> Fault {
+    Fault::unavailable(format!("{what}: {cause}")).because(cause)
+}

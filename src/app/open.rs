@@ -1,0 +1,89 @@
+//! Opens the parts both planes stand on: database, ledger, configuration, policy, kill state. The kill state is read before anything
+//! listens, and an unreadable one means engaged.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::admin::{Admin, Parts, kill, publish};
+use crate::audit::checkpoint::{self, Checkpoint};
+use crate::audit::ledger::{Ledger, Opening};
+use crate::base::clock::{Clock, SharedClock, SystemClock};
+use crate::base::fault::Verb;
+use crate::base::ids::SharedEntropy;
+use crate::config::{Desired, Settings};
+use crate::config::paths::DataDir;
+use crate::config::repo::{Author, Repository};
+use crate::crypto::random::SystemEntropy;
+use crate::crypto::seal::InstanceKey;
+use crate::db::{Db, Migrations};
+use crate::policy::feed::{Feed, ProbeRequest};
+
+/// What the parts are opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Both planes will run: checkpoints go to stdout too.
+    Serve,
+    /// One command on the files.
+    Command,
+}
+
+/// The open parts.
+pub struct Opened {
+    /// Everything a verb may use.
+    pub admin: Arc<Admin>,
+    /// Where the proxy gets probe requests from.
+    pub probes: mpsc::Receiver<ProbeRequest>,
+}
+
+const CHECKPOINTS: &str = "refs/lifeboat/checkpoints";
+
+/// Opens them.
+///
+/// # Errors
+/// When one of them cannot be opened, or HEAD is invalid and no revision was ever applied.
+pub async fn open(data: &DataDir, purpose: Purpose) -> Verb<Opened> {
+    let clock: SharedClock = Arc::new(SystemClock);
+    let entropy: SharedEntropy = Arc::new(SystemEntropy);
+    let repository = Repository::open(&data.config())?;
+    let db = Db::open(&data.state_db(), &Migrations::embedded()?).await?;
+    let overlay = kill::load(Some(&db), data.root(), clock.now(), entropy.as_ref()).await;
+    let sealer = Arc::new(InstanceKey::ensure(&data.instance_key(), entropy.as_ref())?);
+    let (snapshot, refused) = publish::first(&db, &repository, &sealer).await?;
+    let settings = snapshot.settings.audit.clone();
+    let signer = checkpoint::load_or_create_key(&data.ledger_key())?;
+    let opening = Opening::new(data.audit(), settings, clock.clone(), signer).sink(to_repository(repository.clone(), clock.clone()));
+    let opening = if purpose == Purpose::Serve { opening.sink(Box::new(to_stdout)) } else { opening };
+    let (ledger, recorder) = Ledger::open(opening)?;
+    let (feed, probes) = Feed::new(snapshot, overlay);
+    let parts = Parts { db, repository, feed, recorder, ledger, clock, entropy, data: data.clone(), sealer, refused };
+    Ok(Opened { admin: Admin::open(parts).await, probes })
+}
+
+/// The settings of HEAD, before anything runs; the defaults when HEAD cannot be read as a whole.
+///
+/// # Errors
+/// When the repository cannot be read.
+pub fn settings_of(repository: &Repository) -> Verb<Settings> {
+    Ok(Desired::read(&repository.head()?.files).map(|desired| desired.settings).unwrap_or_default())
+}
+
+// The copy in git leaves the host with the next push; HEAD stays the desired state alone.
+fn to_repository(repository: Repository, clock: SharedClock) -> crate::audit::checkpoint::CheckpointSink {
+    Box::new(move |checkpoint: &Checkpoint| {
+        let author = Author { name: "lifeboat".into(), at: clock.now() };
+        if let Err(fault) = repository.write_ref(CHECKPOINTS, &as_line(checkpoint), &author) {
+            tracing::warn!(%fault, "a checkpoint did not reach the configuration repository");
+        }
+    })
+}
+
+fn to_stdout(checkpoint: &Checkpoint) {
+    use std::io::Write;
+    // Whoever collects stdout holds a copy of the ledger's head that this host cannot change any more.
+    let _closed = writeln!(std::io::stdout().lock(), "checkpoint {}", as_line(checkpoint));
+}
+
+fn as_line(checkpoint: &Checkpoint) -> String {
+    serde_json::to_string(checkpoint).unwrap_or_default()
+}

@@ -1,0 +1,133 @@
+//! Starts the two planes: binds both listeners, serves them on two runtimes, and starts every tended task. Says where it listens in
+//! `run/addresses.json`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::runtime::{Handle, Runtime};
+
+use super::open::Opened;
+use super::{Options, edge, unavailable};
+use crate::admin::{Admin, api, health, kill, publish};
+use crate::base::fault::{Fault, Verb};
+use crate::crypto::files::{Readers, write};
+use crate::crypto::tls::ServerTls;
+use crate::lifecycle::Lifecycle;
+use crate::policy::feed::HostSandbox;
+use crate::proxy::{Health, Proxy, ProxyParts, sandbox};
+
+/// The running planes.
+pub struct Planes {
+    /// Where the dashboard listens.
+    pub admin_address: SocketAddr,
+    /// Where the proxy listens.
+    pub proxy_address: SocketAddr,
+    /// The first host name, for URLs.
+    pub host: String,
+    /// What both listeners show.
+    pub tls: Arc<ServerTls>,
+    /// The proxy plane.
+    pub proxy: Proxy,
+}
+
+/// The runtime of the proxy plane.
+///
+/// # Errors
+/// When no thread can be started.
+pub fn proxy_runtime() -> Verb<Runtime> {
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("proxy").enable_all().build();
+    runtime.map_err(|cause| unavailable("the proxy's runtime cannot be started", cause))
+}
+
+/// Binds and serves.
+///
+/// # Errors
+/// When an address cannot be bound or the certificate not be read.
+pub async fn start(options: &Options, opened: Opened, lifecycle: &Lifecycle, proxy_runtime: &Handle) -> Verb<Planes> {
+    let Opened { admin, probes } = opened;
+    let listen = admin.feed.snapshot().settings.listen.clone();
+    let data = &options.data;
+    let tls = Arc::new(ServerTls::load(&data.server_pem(), &data.server_key())?);
+    let admin_listener = bind(options.admin.as_deref().unwrap_or(&listen.admin)).await?;
+    let proxy_address = options.proxy.as_deref().unwrap_or(&listen.proxy).to_owned();
+    let proxy_listener = proxy_runtime.spawn(async move { bind(&proxy_address).await }).await;
+    let proxy_listener = proxy_listener.map_err(|cause| Fault::bug("binding the proxy panicked").because(cause))??;
+    let addresses = (local(&admin_listener)?, local(&proxy_listener)?);
+    let exe = std::env::current_exe().map_err(|cause| unavailable("this program cannot find itself", cause))?;
+    let strength = sandbox::strength(&exe);
+    admin.feed.set_sandbox(HostSandbox { sentence: strength.sentence(), whole: strength.confined() });
+    let proxy = {
+        let _on = proxy_runtime.enter();
+        Proxy::new(parts(options, &admin, lifecycle, exe)?, probes)
+    };
+    let stop = lifecycle.stop_token();
+    lifecycle.vital(proxy_runtime, "listener proxy", proxy.serve(proxy_listener, tls.server_config(&["h2", "http/1.1"])?, "proxy", stop.clone()));
+    let router = super::edge::router(&admin);
+    let here = Handle::current();
+    lifecycle.vital(&here, "listener admin", edge::serve(admin_listener, tls.server_config(&["h2", "http/1.1"])?, router, stop.clone()));
+    let socket = api::socket::open(&admin)?;
+    lifecycle.vital(&here, "control socket", api::socket::serve(socket, edge::incoming(api::router().with_state(admin.clone())), stop.clone()));
+    let ledger = admin.ledger.clone();
+    lifecycle.vital(&here, "recorder", async move { ledger.ended().await });
+    tend(&admin, lifecycle, &here, &tls);
+    write_addresses(options, addresses)?;
+    let host = listen.hosts.first().cloned().unwrap_or_else(|| "localhost".into());
+    Ok(Planes { admin_address: addresses.0, proxy_address: addresses.1, host, tls, proxy })
+}
+
+fn parts(options: &Options, admin: &Arc<Admin>, lifecycle: &Lifecycle, exe: PathBuf) -> Verb<ProxyParts> {
+    let watched = admin.clone();
+    Ok(ProxyParts {
+        feed: admin.feed.clone(),
+        recorder: admin.recorder.clone(),
+        clock: admin.clock.clone(),
+        entropy: admin.entropy.clone(),
+        data: std::fs::canonicalize(options.data.root()).map_err(|cause| unavailable("the data directory cannot be found", cause))?,
+        exe,
+        health: Arc::new(move || match health::bare(&watched) {
+            health::Bare::Ok => Health::Ok,
+            health::Bare::Degraded => Health::Degraded,
+            health::Bare::Unusable => Health::Unusable,
+        }),
+        stop: lifecycle.stop_token(),
+    })
+}
+
+fn tend(admin: &Arc<Admin>, lifecycle: &Lifecycle, here: &Handle, tls: &Arc<ServerTls>) {
+    let stop = lifecycle.stop_token();
+    let with = |admin: &Arc<Admin>| (admin.clone(), stop.clone());
+    let (a, s) = with(admin);
+    lifecycle.tended(here, "kill file", move || kill::watch(a.clone(), s.clone()));
+    let (a, s) = with(admin);
+    lifecycle.tended(here, "kill records", move || kill::keep(a.clone(), s.clone()));
+    let (a, s) = with(admin);
+    lifecycle.tended(here, "kill proof line", move || kill::keep_warm(a.clone(), s.clone()));
+    let (a, s) = with(admin);
+    lifecycle.tended(here, "publisher", move || publish::watch(a.clone(), s.clone()));
+    let (a, s) = with(admin);
+    lifecycle.tended(here, "ledger index", move || a.ledger.clone().run_index(s.clone()));
+    let (t, s) = (tls.clone(), stop.clone());
+    lifecycle.tended(here, "certificates", move || {
+        (*t).clone().watch(s.clone(), |reloaded| match reloaded {
+            Ok(()) => tracing::info!("certificates changed and were read anew"),
+            Err(fault) => tracing::error!(%fault, "the old certificate stays"),
+        })
+    });
+}
+
+async fn bind(address: &str) -> Verb<TcpListener> {
+    TcpListener::bind(address).await.map_err(|cause| unavailable(&format!("{address} cannot be listened on"), cause))
+}
+
+fn local(listener: &TcpListener) -> Verb<SocketAddr> {
+    listener.local_addr().map_err(|cause| unavailable("a listener has no address", cause))
+}
+
+fn write_addresses(options: &Options, (admin, proxy): (SocketAddr, SocketAddr)) -> Verb<()> {
+    let text = json!({"admin": admin.to_string(), "proxy": proxy.to_string(), "pid": std::process::id()}).to_string();
+    write(&options.data.run().join("addresses.json"), text.as_bytes(), Readers::Owner)
+}

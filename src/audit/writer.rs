@@ -1,0 +1,426 @@
+//! The one thread that writes the ledger: gathers entries into groups, seals them into the chain, commits them, answers. Survives a
+//! full or failing disk by refusing, and recovers by itself. Never answers `Ok` for a line that is not where it must be.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, timeout_at};
+
+use super::begin::{Begun, Parts};
+use super::bound::bound;
+use super::chain::{self, Head};
+use super::checkpoint::{self, Checkpoint};
+use super::disk;
+use super::event::Event;
+use super::keep;
+use super::log::{Log, Sync};
+use super::recorder::{Durability, Entry, LedgerUnavailable, Recorded};
+use super::reserve::Reserve;
+use super::state::Shared;
+use crate::base::fault::{Fault, Verb};
+
+/// Most entries in one group.
+pub const GROUP: usize = 256;
+const GATHER: Duration = Duration::from_millis(2);
+/// How often housekeeping looks, and a failed disk is tried again.
+pub const TICK: Duration = Duration::from_millis(500);
+const STRANGERS: Duration = Duration::from_secs(1);
+const KEEP: Duration = Duration::from_secs(600);
+const DISK_FULL: &str = "the disk is full";
+
+/// What the facade asks of the writer.
+#[derive(Debug)]
+pub enum Order {
+    /// Make a checkpoint.
+    Checkpoint {
+        /// Why.
+        why: String,
+        /// The answer.
+        done: oneshot::Sender<Verb<Checkpoint>>,
+    },
+    /// Write what is queued, sync, make a last checkpoint and end.
+    Stop,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    // Everything is written.
+    Open,
+    // The disk is full: only what completes what has begun is still written.
+    Last,
+    // The disk fails: nothing is written.
+    Broken,
+}
+
+/// The state of the writer's thread.
+pub struct Writer {
+    parts: Arc<Parts>,
+    log: Log,
+    head: Head,
+    reserve: Reserve,
+    mode: Mode,
+    lines: Vec<u8>,
+    closed_bytes: u64,
+    busy: bool,
+    strangers_at: Instant,
+    synced_at: Instant,
+    checkpoint_at: Instant,
+    keep_at: Instant,
+    refused: u64,
+}
+
+impl Writer {
+    /// A writer that goes on where the scan ended. Writes what the start has to tell: a repaired tail, unknown outcomes.
+    pub fn new(parts: Arc<Parts>, begun: Begun) -> Self {
+        let Begun { log, head, reserve, notes } = begun;
+        let held = reserve.hold();
+        let now = Instant::now();
+        let mut writer = Self {
+            parts,
+            log,
+            head,
+            reserve,
+            mode: if held.is_ok() { Mode::Open } else { Mode::Last },
+            lines: Vec::new(),
+            closed_bytes: 0,
+            busy: false,
+            strangers_at: now,
+            synced_at: now,
+            checkpoint_at: now,
+            keep_at: now,
+            refused: 0,
+        };
+        writer.shared().set_last_seq(writer.head.seq);
+        writer.shared().set_health(held.err().map(|_| DISK_FULL.to_owned()));
+        for note in notes {
+            writer.own(note);
+        }
+        writer.count_closed();
+        writer
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.parts.shared
+    }
+
+    /// Serves until it is told to stop, or until nobody can ask any more.
+    pub async fn run(mut self, mut queue: mpsc::Receiver<Entry>, mut orders: mpsc::Receiver<Order>) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut group = Vec::with_capacity(GROUP);
+        loop {
+            tokio::select! {
+                biased;
+                Some(order) = orders.recv() => if self.obey(order).is_break() { break },
+                _ = ticks.tick() => self.tick(),
+                taken = queue.recv_many(&mut group, GROUP) => {
+                    if taken == 0 {
+                        break;
+                    }
+                    self.gather(&mut queue, &mut group).await;
+                    self.commit(&mut group);
+                }
+            }
+        }
+        self.finish(&mut queue, &mut group);
+    }
+
+    fn obey(&mut self, order: Order) -> ControlFlow<()> {
+        match order {
+            Order::Checkpoint { why, done } => {
+                // Who asked may be gone; the checkpoint stands all the same.
+                let _ = done.send(self.checkpoint(&why));
+                ControlFlow::Continue(())
+            }
+            Order::Stop => ControlFlow::Break(()),
+        }
+    }
+
+    fn finish(&mut self, queue: &mut mpsc::Receiver<Entry>, group: &mut Vec<Entry>) {
+        queue.close();
+        loop {
+            while group.len() < GROUP
+                && let Ok(entry) = queue.try_recv()
+            {
+                group.push(entry);
+            }
+            if group.is_empty() {
+                break;
+            }
+            self.commit(group);
+        }
+        self.flush_strangers();
+        if let Err(fault) = self.checkpoint("stop") {
+            tracing::warn!(%fault, "the ledger ends without its last checkpoint");
+        }
+    }
+
+    // A lone caller is not made to wait: while its sync runs, others queue up and form the next group anyway.
+    async fn gather(&mut self, queue: &mut mpsc::Receiver<Entry>, group: &mut Vec<Entry>) {
+        let crowd = group.len() > 1 || self.busy;
+        self.busy = group.len() > 1;
+        if !crowd || !group.iter().any(|entry| entry.durability == Durability::Synced) {
+            return;
+        }
+        let end = tokio::time::Instant::now() + GATHER;
+        while group.len() < GROUP {
+            let room = GROUP - group.len();
+            match timeout_at(end, queue.recv_many(group, room)).await {
+                Ok(taken) if taken > 0 => {}
+                _ => break,
+            }
+        }
+        self.busy = group.len() > 1;
+    }
+
+    /// Writes a group with one write and at most one sync, and answers each entry. Leaves `group` empty.
+    fn commit(&mut self, group: &mut Vec<Entry>) {
+        self.turn_away(group);
+        if group.is_empty() {
+            return;
+        }
+        let sync = if group.iter().any(|entry| entry.durability == Durability::Synced) { Sync::Now } else { Sync::Later };
+        self.lines.clear();
+        let mut head = self.head.clone();
+        let (mut sealed, mut unfit) = (Vec::with_capacity(group.len()), Vec::new());
+        for mut entry in group.drain(..) {
+            match self.seal(&mut entry.event, &head) {
+                Ok(next) => {
+                    head = next;
+                    sealed.push((head.seq, entry.done));
+                }
+                Err(error) => unfit.push((entry.done, error.to_string())),
+            }
+        }
+        let written = self.write(sync, &head, sealed.len());
+        for (seq, done) in sealed {
+            // Who asked may have gone; the event stands all the same.
+            let _ = done.send(written.clone().map(|()| Recorded { seq }).map_err(|why| LedgerUnavailable { why }));
+        }
+        for (done, why) in unfit {
+            let _ = done.send(Err(LedgerUnavailable { why }));
+        }
+    }
+
+    fn seal(&mut self, event: &mut Event, head: &Head) -> Result<Head, serde_json::Error> {
+        bound(event);
+        event.ts = self.parts.clock.now();
+        chain::seal(event, head, &mut self.lines)
+    }
+
+    // Refuses the entries that the mode does not take.
+    fn turn_away(&mut self, group: &mut Vec<Entry>) {
+        let why = match self.mode {
+            Mode::Open => return,
+            Mode::Last => DISK_FULL.to_owned(),
+            Mode::Broken => self.shared().state().why.unwrap_or_else(|| "the disk fails".into()),
+        };
+        let all = self.mode == Mode::Broken;
+        let turned: Vec<Entry> = group.extract_if(.., |entry| all || !completes(&entry.event)).collect();
+        self.refuse(turned.len());
+        for entry in turned {
+            let _ = entry.done.send(Err(LedgerUnavailable { why: why.clone() }));
+        }
+    }
+
+    fn refuse(&mut self, entries: usize) {
+        self.shared().count_refused(entries);
+        self.refused += u64::try_from(entries).unwrap_or(u64::MAX);
+    }
+
+    // Commits `self.lines`; `head` is the chain's end after them.
+    fn write(&mut self, sync: Sync, head: &Head, events: usize) -> Result<(), String> {
+        if events == 0 {
+            return Ok(());
+        }
+        let mut result = self.log.commit(&self.lines, sync);
+        if matches!(&result, Err(error) if disk::is_full(error)) && self.reserve.give_up() {
+            self.enter(Mode::Last, DISK_FULL);
+            if !self.log.is_broken() {
+                result = self.log.commit(&self.lines, sync);
+            }
+        }
+        if let Err(error) = result {
+            self.refuse(events);
+            return Err(self.fail(&error));
+        }
+        self.head.clone_from(head);
+        if sync == Sync::Now {
+            self.synced_at = Instant::now();
+        }
+        self.shared().advance(self.head.seq, events);
+        if self.log.is_due() {
+            self.roll();
+        }
+        self.measure();
+        Ok(())
+    }
+
+    fn fail(&mut self, error: &std::io::Error) -> String {
+        let why = if disk::is_full(error) { DISK_FULL.to_owned() } else { format!("the disk fails: {error}") };
+        let mode = if self.log.is_broken() { Mode::Broken } else { Mode::Last };
+        self.enter(mode, &why);
+        why
+    }
+
+    fn enter(&mut self, mode: Mode, why: &str) {
+        if self.mode != mode {
+            tracing::error!(why, ?mode, "the ledger refuses");
+        }
+        self.mode = mode;
+        self.shared().set_health(Some(why.to_owned()));
+    }
+
+    fn roll(&mut self) {
+        match self.log.roll() {
+            Ok(closed) => {
+                self.parts.pack(closed);
+                self.count_closed();
+                self.keep();
+            }
+            Err(error) if self.log.is_broken() => {
+                self.fail(&error);
+            }
+            // The next group tries again.
+            Err(error) => tracing::warn!(%error, "the next ledger segment could not be started"),
+        }
+    }
+
+    // Writes an event of the ledger itself. Says whether it is on disk.
+    fn own(&mut self, mut event: Event) -> bool {
+        self.lines.clear();
+        let head = self.head.clone();
+        self.seal(&mut event, &head).is_ok_and(|next| self.write(Sync::Now, &next, 1).is_ok())
+    }
+
+    fn tick(&mut self) {
+        if self.mode != Mode::Open {
+            self.recover();
+        }
+        let now = Instant::now();
+        if self.mode != Mode::Open {
+            return;
+        }
+        if now - self.strangers_at >= STRANGERS {
+            self.strangers_at = now;
+            self.flush_strangers();
+        }
+        if now - self.synced_at >= STRANGERS {
+            self.synced_at = now;
+            if let Err(error) = self.log.sync() {
+                self.fail(&error);
+                return;
+            }
+        }
+        if now - self.checkpoint_at >= Duration::from_secs(self.parts.settings.checkpoint_seconds.max(1)) {
+            self.checkpoint_at = now;
+            if let Err(fault) = self.checkpoint("interval") {
+                tracing::warn!(%fault, "no checkpoint could be made");
+            }
+        }
+        if now - self.keep_at >= KEEP {
+            self.keep();
+        }
+        self.measure();
+    }
+
+    fn recover(&mut self) {
+        if self.log.is_broken() {
+            match self.log.heal() {
+                Ok(closed) => self.parts.pack(closed),
+                Err(error) => {
+                    self.fail(&error);
+                    return;
+                }
+            }
+            self.mode = Mode::Last;
+        }
+        if self.reserve.hold().is_err() {
+            self.enter(Mode::Last, DISK_FULL);
+            return;
+        }
+        let mut event = Event::system("ledger.recovered", "audit");
+        event.params = Some(json!({ "refused": self.refused }));
+        if self.own(event) && !self.log.is_broken() {
+            self.mode = Mode::Open;
+            self.refused = 0;
+            self.shared().set_health(None);
+            tracing::info!("the ledger records again");
+        }
+    }
+
+    fn flush_strangers(&mut self) {
+        if self.mode != Mode::Open {
+            return;
+        }
+        let rows = self.parts.strangers.flush();
+        if rows.is_empty() {
+            return;
+        }
+        self.lines.clear();
+        let (mut head, mut events) = (self.head.clone(), 0);
+        for row in rows {
+            let mut event = Event::of("auth.refused");
+            event.remote = Some(row.source.map_or_else(|| "other".to_owned(), |source| source.to_string()));
+            event.decision = Some("refuse".into());
+            event.status = Some("refused".into());
+            event.executed = Some("no".into());
+            event.reason = Some(row.reason.to_owned());
+            event.params = Some(json!({ "count": row.count }));
+            if let Ok(next) = self.seal(&mut event, &head) {
+                (head, events) = (next, events + 1);
+            }
+        }
+        if let Err(why) = self.write(Sync::Later, &head, events) {
+            tracing::warn!(why, "counts of refused strangers were lost");
+        }
+    }
+
+    fn checkpoint(&mut self, why: &str) -> Verb<Checkpoint> {
+        if self.mode == Mode::Broken {
+            return Err(Fault::unavailable("the ledger cannot be written, so it makes no checkpoint"));
+        }
+        if let Err(error) = self.log.sync() {
+            let why = self.fail(&error);
+            return Err(Fault::unavailable(why).because(error));
+        }
+        let made = Checkpoint::sign(&self.head, self.parts.clock.now(), why, &self.parts.signer);
+        // What is told elsewhere proves as much as the file here.
+        self.parts.tell(made.clone());
+        checkpoint::append(&self.parts.dir, &made)
+            .map_err(|error| Fault::unavailable("the checkpoint file cannot be written").because(error))?;
+        Ok(made)
+    }
+
+    fn keep(&mut self) {
+        self.keep_at = Instant::now();
+        let due = keep::due(&self.parts.dir, self.log.number(), &self.parts.settings, self.parts.clock.now());
+        match due {
+            Ok(Some(removal)) if self.own(keep::tombstone(&removal, &self.parts.signer)) => {
+                keep::remove(&self.parts.dir, &removal.numbers);
+                self.count_closed();
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "old ledger segments could not be looked at"),
+        }
+    }
+
+    fn count_closed(&mut self) {
+        let open = self.log.number();
+        let segments = super::segment::list(&self.parts.dir).unwrap_or_default();
+        self.closed_bytes = segments.iter().filter(|s| s.number < open).map(|s| s.bytes).sum();
+        self.measure();
+    }
+
+    fn measure(&self) {
+        self.shared().measure(self.log.number(), self.closed_bytes + self.log.length(), self.log.syncs());
+    }
+}
+
+// Whether an event completes what has begun or stops it: those are the last to be refused.
+fn completes(event: &Event) -> bool {
+    matches!(event.kind.as_str(), "call.outcome" | "operator.action" | "system")
+}

@@ -1,0 +1,217 @@
+//! Commands and flags over servers, tools, roles, policy, configuration and ledger. Never does anything.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// `server …`.
+#[derive(Debug, Subcommand)]
+pub enum ServerCommand {
+    /// Registers a server, looks at it and takes in its tools
+    Add(Box<ServerAddArgs>),
+    /// Every server
+    List,
+    /// One server and its tools
+    Show {
+        /// Name
+        name: String,
+    },
+    /// Looks at a server now
+    Probe {
+        /// Name
+        name: String,
+    },
+    /// Approves a server's command line on this host and takes in its new tools
+    Approve {
+        /// Name
+        name: String,
+    },
+    /// Removes a server
+    Remove {
+        /// Name
+        name: String,
+    },
+    /// Not available in this version
+    Import {
+        /// An mcpServers file
+        file: PathBuf,
+    },
+}
+
+/// `server add`.
+#[derive(Debug, Args)]
+pub struct ServerAddArgs {
+    /// Name
+    pub name: String,
+    /// Streamable HTTP endpoint
+    #[arg(long, conflicts_with = "stdio", required_unless_present = "stdio")]
+    pub url: Option<String>,
+    /// SPKI pin, sha256/BASE64
+    #[arg(long = "pin")]
+    pub pins: Vec<String>,
+    /// Allows http:// on a loopback address
+    #[arg(long)]
+    pub plain_loopback: bool,
+    /// A private address range the host may resolve to
+    #[arg(long = "allow-address", value_name = "CIDR")]
+    pub allow_addresses: Vec<String>,
+    /// CA certificate in PEM that signs the server
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// Headers to send, one `Name: value` a line
+    #[arg(long, value_name = "FILE")]
+    pub header_file: Option<PathBuf>,
+    /// Command line of a stdio server
+    #[arg(long, value_name = "CMD ARGS")]
+    pub stdio: Option<String>,
+    /// Variables for the child, one NAME=value a line
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+    /// A directory the child may use
+    #[arg(long = "dir", value_name = "PATH")]
+    pub dirs: Vec<String>,
+    /// shared or per-session
+    #[arg(long, default_value = "shared", value_parser = ["shared", "per-session"])]
+    pub instances: String,
+}
+
+/// `tool …`.
+#[derive(Debug, Subcommand)]
+pub enum ToolCommand {
+    /// Every tool of every server, or of one
+    List {
+        /// Server
+        server: Option<String>,
+    },
+    /// One tool with its definition
+    Show {
+        /// SERVER/TOOL
+        name: String,
+    },
+    /// Sets the class of a tool
+    Class {
+        /// SERVER/TOOL
+        name: String,
+        /// read, write or destructive
+        class: String,
+    },
+    /// Not available in this version
+    Diff {
+        /// SERVER/TOOL
+        name: Option<String>,
+    },
+    /// Takes in a tool that its server has and the configuration lacks
+    Approve {
+        /// SERVER/TOOL
+        name: String,
+    },
+}
+
+/// `role …`.
+#[derive(Debug, Subcommand)]
+pub enum RoleCommand {
+    /// Every role
+    List,
+    /// One role
+    Show {
+        /// Name
+        name: String,
+    },
+    /// Replaces a role by the TOML on standard input
+    Set {
+        /// Name
+        name: String,
+    },
+}
+
+/// `policy …`.
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// The decision for one client and one tool
+    Explain {
+        /// Client
+        #[arg(long)]
+        client: String,
+        /// SERVER/TOOL
+        #[arg(long)]
+        tool: String,
+        /// Arguments in JSON
+        #[arg(long, value_name = "FILE")]
+        arguments: Option<PathBuf>,
+    },
+    /// Not available in this version
+    Test {
+        /// A file of cases
+        file: Option<PathBuf>,
+    },
+}
+
+/// `config …`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Checks the working tree and HEAD
+    Check,
+    /// Commits the edits of the working tree
+    Commit {
+        /// Author
+        #[arg(long = "as", value_name = "NAME")]
+        author: String,
+        /// Why
+        #[arg(short)]
+        message: String,
+    },
+    /// Commits, newest first
+    History,
+    /// Not available in this version
+    Diff,
+    /// Not available in this version
+    Rollback {
+        /// Commit
+        revision: String,
+    },
+    /// Not available in this version
+    Push,
+    /// Not available in this version
+    Pull,
+}
+
+/// `audit …`.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Events, newest first
+    Query(FilterArgs),
+    /// Events as they come, one a line
+    Tail,
+    /// Checks the chain, the segments and the checkpoints
+    Verify,
+    /// Writes events as JSON lines
+    Export(FilterArgs),
+    /// Signs the ledger's head now
+    Checkpoint,
+}
+
+/// Which events.
+#[derive(Debug, Args)]
+pub struct FilterArgs {
+    /// Client
+    #[arg(long)]
+    pub client: Option<String>,
+    /// SERVER/TOOL
+    #[arg(long)]
+    pub tool: Option<String>,
+    /// From this time on, RFC 3339
+    #[arg(long)]
+    pub since: Option<String>,
+    /// Before this time, RFC 3339
+    #[arg(long)]
+    pub until: Option<String>,
+    /// ok, tool_error, refused, upstream_error, cancelled, cut or unknown
+    #[arg(long)]
+    pub status: Option<String>,
+    /// At most this many
+    #[arg(long)]
+    pub limit: Option<usize>,
+    /// A cursor from the page before
+    #[arg(long, value_name = "CURSOR")]
+    pub after: Option<String>,
+}

@@ -1,0 +1,231 @@
+//! The commands and flags of contract.md as types. Never does anything; secrets are never arguments.
+
+mod desired;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+pub use desired::{AuditCommand, ConfigCommand, FilterArgs, PolicyCommand, RoleCommand, ServerAddArgs, ServerCommand, ToolCommand};
+
+/// Stop, see, undo and rebuild an MCP deployment, and prove all four.
+#[derive(Debug, Parser)]
+#[command(name = "lifeboat", version, propagate_version = true)]
+pub struct Cli {
+    /// The data directory
+    #[arg(long, global = true, env = "LIFEBOAT_DATA", default_value = "./lifeboat-data", value_name = "DIR")]
+    pub data: PathBuf,
+    /// One JSON document on stdout and nothing else
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Every command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// First run: makes what is missing, then serves
+    Up(UpArgs),
+    /// Serves an existing data directory
+    Serve,
+    /// State of the kill switch, the servers and the ledger
+    Status,
+    /// The kill switch
+    #[command(subcommand)]
+    Kill(KillCommand),
+    /// People at the dashboard
+    #[command(subcommand)]
+    Operator(OperatorCommand),
+    /// Programs that call tools
+    #[command(subcommand)]
+    Client(ClientCommand),
+    /// MCP servers behind the proxy
+    #[command(subcommand)]
+    Server(ServerCommand),
+    /// Tools and their classes
+    #[command(subcommand)]
+    Tool(ToolCommand),
+    /// Roles of clients
+    #[command(subcommand)]
+    Role(RoleCommand),
+    /// Why a call would be permitted or refused
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    /// The desired state in git
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// The ledger
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// What is wrong on this host and how to mend it
+    Doctor,
+    /// A capability that this version does not have
+    #[command(external_subcommand)]
+    Later(Vec<String>),
+}
+
+/// `up`.
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// Adds the built-in demo server, a role, a client and its key
+    #[arg(long)]
+    pub demo: bool,
+    /// Address of the dashboard [default: 127.0.0.1:8443]
+    #[arg(long, value_name = "ADDR")]
+    pub admin: Option<String>,
+    /// Address of the proxy [default: 127.0.0.1:8444]
+    #[arg(long, value_name = "ADDR")]
+    pub proxy: Option<String>,
+    /// Host names and addresses for the certificate [default: localhost, 127.0.0.1, ::1]
+    #[arg(long = "host", value_name = "NAME")]
+    pub hosts: Vec<String>,
+}
+
+/// What a kill covers.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub struct ScopeArgs {
+    /// Only this server
+    #[arg(long, value_name = "S")]
+    pub server: Option<String>,
+    /// Only this tool
+    #[arg(long, value_name = "S/T")]
+    pub tool: Option<String>,
+    /// Only this client
+    #[arg(long, value_name = "C")]
+    pub client: Option<String>,
+}
+
+/// How far a kill goes.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ModeArg {
+    /// Everything that executes
+    Full,
+    /// Write and destructive calls
+    ReadOnly,
+}
+
+impl ModeArg {
+    /// The word in the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::ReadOnly => "read-only",
+        }
+    }
+}
+
+/// `kill …`.
+#[derive(Debug, Subcommand)]
+pub enum KillCommand {
+    /// Stops tool execution, then proves it
+    Engage {
+        /// Why
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        scope: ScopeArgs,
+        /// How far
+        #[arg(long, value_enum, default_value = "full")]
+        mode: ModeArg,
+    },
+    /// Allows tool execution again
+    Release {
+        /// Why
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        scope: ScopeArgs,
+        /// Not wholly, but down to this
+        #[arg(long, value_parser = ["read-only"])]
+        to: Option<String>,
+    },
+    /// What is stopped, and the last proof
+    Status,
+}
+
+/// `operator …`.
+#[derive(Debug, Subcommand)]
+pub enum OperatorCommand {
+    /// Adds an operator
+    Add {
+        /// Sign-in name
+        name: String,
+        /// viewer, auditor, operator or admin
+        #[arg(long)]
+        role: String,
+        /// Reads the password from standard input
+        #[arg(long, required = true)]
+        password_stdin: bool,
+    },
+    /// Every operator
+    List,
+    /// Ends an operator's access at once
+    Disable {
+        /// Sign-in name
+        name: String,
+    },
+    /// Sets a new password; works with Lifeboat down
+    Reset {
+        /// Sign-in name
+        name: String,
+        /// Reads the password from standard input
+        #[arg(long, required = true)]
+        password_stdin: bool,
+    },
+    /// API keys of operators
+    #[command(subcommand)]
+    Key(OperatorKeyCommand),
+}
+
+/// `operator key …`.
+#[derive(Debug, Subcommand)]
+pub enum OperatorKeyCommand {
+    /// Makes a key with the operator's role
+    Add {
+        /// Operator
+        name: String,
+        /// Days until it stops counting
+        #[arg(long, value_name = "DAYS")]
+        expires: Option<u32>,
+    },
+    /// Every key, without its secret
+    List,
+    /// Ends a key at once
+    Revoke {
+        /// Key id
+        kid: String,
+    },
+}
+
+/// `client …`.
+#[derive(Debug, Subcommand)]
+pub enum ClientCommand {
+    /// Adds a client and shows its key once
+    Add {
+        /// Name
+        name: String,
+        /// Role, once or more
+        #[arg(long = "role", required = true)]
+        roles: Vec<String>,
+        /// Calls per second; 0 means no limit
+        #[arg(long)]
+        rate: Option<u32>,
+        /// Days until the key stops counting
+        #[arg(long, value_name = "DAYS")]
+        expires: Option<u32>,
+    },
+    /// Every client
+    List,
+    /// One client
+    Show {
+        /// Name
+        name: String,
+    },
+    /// Ends every key of a client at once
+    Revoke {
+        /// Name
+        name: String,
+    },
+}

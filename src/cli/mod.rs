@@ -1,0 +1,92 @@
+//! The command line: parse, perform the verb, print, exit status (contract.md, "Commands"). Never holds a rule of its own.
+
+mod args;
+mod control;
+mod offline;
+mod order;
+mod out;
+mod serve;
+mod stream;
+
+use std::ffi::OsString;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use serde_json::Value;
+
+use crate::base::fault::{Fault, Verb};
+use crate::config::paths::DataDir;
+use crate::demo;
+use crate::proxy::sandbox;
+use args::{AuditCommand, Cli, Command, KillCommand};
+use control::Control;
+use order::Order;
+use out::Voice;
+
+const DONE: u8 = 0;
+const CHECK_FAILED: u8 = 2;
+const BAD_USAGE: u8 = 64;
+
+/// Runs one command and gives its exit status.
+pub fn run(arguments: Vec<OsString>) -> u8 {
+    // The two commands that Lifeboat starts itself come first: they must run before any thread or runtime exists.
+    match arguments.get(1).and_then(|word| word.to_str()) {
+        Some(sandbox::SUBCOMMAND) => return sandbox::run(&arguments[2..]),
+        Some(demo::SUBCOMMAND) => return demo::run(demo::memory_file(arguments.get(2).and_then(|word| word.to_str()))),
+        _ => {}
+    }
+    match Cli::try_parse_from(arguments) {
+        Ok(cli) => perform(cli),
+        Err(fault) => {
+            let asked = matches!(fault.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            fault.print().ok();
+            if asked { DONE } else { BAD_USAGE }
+        }
+    }
+}
+
+fn perform(cli: Cli) -> u8 {
+    let voice = if cli.json { Voice::Json } else { Voice::Text };
+    let data = DataDir::new(cli.data.clone());
+    let ended = match &cli.command {
+        Command::Up(up) => serve::up(&data, up, voice),
+        Command::Serve => serve::serve(&data, voice),
+        command => tool(&data, command, voice),
+    };
+    ended.unwrap_or_else(|fault| out::fault(voice, &fault))
+}
+
+fn tool(data: &DataDir, command: &Command, voice: Voice) -> Verb<u8> {
+    let order = order::order(command)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|cause| Fault::unavailable("no runtime can be started").because(cause))?;
+    runtime.block_on(async {
+        match (order, command) {
+            (Some(order), _) => {
+                let value = send(data, command, &order).await?;
+                out::result(voice, &value);
+                Ok(status_of(&order, &value))
+            }
+            (None, Command::Audit(AuditCommand::Tail)) => stream::tail(data).await,
+            (None, Command::Audit(AuditCommand::Export(filter))) => stream::export(data, filter).await,
+            (None, _) => Err(Fault::bug("a command without an order")),
+        }
+    })
+}
+
+async fn send(data: &DataDir, command: &Command, order: &Order) -> Verb<Value> {
+    if let Some(mut control) = Control::connect(data).await? {
+        return control.call(order.method.clone(), &order.path, order.body.as_ref()).await;
+    }
+    if let Command::Kill(KillCommand::Engage { .. }) = command {
+        return offline::engage(data, order.body.as_ref());
+    }
+    offline::send(data, order).await
+}
+
+fn status_of(order: &Order, value: &Value) -> u8 {
+    match order.must {
+        Some(field) if value[field] != Value::Bool(true) => CHECK_FAILED,
+        _ => DONE,
+    }
+}

@@ -1,0 +1,113 @@
+//! `up` and `serve`: start the app in the foreground, say where it is, pass signals on, end as it ends. Never asks a question.
+
+use std::io::IsTerminal;
+
+use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::args::UpArgs;
+use super::out::{self, Voice};
+use crate::app::{App, Options, Welcome};
+use crate::base::fault::{Fault, Verb};
+use crate::config::paths::DataDir;
+use crate::lifecycle::End;
+use crate::telemetry;
+
+const DONE: u8 = 0;
+const FAULT: u8 = 1;
+
+/// First run and every later one: completes what is missing, then serves.
+pub fn up(data: &DataDir, args: &UpArgs, voice: Voice) -> Verb<u8> {
+    let options = Options {
+        data: data.clone(),
+        admin: args.admin.clone(),
+        proxy: args.proxy.clone(),
+        hosts: args.hosts.clone(),
+        demo: args.demo,
+        settings: String::new(),
+    };
+    run(options, voice)
+}
+
+/// Serves an existing data directory.
+pub fn serve(data: &DataDir, voice: Voice) -> Verb<u8> {
+    if !data.config().join(".git").exists() {
+        let message = "there is no Lifeboat here yet; make one with lifeboat up";
+        return Err(Fault::not_found(format!("{}: {message}", data.root().display())));
+    }
+    run(Options::of(data.clone()), voice)
+}
+
+fn run(options: Options, voice: Voice) -> Verb<u8> {
+    let _log = telemetry::logs::init()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("admin").enable_all().build();
+    let runtime = runtime.map_err(|cause| Fault::unavailable("no runtime can be started").because(cause))?;
+    let ended = runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let app = App::start(options).await?;
+        greet(app.welcome(), voice);
+        let end = tokio::select! {
+            end = app.wait() => end,
+            () = signals.obey(&app) => {
+                app.stop().await;
+                End::Asked
+            }
+        };
+        Ok(end)
+    });
+    runtime.shutdown_background();
+    match ended? {
+        End::Asked => Ok(DONE),
+        End::Died(task) => {
+            out::warn(&format!("lifeboat: {task} ended, and nothing works without it"));
+            Ok(FAULT)
+        }
+    }
+}
+
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+    usr2: Signal,
+}
+
+impl Signals {
+    fn new() -> Verb<Self> {
+        let listen = |kind| signal(kind).map_err(|cause| Fault::unavailable("signals cannot be listened to").because(cause));
+        Ok(Self {
+            term: listen(SignalKind::terminate())?,
+            int: listen(SignalKind::interrupt())?,
+            hup: listen(SignalKind::hangup())?,
+            usr2: listen(SignalKind::user_defined2())?,
+        })
+    }
+
+    // Returns when the process is asked to end.
+    async fn obey(&mut self, app: &App) {
+        loop {
+            tokio::select! {
+                _ = self.term.recv() => return,
+                _ = self.int.recv() => return,
+                _ = self.hup.recv() => app.reload_certificates(),
+                _ = self.usr2.recv() => app.engage_by_signal().await,
+            }
+        }
+    }
+}
+
+fn greet(welcome: &Welcome, voice: Voice) {
+    if voice == Voice::Json {
+        return out::say(&json!({"dashboard": welcome.dashboard, "proxy": welcome.proxy, "ca": welcome.ca, "ca_sha256": welcome.ca_sha256}).to_string());
+    }
+    out::say(&format!("dashboard: {}\nproxy: {}\nca: {}\nca sha256: {}", welcome.dashboard, welcome.proxy, welcome.ca, welcome.ca_sha256));
+    if welcome.secrets.is_empty() {
+        return;
+    }
+    // A pipe or a log file is no place for a secret; the file is readable by this account only.
+    if std::io::stdout().is_terminal() {
+        out::say(&welcome.secrets);
+    } else {
+        out::say(&format!("secrets of the first run: {}", welcome.secrets_file));
+    }
+}

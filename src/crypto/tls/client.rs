@@ -1,0 +1,111 @@
+//! The calling side: towards servers, for the kill's proof and the command line. Pins come on top of the roots, never instead of them.
+
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+
+use super::{VERSIONS, bad, provider};
+use crate::base::fault::{Fault, Verb};
+use crate::crypto::keys;
+
+/// Whose signature counts.
+#[derive(Clone, Debug)]
+pub enum Roots {
+    /// These certificates, in PEM.
+    Pem(Vec<u8>),
+    /// Those of the operating system.
+    System,
+}
+
+/// A TLS 1.3 client. With pins the server's own key must be one of them (SHA-256 of SubjectPublicKeyInfo) besides being signed by the roots.
+///
+/// # Errors
+/// `Invalid` when the PEM holds no usable certificate; `Unavailable` when the system has no roots.
+pub fn client_config(roots: &Roots, pins: &[[u8; 32]], alpn: &[&str]) -> Verb<Arc<ClientConfig>> {
+    let verifier: Arc<dyn ServerCertVerifier> = match roots {
+        Roots::Pem(pem) => WebPkiServerVerifier::builder_with_provider(Arc::new(store(pem)?), provider())
+            .build()
+            .map_err(|e| Fault::invalid("ca", "holds no certificate that can sign others").because(e))?,
+        Roots::System => Arc::new(
+            rustls_platform_verifier::Verifier::new(provider())
+                .map_err(|e| Fault::unavailable("this system has no certificate store").because(e))?,
+        ),
+    };
+    // The builder calls any verifier of one's own dangerous; this one only ever refuses more than the one inside it.
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&VERSIONS)
+        .map_err(|e| bad(e, "cannot set TLS up"))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Pinned { verifier, pins: pins.to_vec() }))
+        .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Ok(Arc::new(config))
+}
+
+fn store(pem: &[u8]) -> Verb<RootCertStore> {
+    let wrong = || Fault::invalid("ca", "holds no certificate in PEM that can be read");
+    let mut store = RootCertStore::empty();
+    for cert in CertificateDer::pem_slice_iter(pem) {
+        store.add(cert.map_err(|_| wrong())?).map_err(|e| wrong().because(e))?;
+    }
+    if store.is_empty() { Err(wrong()) } else { Ok(store) }
+}
+
+/// The digest that a pin names, of a certificate in DER. `None` when it is no certificate.
+pub fn spki_sha256(cert: &[u8]) -> Option<[u8; 32]> {
+    let cert = CertificateDer::from(cert);
+    ParsedCertificate::try_from(&cert).ok().map(|parsed| keys::sha256(&parsed.subject_public_key_info()))
+}
+
+#[derive(Debug)]
+struct Pinned {
+    verifier: Arc<dyn ServerCertVerifier>,
+    pins: Vec<[u8; 32]>,
+}
+
+impl ServerCertVerifier for Pinned {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verified = self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)?;
+        if self.pins.is_empty() {
+            return Ok(verified);
+        }
+        match spki_sha256(end_entity) {
+            Some(digest) if self.pins.contains(&digest) => Ok(verified),
+            _ => Err(Error::General("the server's key is none of its pins".into())),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}

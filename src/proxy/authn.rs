@@ -1,0 +1,129 @@
+//! Stage: who calls. One bearer credential in one Authorization header, compared in constant time. Never reads a credential from
+//! anywhere else, and never says which part of one was wrong.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::Shared;
+use super::origin::Admitted;
+use super::refuse::Refusal;
+use crate::policy::Principal;
+use crate::policy::snapshot::{ClientEntry, KeyEntry, Snapshot};
+
+/// An authenticated request.
+pub struct Caller {
+    /// Who calls.
+    pub principal: Principal,
+    /// Its limits and grants; a canary of a client that does not exist has none.
+    pub client: Arc<ClientEntry>,
+}
+
+/// Finds the principal of the one credential.
+///
+/// # Errors
+/// 401 with a challenge, whatever is wrong.
+pub fn authenticate(shared: &Shared, admitted: &Admitted) -> Result<Caller, Refusal> {
+    find(shared, admitted).map_err(|why| Refusal::Unauthenticated { challenge: challenge(admitted), why })
+}
+
+fn find(shared: &Shared, admitted: &Admitted) -> Result<Caller, &'static str> {
+    if admitted.query.as_deref().is_some_and(|query| query.contains("lbk_") || query.contains("access_token=")) {
+        return Err("auth.key_in_query");
+    }
+    let token = bearer(&admitted.headers)?;
+    let snapshot = shared.feed.snapshot();
+    let Some(key) = lookup(&snapshot, token) else {
+        return canary(shared, &snapshot, token).ok_or("auth.unknown");
+    };
+    if key.expires_at.is_some_and(|end| end <= shared.clock.now()) {
+        return Err("auth.expired");
+    }
+    let client = snapshot.clients.get(&key.client).ok_or("auth.unknown")?.clone();
+    Ok(Caller { principal: Principal { client: key.client.clone(), kid: key.kid.clone(), canary: None }, client })
+}
+
+/// The token of the one Authorization header: scheme `Bearer`, one space, visible characters only.
+fn bearer(headers: &HeaderMap) -> Result<&str, &'static str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let value = values.next().ok_or("auth.missing")?;
+    if values.next().is_some() {
+        return Err("auth.two_credentials");
+    }
+    let value = value.to_str().map_err(|_| "auth.malformed")?;
+    let (scheme, token) = value.split_once(' ').ok_or("auth.malformed")?;
+    let fits = scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= 512;
+    if fits && token.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') { Ok(token) } else { Err("auth.malformed") }
+}
+
+/// The key entry of `lbk_<kid>_<secret>_<checksum>` whose digest is that of the token.
+fn lookup<'a>(snapshot: &'a Snapshot, token: &str) -> Option<&'a KeyEntry> {
+    let (kid, _) = token.strip_prefix("lbk_")?.split_once('_')?;
+    let digest: [u8; 32] = Sha256::digest(token.as_bytes()).into();
+    let entry = snapshot.keys.get(kid)?;
+    bool::from(entry.hash.ct_eq(&digest)).then_some(entry)
+}
+
+fn canary(shared: &Shared, snapshot: &Snapshot, token: &str) -> Option<Caller> {
+    let principal = shared.feed.take_canary(token)?;
+    principal.canary.as_ref()?;
+    let client = snapshot.clients.get(&principal.client).cloned().unwrap_or_else(|| {
+        let name = principal.client.clone();
+        Arc::new(ClientEntry { name, grants: Vec::new(), rate: 0, burst: 1, concurrency: 0 })
+    });
+    Some(Caller { principal, client })
+}
+
+/// RFC 9728 section 5.1: where the metadata of this resource stands.
+fn challenge(admitted: &Admitted) -> String {
+    let resource = admitted.server.as_deref().map(|server| format!("/mcp/{server}")).unwrap_or_default();
+    let host = &admitted.host;
+    format!("Bearer realm=\"lifeboat\", resource_metadata=\"https://{host}/.well-known/oauth-protected-resource{resource}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(values: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AUTHORIZATION, http::HeaderValue::from_bytes(value.as_bytes()).expect("value"));
+        }
+        headers
+    }
+
+    fn snapshot(key: &str) -> Snapshot {
+        let entry =
+            KeyEntry { kid: "abcdefgh".into(), client: "c".into(), hash: Sha256::digest(key.as_bytes()).into(), expires_at: None };
+        let mut snapshot = Snapshot::default();
+        snapshot.keys.insert(entry.kid.clone(), entry);
+        snapshot
+    }
+
+    #[test]
+    fn atk_p03_only_one_whole_bearer_counts() {
+        assert_eq!(bearer(&headers(&["Bearer lbk_a_b_c"])), Ok("lbk_a_b_c"));
+        assert_eq!(bearer(&headers(&["bearer lbk_a_b_c"])), Ok("lbk_a_b_c"));
+        assert_eq!(bearer(&headers(&[])), Err("auth.missing"));
+        assert_eq!(bearer(&headers(&["Bearer a", "Bearer a"])), Err("auth.two_credentials"));
+        for bad in ["Bearer", "Bearer ", "Basic YTpi", "Bearer a b", "Bearer a\t", "Bearer  a", "Bearer a, Bearer b", "a"] {
+            assert_eq!(bearer(&headers(&[bad])), Err("auth.malformed"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn atk_p03_a_key_counts_only_byte_for_byte() {
+        let key = "lbk_abcdefgh_secretsecret_check1";
+        let snapshot = snapshot(key);
+        assert!(lookup(&snapshot, key).is_some());
+        for bad in
+            ["LBK_abcdefgh_secretsecret_check1", "lbk_abcdefgh_Secretsecret_check1", "lbk_abcdefgh_", "lbk_", "", "lbk_abcdefgh"]
+        {
+            assert!(lookup(&snapshot, bad).is_none(), "{bad}");
+        }
+    }
+}

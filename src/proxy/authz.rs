@@ -1,0 +1,121 @@
+//! Stage: may this client do this. Makes the [`Permit`], which nothing else can make. Never permits by default, and never a canary.
+//!
+//! A permit cannot be made by hand, so what skipped the stages cannot be sent:
+//!
+//! ```compile_fail,E0451
+//! use lifeboat::proxy::authz::Permit;
+//! fn forge(living: lifeboat::proxy::kill::Living) -> Permit {
+//!     Permit { living, server: todo!() }
+//! }
+//! ```
+
+use std::sync::Arc;
+
+use super::Shared;
+use super::authn::Caller;
+use super::exchange::Exchange;
+use super::kill::Living;
+use super::origin::Admitted;
+use super::refuse::Refusal;
+use crate::config::Class;
+use crate::policy::snapshot::{ServerEntry, Snapshot};
+use crate::policy::{Decision, decide};
+
+/// A call that may be sent. Only [`authorise`] makes one, and sending takes it by value.
+pub struct Permit {
+    living: Living,
+    server: Arc<ServerEntry>,
+    snapshot: Arc<Snapshot>,
+}
+
+impl Permit {
+    /// The call.
+    pub fn living(&self) -> &Living {
+        &self.living
+    }
+
+    /// The server it goes to.
+    pub fn server(&self) -> &Arc<ServerEntry> {
+        &self.server
+    }
+
+    /// The policy that permitted it.
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// The policy's settings.
+    pub fn settings(&self) -> &crate::config::Settings {
+        &self.snapshot.settings
+    }
+}
+
+/// Decides with the policy of this very moment: a key or client that went meanwhile counts no more.
+///
+/// # Errors
+/// `policy.…`.
+pub fn authorise(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Permit, Refusal> {
+    let snapshot = shared.feed.snapshot();
+    let principal = &living.received.metered.caller.principal;
+    x.facts.revision = Some(snapshot.revision.to_string());
+    let name = living.received.server.clone();
+    let Some(server) = snapshot.servers.get(name.as_ref()).cloned() else {
+        return Err(Refusal::Policy("policy.unknown_server"));
+    };
+    // A kill proof ends here at the latest: a kill that failed must never execute anything.
+    if principal.canary.is_some() || !snapshot.keys.contains_key(&principal.kid) {
+        return Err(Refusal::Policy("policy.no_grant"));
+    }
+    let client = snapshot.clients.get(&principal.client).ok_or(Refusal::Policy("policy.no_grant"))?;
+    if let Some(asked) = living.received.asked() {
+        match decide(&snapshot, client, &name, asked) {
+            Decision::Refuse { reason, class } => {
+                x.facts.class = Some(class);
+                return Err(Refusal::Policy(reason));
+            }
+            Decision::Permit { grant, class } => {
+                x.facts.class = Some(class);
+                x.facts.grant = Some(grant);
+            }
+        }
+    }
+    Ok(Permit { living, server, snapshot })
+}
+
+/// A client that may hold a session with a server; what opens and ends the server's own stream.
+pub struct Attendance {
+    server: Arc<ServerEntry>,
+    snapshot: Arc<Snapshot>,
+}
+
+impl Attendance {
+    /// The server.
+    pub fn server(&self) -> &Arc<ServerEntry> {
+        &self.server
+    }
+
+    /// The policy's settings.
+    pub fn settings(&self) -> &crate::config::Settings {
+        &self.snapshot.settings
+    }
+}
+
+/// Lets an authenticated client at a registered server. Nothing executes there but what [`authorise`] permits.
+///
+/// # Errors
+/// `policy.unknown_server`; `policy.no_grant` for a canary.
+pub fn attend(shared: &Shared, x: &mut Exchange, admitted: &Admitted, caller: &Caller) -> Result<Attendance, Refusal> {
+    let snapshot = shared.feed.snapshot();
+    x.facts.revision = Some(snapshot.revision.to_string());
+    if caller.principal.canary.is_some() {
+        return Err(Refusal::Policy("policy.no_grant"));
+    }
+    let server = admitted.server.as_deref().and_then(|name| snapshot.servers.get(name)).cloned();
+    let server = server.ok_or(Refusal::Policy("policy.unknown_server"))?;
+    Ok(Attendance { server, snapshot })
+}
+
+/// Whether a call must be on disk before it is sent.
+pub fn needs_intent(class: Class) -> bool {
+    class > Class::Read
+}

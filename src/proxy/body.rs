@@ -1,0 +1,72 @@
+//! The body of a response: whole, or a stream of pieces that are passed on one by one. Never buffers a stream.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use tokio::sync::mpsc;
+use tokio_util::sync::DropGuard;
+
+/// What a response carries.
+pub struct Body {
+    content: Content,
+    /// Dropped with the body, which tells the call that its client has left.
+    presence: Option<DropGuard>,
+}
+
+enum Content {
+    Whole(Option<Bytes>),
+    Stream(mpsc::Receiver<Bytes>),
+}
+
+impl Body {
+    /// Nothing.
+    pub fn empty() -> Self {
+        Self { content: Content::Whole(None), presence: None }
+    }
+
+    /// Everything at once.
+    pub fn whole(bytes: Bytes) -> Self {
+        let bytes = (!bytes.is_empty()).then_some(bytes);
+        Self { content: Content::Whole(bytes), presence: None }
+    }
+
+    /// Piece by piece, until the sender is dropped.
+    pub fn stream(pieces: mpsc::Receiver<Bytes>) -> Self {
+        Self { content: Content::Stream(pieces), presence: None }
+    }
+
+    /// Ties a sign of the client's presence to this body. A whole body needs none: the call is over.
+    pub fn tied_to(mut self, presence: DropGuard) -> Self {
+        match self.content {
+            Content::Stream(_) => self.presence = Some(presence),
+            Content::Whole(_) => drop(presence.disarm()),
+        }
+        self
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut self.content {
+            Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Stream(pieces) => pieces.poll_recv(context).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes)))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.content, Content::Whole(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Content::Stream(_) => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Stage: size, media type, strict parse, era, session. What passes here means one thing only. Never changes a byte.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use sha2::{Digest, Sha256};
+use tokio::time::{Instant, timeout_at};
+
+use super::Shared;
+use super::exchange::{Exchange, Sort};
+use super::origin::Admitted;
+use super::rate::Metered;
+use super::refuse::Refusal;
+use super::sessions::{SessionView, digest};
+use super::shape;
+use crate::mcp::era::{Era, era_of};
+use crate::mcp::fault::WireFault;
+use crate::mcp::headers::{check_accept, check_content_encoding, check_content_type, check_mirror, single};
+use crate::mcp::message::{Message, parse};
+use crate::mcp::method::{MethodKind, served};
+use crate::policy::Asked;
+
+/// A whole body must be here after this time, and something of it each `BODY_GAP`.
+const BODY_WHOLE: Duration = Duration::from_secs(30);
+const BODY_GAP: Duration = Duration::from_secs(10);
+
+/// A message that was read.
+pub struct Received {
+    /// Who sent it.
+    pub metered: Metered,
+    /// The server in the path.
+    pub server: Arc<str>,
+    /// The message.
+    pub message: Arc<Message>,
+    /// What its method is for; `None` for a response.
+    pub kind: Option<MethodKind>,
+    /// The era it speaks.
+    pub era: Era,
+    /// The legacy session it belongs to.
+    pub session: Option<SessionView>,
+    /// The client's headers, of which few are passed on.
+    pub headers: HeaderMap,
+}
+
+impl Received {
+    /// What policy is asked about; `None` for what needs no grant.
+    pub fn asked(&self) -> Option<Asked<'_>> {
+        match self.kind? {
+            MethodKind::ToolCall => Some(Asked::Tool(self.message.name().unwrap_or_default())),
+            MethodKind::ResourceRead | MethodKind::Subscribe | MethodKind::Unsubscribe => Some(Asked::Facet("resources")),
+            MethodKind::PromptGet => Some(Asked::Facet("prompts")),
+            MethodKind::Complete => Some(Asked::Facet("completion")),
+            kind if kind.is_task() => Some(Asked::Facet("tasks")),
+            _ => None,
+        }
+    }
+
+    /// The tool it calls.
+    pub fn tool(&self) -> Option<Arc<str>> {
+        matches!(self.kind, Some(MethodKind::ToolCall)).then(|| self.message.name().unwrap_or_default().into())
+    }
+}
+
+/// Reads the message of a POST.
+///
+/// # Errors
+/// 400, 404, 406, 408, 413, 415 as the specification says.
+pub async fn read(
+    shared: &Shared,
+    x: &mut Exchange,
+    (admitted, metered): (Admitted, Metered),
+    body: &mut Option<Incoming>,
+) -> Result<Received, Refusal> {
+    let snapshot = shared.feed.snapshot();
+    let headers = admitted.headers;
+    check_content_type(&headers).map_err(Refusal::Wire)?;
+    check_content_encoding(&headers).map_err(Refusal::Wire)?;
+    check_accept(&headers).map_err(Refusal::Wire)?;
+    let bytes = match body.take() {
+        Some(body) => collect(&headers, body, snapshot.settings.limits.request.0).await?,
+        None => Bytes::new(),
+    };
+    x.facts.bytes_in = bytes.len() as u64;
+    let message = Arc::new(parse(bytes).map_err(Refusal::Wire)?);
+    note(x, &message);
+    let era = era_of(&headers, &message).map_err(Refusal::Wire)?;
+    if era.is_modern() {
+        check_mirror(&headers, &message).map_err(Refusal::Wire)?;
+    }
+    let kind = served(&message, era).map_err(Refusal::Wire)?;
+    x.facts.sort = sort(kind);
+    let server = admitted.server.unwrap_or_else(|| "".into());
+    let client = metered.caller.principal.client.clone();
+    let session = match (era, kind) {
+        (Era::Modern, _) | (_, Some(MethodKind::Initialize)) => None,
+        _ => session(shared, x, &headers, (&client, &server))?,
+    };
+    Ok(Received { metered, server, message, kind, era, session, headers })
+}
+
+/// The session that the headers name.
+///
+/// # Errors
+/// 404 when they name one that does not serve this client and server.
+pub fn session(
+    shared: &Shared,
+    x: &mut Exchange,
+    headers: &HeaderMap,
+    (client, server): (&str, &str),
+) -> Result<Option<SessionView>, Refusal> {
+    let Some(id) = single(headers, "mcp-session-id").map_err(Refusal::Wire)? else { return Ok(None) };
+    x.facts.session = Some(digest(id));
+    let limits = &shared.feed.snapshot().settings.sessions;
+    shared.sessions.find(limits, id, client, server).map(Some).ok_or(Refusal::NoSession)
+}
+
+/// Reads the id, method and so on of a request that was refused before its body was read, so that the refusal finds its way.
+pub async fn read_for_refusal(shared: &Shared, x: &mut Exchange, body: Incoming) {
+    let limit = shared.feed.snapshot().settings.limits.request.0;
+    if let Ok(bytes) = collect(&HeaderMap::new(), body, limit).await {
+        x.facts.bytes_in = bytes.len() as u64;
+        if let Ok(message) = parse(bytes) {
+            note(x, &Arc::new(message));
+        }
+    }
+}
+
+/// Reads a body of at most `limit` bytes.
+///
+/// # Errors
+/// 413 over the limit, 408 when it comes too slowly, 400 when it breaks off.
+async fn collect(headers: &HeaderMap, mut body: Incoming, limit: u64) -> Result<Bytes, Refusal> {
+    let over = || Refusal::RequestSize { limit };
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
+    if announced.is_some_and(|length| length > limit) {
+        return Err(over());
+    }
+    let end = Instant::now() + BODY_WHOLE;
+    let mut first = Bytes::new();
+    let mut rest: Option<BytesMut> = None;
+    loop {
+        let due = end.min(Instant::now() + BODY_GAP);
+        let frame = timeout_at(due, body.frame()).await.map_err(|_| Refusal::Slow)?;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|_| Refusal::Wire(WireFault::invalid_request("the body broke off")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        let length = first.len() + rest.as_ref().map_or(0, BytesMut::len) + data.len();
+        if length as u64 > limit {
+            return Err(over());
+        }
+        // Most bodies come in one piece, which is then not copied.
+        match &mut rest {
+            Some(rest) => rest.extend_from_slice(&data),
+            None if first.is_empty() => first = data,
+            None => {
+                let mut joined = BytesMut::with_capacity(length * 2);
+                joined.extend_from_slice(&first);
+                joined.extend_from_slice(&data);
+                first = Bytes::new();
+                rest = Some(joined);
+            }
+        }
+    }
+    Ok(rest.map_or(first, BytesMut::freeze))
+}
+
+fn sort(kind: Option<MethodKind>) -> Sort {
+    match kind {
+        Some(kind) if kind.executes() => Sort::Call,
+        _ => Sort::List,
+    }
+}
+
+/// Keeps what the ledger will say about the message.
+fn note(x: &mut Exchange, message: &Arc<Message>) {
+    x.message = Some(message.clone());
+    x.facts.method = message.method().map(|method| shape::cut(method, 128));
+    let is_call = message.method() == Some("tools/call");
+    x.facts.tool = message.name().filter(|_| is_call).map(|name| shape::cut(name, 256).into());
+    if let Some(params) = message.params_raw() {
+        let digest = Sha256::digest(params);
+        x.facts.params_sha256 = Some(shape::hex(&digest));
+        x.facts.params = shape::shapes(message.arguments_raw().unwrap_or(params));
+    }
+}

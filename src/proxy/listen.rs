@@ -1,0 +1,156 @@
+//! A TLS listener: accepts, shakes hands, speaks HTTP/1.1 or HTTP/2, gives each request its id. Bounded in connections, time and
+//! header size. Never serves plain HTTP.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::body::Body;
+use super::exchange::{Exchange, Facts, Reply};
+use super::io::PatientStream;
+use super::pipeline;
+use crate::base::ids::mint;
+
+const CONNECTIONS: usize = 4_096;
+const HANDSHAKE: Duration = Duration::from_secs(10);
+const HEADERS: Duration = Duration::from_secs(10);
+const WRITE: Duration = Duration::from_secs(30);
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Accepts until `stop`, then lets what is under way end.
+pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, tls: Arc<rustls::ServerConfig>, stop: CancellationToken) {
+    let port = listener.local_addr().map_or(0, |address| address.port());
+    let acceptor = TlsAcceptor::from(tls);
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let graceful = Arc::new(GracefulShutdown::new());
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        let Some((tcp, remote, place)) = accepted else { continue };
+        let connection = Connection { shared: shared.clone(), remote, port, graceful: graceful.clone() };
+        shared.tasks.spawn(connection.serve(tcp, acceptor.clone(), place));
+    }
+    drop(listener);
+    if let Some(graceful) = Arc::into_inner(graceful) {
+        drop(tokio::time::timeout(DRAIN, graceful.shutdown()).await);
+    }
+}
+
+/// One connection, when there is a place for it. Out of descriptors means a short rest, not the end of the listener.
+async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
+    let place = places.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((tcp, remote)) => Some((tcp, remote, place)),
+        Err(fault) => {
+            tracing::warn!(error = %fault, "a connection could not be accepted");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            None
+        }
+    }
+}
+
+struct Connection {
+    shared: Arc<Shared>,
+    remote: SocketAddr,
+    port: u16,
+    graceful: Arc<GracefulShutdown>,
+}
+
+impl Connection {
+    async fn serve(self, tcp: TcpStream, acceptor: TlsAcceptor, place: OwnedSemaphorePermit) {
+        drop(tcp.set_nodelay(true));
+        let shaking = acceptor.accept(PatientStream::new(tcp, WRITE)).into_fallible();
+        let tls = match tokio::time::timeout(HANDSHAKE, shaking).await {
+            Ok(Ok(tls)) => tls,
+            Ok(Err((_, mut stream))) => {
+                // Whoever speaks something else than TLS is told nothing.
+                drop(stream.shutdown().await);
+                return;
+            }
+            Err(_) => return,
+        };
+        let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+        let builder = builder(is_h2);
+        let Self { shared, remote, port, graceful } = self;
+        let service = service_fn(move |request| answer(shared.clone(), remote, port, request));
+        let connection = builder.serve_connection(TokioIo::new(tls), service).into_owned();
+        let watched = graceful.watch(connection);
+        drop(graceful);
+        // A broken connection is the client's affair; its calls have their own end.
+        drop(watched.await);
+        drop(place);
+    }
+}
+
+fn builder(is_h2: bool) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS).max_buf_size(64 * 1024).max_headers(100);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(128)
+        .max_header_list_size(32 * 1024)
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(128)
+        .max_send_buf_size(256 * 1024)
+        .keep_alive_interval(Duration::from_secs(20))
+        .keep_alive_timeout(Duration::from_secs(20));
+    // The protocol was agreed on in the handshake; looking at the first bytes again would wait without end.
+    if is_h2 { builder.http2_only() } else { builder.http1_only() }
+}
+
+/// Gives a request its id and its own task: the call outlives its connection, so that its end is always recorded.
+async fn answer(
+    shared: Arc<Shared>,
+    remote: SocketAddr,
+    port: u16,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let id = mint("req", shared.clock.now(), shared.entropy.as_ref());
+    let (head, waiting) = oneshot::channel();
+    let left = CancellationToken::new();
+    let presence = left.clone().drop_guard();
+    let x = Exchange {
+        reply: Reply::new(&id, head),
+        started: Instant::now(),
+        remote,
+        port,
+        facts: Facts::default(),
+        message: None,
+        sent: false,
+        flight: None,
+        begun: None,
+        left,
+        id: id.clone(),
+    };
+    shared.tasks.spawn(pipeline::run(shared.clone(), x, request));
+    Ok(match waiting.await {
+        Ok(response) => response.map(|body| body.tied_to(presence)),
+        Err(_) => broken(&id),
+    })
+}
+
+fn broken(id: &str) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    if let Ok(id) = HeaderValue::from_str(id) {
+        response.headers_mut().insert("lifeboat-request-id", id);
+    }
+    response
+}

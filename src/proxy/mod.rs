@@ -1,0 +1,162 @@
+//! The proxy plane: what every MCP client goes through. Decides from memory, records everything, and never names the admin plane.
+
+pub mod authn;
+pub mod authz;
+pub mod body;
+pub mod exchange;
+pub mod intake;
+pub mod io;
+pub mod kill;
+mod listen;
+mod lists;
+pub mod origin;
+pub mod pipeline;
+mod probe;
+pub mod rate;
+mod record;
+pub mod refuse;
+pub mod relay;
+pub mod route;
+pub mod sandbox;
+pub mod sessions;
+mod shape;
+mod streams;
+pub mod upstream;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::audit::Recorder;
+use crate::base::clock::SharedClock;
+use crate::base::ids::SharedEntropy;
+use crate::policy::feed::{Feed, ProbeRequest, ProxyListener};
+
+/// How well this process can serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// All is well.
+    Ok,
+    /// It serves, but something needs somebody.
+    Degraded,
+    /// Policy or ledger cannot be used: nothing is served.
+    Unusable,
+}
+
+/// What the proxy is made of.
+pub struct ProxyParts {
+    /// Policy and kill state.
+    pub feed: Arc<Feed>,
+    /// Where events go.
+    pub recorder: Recorder,
+    /// Time of day.
+    pub clock: SharedClock,
+    /// Randomness.
+    pub entropy: SharedEntropy,
+    /// The data directory.
+    pub data: PathBuf,
+    /// This program, which starts children.
+    pub exe: PathBuf,
+    /// Tells the health of the process; asked by `/health` and `/ready`, so it must not wait.
+    pub health: Arc<dyn Fn() -> Health + Send + Sync>,
+    /// Ends open streams, children and the proxy's own tasks.
+    pub stop: CancellationToken,
+}
+
+/// What all calls share.
+pub struct Shared {
+    feed: Arc<Feed>,
+    recorder: Recorder,
+    clock: SharedClock,
+    entropy: SharedEntropy,
+    health: Arc<dyn Fn() -> Health + Send + Sync>,
+    limiter: rate::Limiter,
+    sessions: sessions::Sessions,
+    upstreams: upstream::Upstreams,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// The proxy plane of one process.
+#[derive(Clone)]
+pub struct Proxy(Arc<Shared>);
+
+impl Proxy {
+    /// Starts the proxy's own tasks (legs, sweeping, probes) on the current runtime. Nothing is served before [`Proxy::serve`].
+    pub fn new(parts: ProxyParts, probes: mpsc::Receiver<ProbeRequest>) -> Self {
+        let legs = upstream::LegParts {
+            data: parts.data,
+            exe: parts.exe,
+            feed: parts.feed.clone(),
+            entropy: parts.entropy.clone(),
+            stop: parts.stop.clone(),
+        };
+        let shared = Arc::new(Shared {
+            feed: parts.feed,
+            recorder: parts.recorder,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            health: parts.health,
+            limiter: rate::Limiter::default(),
+            sessions: sessions::Sessions::default(),
+            upstreams: upstream::Upstreams::new(legs),
+            tasks: TaskTracker::new(),
+            stop: parts.stop,
+        });
+        shared.tasks.spawn(keep_in_step(shared.clone()));
+        shared.tasks.spawn(sweep(shared.clone()));
+        shared.tasks.spawn(probe::serve(shared.clone(), probes));
+        Self(shared)
+    }
+
+    /// Serves MCP on a bound listener until `stop`, then lets calls under way end for up to 10 s. Kill proofs go through it by `name`.
+    pub fn serve(
+        &self,
+        listener: TcpListener,
+        tls: Arc<rustls::ServerConfig>,
+        name: &str,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        if let Ok(address) = listener.local_addr() {
+            self.0.feed.add_listener(ProxyListener { name: name.to_owned(), address });
+        }
+        listen::serve(self.0.clone(), listener, tls, stop)
+    }
+
+    /// Waits until every call is recorded and every child has ended. Call it after `stop`.
+    pub async fn drained(&self, wait: Duration) {
+        self.0.tasks.close();
+        drop(tokio::time::timeout(wait, self.0.tasks.wait()).await);
+        drop(tokio::time::timeout(wait, self.0.upstreams.shutdown()).await);
+    }
+}
+
+/// Task: follows the policy with legs and limits.
+async fn keep_in_step(shared: Arc<Shared>) {
+    let mut snapshots = shared.feed.watch_snapshot();
+    loop {
+        let snapshot = shared.feed.snapshot();
+        shared.upstreams.reconcile(&snapshot);
+        shared.limiter.keep(&snapshot);
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            changed = snapshots.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Task: drops sessions that are over.
+async fn sweep(shared: Arc<Shared>) {
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            () = shared.stop.cancelled() => return,
+            _ = ticks.tick() => shared.sessions.sweep(),
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! The life of one request, one line per stage. Each stage takes what the stage before it made; whatever happens, the outcome is
+//! recorded before anything is released. Never sends by itself.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use hyper::body::Incoming;
+
+use super::authn::{Caller, authenticate};
+use super::authz::{authorise, needs_intent};
+use super::exchange::{Exchange, Sort, Whole};
+use super::kill::Living;
+use super::origin::{Admitted, admit};
+use super::refuse::{Executed, Refusal};
+use super::relay::{self, Stream};
+use super::route::{self, Route};
+use super::sessions::Orphan;
+use super::upstream::{self, CancelWhy};
+use super::{Shared, intake, kill, rate, record, streams};
+use crate::mcp::message::Id;
+use crate::mcp::sse;
+
+/// How a request ended well, as far as Lifeboat is concerned.
+pub struct Outcome {
+    /// What is released once it is recorded.
+    pub answer: Answer,
+    /// The word of the ledger.
+    pub status: &'static str,
+    /// Whether the tool ran.
+    pub executed: Executed,
+}
+
+/// What is released to the client.
+pub enum Answer {
+    /// One response.
+    Whole(Whole),
+    /// The last event of the stream that has begun.
+    Last(Bytes),
+    /// A stream that begins now and lasts as long as both sides like.
+    Open(Box<Stream>),
+    /// Nothing more: the stream ends, or nobody is there.
+    End,
+}
+
+impl Outcome {
+    /// A response that executed nothing.
+    pub fn whole(whole: Whole) -> Self {
+        Self { answer: Answer::Whole(whole), status: "ok", executed: Executed::No }
+    }
+}
+
+/// Takes one request through its life.
+pub async fn run(shared: Arc<Shared>, mut x: Exchange, request: Request<Incoming>) {
+    let (parts, body) = request.into_parts();
+    let mut body = Some(body);
+    let outcome = AssertUnwindSafe(stages(&shared, &mut x, parts, &mut body)).catch_unwind().await;
+    let outcome = outcome.unwrap_or_else(|_| Err(Refusal::Broken { executed: x.executed_if_cut() }));
+    if let (Err(refusal), Some(body)) = (&outcome, body)
+        && refusal.status() == StatusCode::OK
+    {
+        intake::read_for_refusal(&shared, &mut x, body).await;
+    }
+    let outcome = record::outcome(&shared, &x, outcome).await;
+    release(&shared, x, outcome).await;
+}
+
+async fn stages(shared: &Shared, x: &mut Exchange, parts: Parts, body: &mut Option<Incoming>) -> Result<Outcome, Refusal> {
+    if let Some(outcome) = signs_of_life(shared, &parts) {
+        return Ok(outcome);
+    }
+    let admitted = admit(&shared.feed.snapshot().settings, x.port, parts)?;
+    x.facts.server = admitted.server.clone();
+    if let Some(outcome) = documents(&admitted) {
+        return outcome;
+    }
+    let caller = authenticate(shared, &admitted)?;
+    know(x, &caller, &admitted);
+    match (&admitted.route, &admitted.method) {
+        (Route::Mcp(_), &Method::POST) => call(shared, x, (admitted, caller), body).await,
+        (Route::Mcp(_), &Method::GET) => streams::open(shared, x, admitted, caller).await,
+        (Route::Mcp(_), &Method::DELETE) => streams::end(shared, x, admitted, caller).await,
+        (Route::Mcp(_), _) => Err(Refusal::NoMethod),
+        _ => Err(Refusal::NoPath),
+    }
+}
+
+async fn call(
+    shared: &Shared,
+    x: &mut Exchange,
+    (admitted, caller): (Admitted, Caller),
+    body: &mut Option<Incoming>,
+) -> Result<Outcome, Refusal> {
+    let metered = rate::meter(&shared.limiter, caller)?;
+    let received = intake::read(shared, x, (admitted, metered), body).await?;
+    let living = kill::check(shared, x, received)?;
+    raced(shared, x, living).await
+}
+
+/// From here on the call is raced against the kill state and against its client's leaving.
+async fn raced(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Outcome, Refusal> {
+    let target = living.target.clone();
+    let (left, is_modern) = (x.left.clone(), living.received.era.is_modern());
+    let loose = loose_end(&living);
+    let killed = tokio::select! {
+        biased;
+        refusal = kill::engaged(&shared.feed, target.as_ref(), shared.feed.watch_kill()) => Some(refusal),
+        () = left.cancelled() => None,
+        outcome = onward(shared, x, living) => return outcome,
+    };
+    let flight = x.flight.take();
+    match killed {
+        Some(Refusal::Killed { mode, .. }) => {
+            flight.into_iter().for_each(|flight| flight.end(shared, CancelWhy::Kill));
+            Err(Refusal::Killed { mode, executed: x.executed_if_cut() })
+        }
+        Some(refusal) => Err(refusal),
+        None if is_modern => {
+            flight.into_iter().for_each(|flight| flight.end(shared, CancelWhy::Client));
+            Ok(left_alone(x, "cancelled"))
+        }
+        None => {
+            if let (true, Some((session, id, orphan))) = (x.sent, loose) {
+                shared.sessions.orphaned(&session, id, orphan);
+            }
+            Ok(left_alone(x, "unknown"))
+        }
+    }
+}
+
+async fn onward(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Outcome, Refusal> {
+    let permit = authorise(shared, x, living)?;
+    if x.facts.sort == Sort::Call && needs_intent(x.class()) {
+        record::intent(shared, x).await?;
+    }
+    upstream::send(shared, x, permit).await
+}
+
+/// The client has left: nothing is released, and the ledger says what is known.
+pub fn left_alone(x: &Exchange, status: &'static str) -> Outcome {
+    let status = if x.sent { status } else { "cancelled" };
+    Outcome { answer: Answer::End, status, executed: x.executed_if_cut() }
+}
+
+/// What to remember of a legacy request whose response may come later, on another stream.
+pub fn loose_end(living: &Living) -> Option<(Arc<str>, Id, Orphan)> {
+    let received = &living.received;
+    let session = received.session.as_ref()?.id.clone();
+    let class = living.target.as_ref().map_or(crate::config::Class::Read, |target| target.class);
+    Some((session, received.message.id()?, Orphan { kind: received.kind?, tool: received.tool(), class }))
+}
+
+async fn release(shared: &Arc<Shared>, mut x: Exchange, outcome: Result<Outcome, Refusal>) {
+    let answer = match outcome {
+        Ok(outcome) => outcome.answer,
+        Err(refusal) => refused(&x, &refusal),
+    };
+    match answer {
+        Answer::Whole(whole) => x.reply.whole(whole),
+        Answer::Last(event) => {
+            // A client that left meanwhile has its outcome in the ledger.
+            let _left = x.reply.event(event).await;
+        }
+        Answer::Open(stream) => relay::pump(shared, &mut x, *stream).await,
+        Answer::End => {}
+    }
+    relay::drain(x.flight.take()).await;
+}
+
+fn refused(x: &Exchange, refusal: &Refusal) -> Answer {
+    let body = refusal.to_body(x.id_raw(), &x.id);
+    if x.reply.streams() {
+        return Answer::Last(sse::encode(&body));
+    }
+    let extra = match refusal {
+        Refusal::Unauthenticated { challenge, .. } => {
+            HeaderValue::from_str(challenge).ok().map(|value| (header::WWW_AUTHENTICATE, value))
+        }
+        Refusal::NoMethod => Some((header::ALLOW, HeaderValue::from_static("POST, GET, DELETE"))),
+        Refusal::Slow => Some((header::CONNECTION, HeaderValue::from_static("close"))),
+        _ => None,
+    };
+    Answer::Whole(Whole { extra, ..Whole::json(refusal.status(), body) })
+}
+
+/// `/health` and `/ready`, for whoever asks and by whatever name.
+fn signs_of_life(shared: &Shared, parts: &Parts) -> Option<Outcome> {
+    let health = || (shared.health)();
+    let whole = match (route::route(parts.uri.path()), &parts.method) {
+        (Route::Health, &Method::GET) => {
+            let (status, body) = route::health(health());
+            Whole::json(status, body)
+        }
+        (Route::Ready, &Method::GET) => Whole::empty(route::ready(health())),
+        _ => return None,
+    };
+    Some(Outcome::whole(whole))
+}
+
+/// The documents that need no credential.
+fn documents(admitted: &Admitted) -> Option<Result<Outcome, Refusal>> {
+    if admitted.method != Method::GET {
+        return None;
+    }
+    match &admitted.route {
+        Route::ProtectedResource(server) => {
+            let body = route::protected_resource(&admitted.host, server.as_deref());
+            Some(Ok(Outcome::whole(Whole::json(StatusCode::OK, body))))
+        }
+        Route::NoAuthorizationServer => Some(Err(Refusal::NoPath)),
+        _ => None,
+    }
+}
+
+/// From here on the request is somebody's, and every end of it is an event.
+fn know(x: &mut Exchange, caller: &Caller, admitted: &Admitted) {
+    x.facts.client = Some(caller.principal.client.clone());
+    x.facts.kid = Some(caller.principal.kid.clone());
+    x.facts.canary = caller.principal.canary.is_some();
+    x.facts.method = Some(admitted.method.to_string());
+}

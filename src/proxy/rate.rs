@@ -1,0 +1,136 @@
+//! Stage: the client's own rate and its calls in flight. Tied to the client, never to its address, key or connection.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::Instant;
+
+use super::authn::Caller;
+use super::refuse::Refusal;
+use crate::policy::Snapshot;
+use crate::policy::snapshot::ClientEntry;
+
+/// A caller that is within its limits.
+pub struct Metered {
+    /// Who calls.
+    pub caller: Caller,
+    /// Its place among its calls in flight, given back when dropped.
+    pub slot: Slot,
+}
+
+/// One call in flight.
+#[derive(Debug)]
+pub struct Slot(Option<Arc<AtomicU32>>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(count) = &self.0 {
+            count.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// The buckets of all clients.
+#[derive(Default)]
+pub struct Limiter(Mutex<HashMap<Arc<str>, Bucket>>);
+
+struct Bucket {
+    tokens: f64,
+    filled: Instant,
+    flying: Arc<AtomicU32>,
+}
+
+impl Limiter {
+    /// Takes one call from the client's bucket and a place in flight.
+    ///
+    /// # Errors
+    /// `rate.client` with the time until the next call fits, or `rate.concurrency`.
+    pub fn take(&self, client: &ClientEntry) -> Result<Slot, Refusal> {
+        if client.rate == 0 && client.concurrency == 0 {
+            return Ok(Slot(None));
+        }
+        let now = Instant::now();
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !buckets.contains_key(&client.name) {
+            let full = Bucket { tokens: f64::from(client.burst), filled: now, flying: Arc::default() };
+            buckets.insert(client.name.clone(), full);
+        }
+        let Some(bucket) = buckets.get_mut(&client.name) else { return Ok(Slot(None)) };
+        let flying = bucket.flying.clone();
+        if client.concurrency != 0 && flying.load(Ordering::Acquire) >= client.concurrency {
+            return Err(Refusal::Concurrency);
+        }
+        if client.rate != 0 {
+            bucket.draw(client, now)?;
+        }
+        flying.fetch_add(1, Ordering::AcqRel);
+        Ok(Slot(Some(flying)))
+    }
+
+    /// Forgets clients that are gone, so that memory follows the configuration.
+    pub fn keep(&self, snapshot: &Snapshot) {
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets.retain(|client, _| snapshot.clients.contains_key(client));
+    }
+}
+
+impl Bucket {
+    fn draw(&mut self, client: &ClientEntry, now: Instant) -> Result<(), Refusal> {
+        let rate = f64::from(client.rate);
+        let since = now.saturating_duration_since(self.filled).as_secs_f64();
+        self.tokens = (self.tokens + since * rate).min(f64::from(client.burst));
+        self.filled = now;
+        if self.tokens < 1.0 {
+            let wait = ((1.0 - self.tokens) / rate * 1000.0).ceil();
+            return Err(Refusal::Rate { after: std::time::Duration::from_millis(wait as u64) });
+        }
+        self.tokens -= 1.0;
+        Ok(())
+    }
+}
+
+/// Lets a caller through that is within its limits. A canary is never limited: a kill proof must come through a crowd.
+///
+/// # Errors
+/// See [`Limiter::take`].
+pub fn meter(limiter: &Limiter, caller: Caller) -> Result<Metered, Refusal> {
+    let slot = match caller.principal.canary {
+        Some(_) => Slot(None),
+        None => limiter.take(&caller.client)?,
+    };
+    Ok(Metered { caller, slot })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn client(rate: u32, burst: u32, concurrency: u32) -> ClientEntry {
+        ClientEntry { name: "c".into(), grants: Vec::new(), rate, burst, concurrency }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn atk_p40_a_burst_passes_then_the_rate_counts() {
+        let limiter = Limiter::default();
+        let client = client(10, 20, 0);
+        let passed = (0..100).filter(|_| limiter.take(&client).is_ok()).count();
+        assert_eq!(passed, 20);
+        assert_eq!(limiter.take(&client).err(), Some(Refusal::Rate { after: Duration::from_millis(100) }));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!((0..100).filter(|_| limiter.take(&client).is_ok()).count(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_place_in_flight_is_given_back() {
+        let limiter = Limiter::default();
+        let client = client(0, 1, 2);
+        let first = limiter.take(&client).expect("one");
+        let _second = limiter.take(&client).expect("two");
+        assert_eq!(limiter.take(&client).err(), Some(Refusal::Concurrency));
+        drop(first);
+        assert!(limiter.take(&client).is_ok());
+    }
+}

@@ -1,0 +1,283 @@
+//! The servers behind the proxy: one leg each, kept in step with the policy. Nothing is sent without a permit, and nothing is sent twice.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::authz::{Attendance, Permit};
+use super::exchange::{Exchange, Whole};
+use super::pipeline::Outcome;
+use super::refuse::{Executed, Failure, Refusal};
+use super::sessions::SessionView;
+use crate::base::ids::SharedEntropy;
+use crate::config::{Settings, UpstreamConfig};
+use crate::mcp::era::Era;
+use crate::mcp::message::{Incoming, parse_incoming};
+use crate::mcp::sse::{self, SseEvent};
+use crate::policy::Snapshot;
+use crate::policy::feed::{Feed, ServerState};
+use crate::policy::snapshot::ServerEntry;
+
+pub mod address;
+mod child;
+mod flow;
+pub mod http_leg;
+mod send;
+pub mod stdio;
+pub mod tls;
+
+pub use flow::{EventStream, HttpFlight, whole};
+use http_leg::HttpLeg;
+pub use stdio::CancelWhy;
+use stdio::{StdioCall, StdioEvent, StdioParts, StdioServer};
+
+/// One thing that comes from a server.
+pub enum Piece {
+    /// Bytes of a stream that carry no message.
+    Silent(Bytes),
+    /// A message, and the event it came in.
+    Message { incoming: Incoming, event: SseEvent },
+    /// The server has nothing more to say.
+    End,
+}
+
+/// Why a server's answer ended before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// One event is over its cap.
+    TooLarge { limit: u64 },
+    /// The connection or the child is gone, or what it sent is no message.
+    Lost(&'static str),
+    /// Nothing came in time.
+    Late,
+}
+
+/// A call at its server.
+pub enum Flight {
+    /// Over HTTP.
+    Http(HttpFlight),
+    /// In a child, which must give its first sign of life by then.
+    Stdio { call: StdioCall, due: Option<tokio::time::Instant> },
+}
+
+impl Flight {
+    /// The next thing that comes. May be dropped and called again without loss.
+    ///
+    /// # Errors
+    /// When nothing more can come.
+    pub async fn next(&mut self) -> Result<Piece, Broken> {
+        match self {
+            Self::Http(flight) => flight.next().await,
+            Self::Stdio { call, due } => {
+                let event = match *due {
+                    Some(at) => tokio::time::timeout_at(at, call.events.recv()).await.map_err(|_| Broken::Late)?,
+                    None => call.events.recv().await,
+                };
+                *due = None;
+                match event {
+                    Some(StdioEvent::Notification(data) | StdioEvent::Response(data)) => message(data),
+                    Some(StdioEvent::Gone) => Err(Broken::Lost("its process ended")),
+                    None => Ok(Piece::End),
+                }
+            }
+        }
+    }
+
+    /// Gives the call up and tells the server where it must be told.
+    pub fn end(self, shared: &Shared, why: CancelWhy) {
+        match self {
+            Self::Http(flight) => flight.end(shared, why),
+            Self::Stdio { call, .. } => call.cancel(why),
+        }
+    }
+}
+
+fn message(data: Bytes) -> Result<Piece, Broken> {
+    let incoming = parse_incoming(data.clone()).map_err(|_| Broken::Lost("it sent what is no message"))?;
+    let event = SseEvent { raw: sse::encode(&data), data, id: None, event: Some("message".into()), retry: None };
+    Ok(Piece::Message { incoming, event })
+}
+
+/// How a server is reached.
+#[derive(Clone)]
+pub enum Leg {
+    /// Streamable HTTP.
+    Http(Arc<HttpLeg>),
+    /// A child process.
+    Stdio(Arc<StdioServer>),
+    /// Not at all, and why.
+    Unusable(&'static str),
+}
+
+/// All legs.
+pub struct Upstreams {
+    running: Mutex<HashMap<Arc<str>, Running>>,
+    parts: LegParts,
+}
+
+/// What legs are made with.
+#[derive(Clone)]
+pub struct LegParts {
+    /// The data directory.
+    pub data: PathBuf,
+    /// This program.
+    pub exe: PathBuf,
+    /// Where the states of servers are told.
+    pub feed: Arc<Feed>,
+    /// Randomness.
+    pub entropy: SharedEntropy,
+    /// Ends every child.
+    pub stop: CancellationToken,
+}
+
+struct Running {
+    entry: Arc<ServerEntry>,
+    connect_ms: u64,
+    leg: Leg,
+}
+
+impl Upstreams {
+    /// No legs yet.
+    pub fn new(parts: LegParts) -> Self {
+        Self { running: Mutex::default(), parts }
+    }
+
+    /// The leg of a server as it is configured now, made or replaced where that is due.
+    pub fn leg(&self, entry: &Arc<ServerEntry>, settings: &Settings) -> Leg {
+        let connect_ms = settings.upstream.connect_ms;
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(old) = running.get(&entry.name)
+            && (Arc::ptr_eq(&old.entry, entry) || same(&old.entry, entry))
+            && old.connect_ms == connect_ms
+        {
+            return old.leg.clone();
+        }
+        if let Some(old) = running.remove(&entry.name) {
+            self.shut(old.leg);
+        }
+        let leg = self.build(entry, connect_ms);
+        running.insert(entry.name.clone(), Running { entry: entry.clone(), connect_ms, leg: leg.clone() });
+        leg
+    }
+
+    /// Starts what is new, replaces what changed, stops what is gone.
+    pub fn reconcile(&self, snapshot: &Snapshot) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone: Vec<Arc<str>> = running.keys().filter(|name| !snapshot.servers.contains_key(name.as_ref())).cloned().collect();
+        for name in gone {
+            if let Some(old) = running.remove(&name) {
+                self.shut(old.leg);
+            }
+            self.parts.feed.forget_server(&name);
+        }
+        drop(running);
+        for entry in snapshot.servers.values() {
+            self.leg(entry, &snapshot.settings);
+        }
+    }
+
+    /// A leg that is not kept, for looking at a server.
+    pub fn build(&self, entry: &Arc<ServerEntry>, connect_ms: u64) -> Leg {
+        let (leg, state, detail) = match &entry.config.upstream {
+            UpstreamConfig::Stdio(_) if !entry.secrets.approved => {
+                let why = "its command line is not approved on this host";
+                (Leg::Unusable(why), "unapproved", why.to_owned())
+            }
+            UpstreamConfig::Stdio(_) => {
+                let LegParts { data, exe, feed, entropy, stop } = self.parts.clone();
+                let parts = StdioParts { data, exe, feed, entropy, stop: stop.child_token() };
+                // A child tells its own state.
+                return Leg::Stdio(StdioServer::start(entry.clone(), parts));
+            }
+            UpstreamConfig::Http(config) => match HttpLeg::build(entry, config, Duration::from_millis(connect_ms)) {
+                Ok(leg) => (Leg::Http(Arc::new(leg)), "idle", String::new()),
+                Err(why) => (Leg::Unusable("its configuration cannot be used"), "down", why),
+            },
+        };
+        self.parts.feed.set_server(&entry.name, ServerState { state, detail, sandbox: String::new() });
+        leg
+    }
+
+    /// The kept leg of exactly this configuration.
+    pub fn kept(&self, entry: &Arc<ServerEntry>) -> Option<Leg> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.get(&entry.name).filter(|kept| same(&kept.entry, entry)).map(|kept| kept.leg.clone())
+    }
+
+    /// Tells whether a server could be reached.
+    pub fn tell(&self, name: &str, state: &'static str, detail: &str) {
+        let told = ServerState { state, detail: detail.to_owned(), sandbox: String::new() };
+        if self.parts.feed.server(name).as_ref() != Some(&told) {
+            self.parts.feed.set_server(name, told);
+        }
+    }
+
+    /// Stops every child.
+    pub async fn shutdown(&self) {
+        let legs: Vec<Leg> = {
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.drain().map(|(_, running)| running.leg).collect()
+        };
+        for leg in legs {
+            if let Leg::Stdio(server) = leg {
+                server.shutdown().await;
+            }
+        }
+    }
+
+    fn shut(&self, leg: Leg) {
+        if let Leg::Stdio(server) = leg {
+            tokio::spawn(async move { server.shutdown().await });
+        }
+    }
+}
+
+/// Whether two entries make the same leg.
+fn same(one: &ServerEntry, other: &ServerEntry) -> bool {
+    one.config.upstream == other.config.upstream
+        && one.secrets.approved == other.secrets.approved
+        && one.secrets.headers == other.secrets.headers
+        && one.secrets.env == other.secrets.env
+}
+
+/// Sends the call and gives its answer. The only way to a server for what executes; it takes the permit by value.
+///
+/// # Errors
+/// The kill, compared once more before the first byte; `upstream.…`; `size.response`.
+pub async fn send(shared: &Shared, x: &mut Exchange, permit: Permit) -> Result<Outcome, Refusal> {
+    match shared.upstreams.leg(permit.server(), permit.settings()) {
+        Leg::Http(leg) => send::call(shared, x, &permit, leg).await,
+        Leg::Stdio(server) => child::call(shared, x, &permit, server).await,
+        Leg::Unusable(why) => Err(Refusal::upstream(Failure::Unavailable, Executed::No, x.class(), why)),
+    }
+}
+
+/// Opens the server's own stream. A response instead means that there is none.
+///
+/// # Errors
+/// 404 for a session that the server has ended, 405 where it has no stream.
+pub async fn listen(
+    shared: &Shared,
+    x: &mut Exchange,
+    attendance: Attendance,
+    (headers, era, session): (&HeaderMap, Era, Option<&SessionView>),
+) -> Result<Option<Whole>, Refusal> {
+    match shared.upstreams.leg(attendance.server(), attendance.settings()) {
+        Leg::Http(leg) => send::listen(shared, x, leg, (headers, era, session), attendance.settings()).await,
+        Leg::Stdio(_) => Err(Refusal::NoMethod),
+        Leg::Unusable(why) => Err(Refusal::upstream(Failure::Unavailable, Executed::No, x.class(), why)),
+    }
+}
+
+/// Ends a session at the server; it is over here whatever the server says.
+pub async fn part(shared: &Shared, attendance: Attendance, era: Era, session: &SessionView) {
+    if let Leg::Http(leg) = shared.upstreams.leg(attendance.server(), attendance.settings()) {
+        send::part(&leg, era, session).await;
+    }
+}

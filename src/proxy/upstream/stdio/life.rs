@@ -1,0 +1,131 @@
+//! One life of a child, from its start to its end. Whatever way it ends, nothing of it is left running.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::io::BufReader;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::child::{self, Running};
+use super::errors::{self, LastWords};
+use super::handshake::{self, Discover};
+use super::launch::Launch;
+use super::lines::{self, Over};
+use super::{OUTBOX, Phase, Shared, locked};
+
+/// How long a child whose input was closed may take, and how long after it was asked to end.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+const TERM_WAIT: Duration = Duration::from_secs(1);
+
+/// How a life ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Lifeboat stopped it.
+    Stopped,
+    /// It was killed because a killed call did not end.
+    Disobeyed,
+    /// It failed, with why; `greeted` says whether it had answered the handshake.
+    Failed { why: String, greeted: bool },
+}
+
+/// Starts a child and stays with it to its end.
+pub(super) async fn live(shared: &Arc<Shared>, launch: Launch, discover: Discover, stop: &CancellationToken) -> End {
+    let secrets = launch.secrets.clone();
+    let failed = |why| End::Failed { why, greeted: false };
+    let (running, pipes) = match child::start(launch).await {
+        Ok(started) => started,
+        Err(why) => return failed(why),
+    };
+    let (sender, outbox) = mpsc::channel(OUTBOX);
+    *locked(&shared.outbox) = Some(sender);
+    let last = LastWords::default();
+    let errors = errors::read(BufReader::new(pipes.stderr), shared, &secrets, &last);
+    tokio::pin!(errors);
+    let end = {
+        let served = serve(shared, &running, pipes.stdin, pipes.stdout, (outbox, discover));
+        tokio::select! {
+            end = served => end,
+            () = stop.cancelled() => End::Stopped,
+            // Standard error ends with the child, but may be closed long before.
+            () = async { (&mut errors).await; std::future::pending().await } => End::Stopped,
+        }
+    };
+    *locked(&shared.outbox) = None;
+    if end != End::Stopped {
+        shared.set_phase(Phase::Starting);
+    }
+    // Its input is closed now. Whoever only fell silent is killed; whoever is stopped may end in order.
+    if end == End::Stopped {
+        let ended = async {
+            if tokio::time::timeout(CLOSE_WAIT, running.ended()).await.is_err() {
+                running.terminate();
+                let _ = tokio::time::timeout(TERM_WAIT, running.ended()).await;
+            }
+        };
+        ended.await;
+    }
+    running.kill().await;
+    end_with_last_words(end, &last)
+}
+
+fn end_with_last_words(end: End, last: &LastWords) -> End {
+    match end {
+        End::Failed { why, greeted } => {
+            let words = locked(&last.0).clone();
+            let why = if words.is_empty() { format!("the server {why}") } else { format!("the server {why}; it said: {words}") };
+            End::Failed { why, greeted }
+        }
+        other => other,
+    }
+}
+
+type Wiring = (mpsc::Receiver<super::Outgoing>, Discover);
+
+async fn serve(
+    shared: &Arc<Shared>,
+    running: &Running,
+    stdin: tokio::process::ChildStdin,
+    stdout: tokio::process::ChildStdout,
+    (outbox, discover): Wiring,
+) -> End {
+    let mut greeted = false;
+    let talk = async {
+        match handshake::greet(shared, discover).await {
+            Ok(handshake) => {
+                shared.set_phase(Phase::Up(handshake));
+                greeted = true;
+            }
+            Err(why) => return Some(Over::Broken(why)),
+        }
+        outlived(shared).await;
+        None
+    };
+    let why = tokio::select! {
+        why = lines::read(BufReader::with_capacity(64 << 10, stdout), shared) => Some(why),
+        why = lines::write(stdin, outbox, shared) => Some(why),
+        why = talk => why,
+    };
+    let why = match why {
+        None => return End::Disobeyed,
+        Some(Over::Broken(why)) => why,
+        // The pipe closes a moment before the end is known.
+        Some(Over::Closed(why)) => tokio::time::timeout(Duration::from_millis(300), running.ended()).await.unwrap_or(why),
+    };
+    End::Failed { why, greeted }
+}
+
+/// Waits until a killed call has outlived its time.
+async fn outlived(shared: &Shared) {
+    loop {
+        let first = shared.table().first_deadline();
+        match first {
+            Some(deadline) if deadline <= Instant::now() => return,
+            Some(deadline) => tokio::select! {
+                () = tokio::time::sleep_until(deadline.into()) => {}
+                () = shared.deadline.notified() => {}
+            },
+            None => shared.deadline.notified().await,
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Starts the child again when it ends, ever more slowly, and tells its state. Never starts what was not approved on this host.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::handshake::Discover;
+use super::launch::launch;
+use super::life::{End, live};
+use super::{Phase, Shared};
+use crate::policy::snapshot::ServerEntry;
+
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// A pause that a call may well wait for.
+const SOON: Duration = Duration::from_secs(2);
+/// Whoever was up this long has recovered.
+const RECOVERED: Duration = Duration::from_secs(60);
+
+/// The long-lived task of one server.
+pub(super) struct Supervisor {
+    pub(super) shared: Arc<Shared>,
+    pub(super) entry: Arc<ServerEntry>,
+    pub(super) stop: CancellationToken,
+    pub(super) data: PathBuf,
+    pub(super) exe: PathBuf,
+}
+
+impl Supervisor {
+    pub(super) async fn run(self) {
+        if !self.entry.secrets.approved {
+            let why = "its command line is not approved on this host; `lifeboat server approve` does that";
+            self.shared.set_phase(Phase::Never(why.to_owned()));
+            return self.stop.cancelled().await;
+        }
+        let mut pause = FIRST_PAUSE;
+        let mut failures = 0u32;
+        let mut discover = Discover::Ask;
+        self.shared.set_phase(Phase::Starting);
+        while !self.stop.is_cancelled() {
+            let began = Instant::now();
+            let end = self.one_life(discover).await;
+            self.shared.table().clear();
+            if began.elapsed() >= RECOVERED || end == End::Disobeyed {
+                (pause, failures) = (FIRST_PAUSE, 0);
+            }
+            match end {
+                End::Stopped => break,
+                End::Disobeyed => {
+                    tracing::warn!(server = %self.shared.name, "a killed call did not end; the server was killed and starts again");
+                    self.shared.set_phase(Phase::Starting);
+                }
+                End::Failed { why, greeted } => {
+                    tracing::warn!(server = %self.shared.name, "{why}");
+                    failures = if greeted { 0 } else { failures + 1 };
+                    // A question it does not know may have killed it, or something else did: the next life tries the other way.
+                    discover = if greeted || discover == Discover::Skip { Discover::Ask } else { Discover::Skip };
+                    // A call waits for a server that will be there soon, and for no other.
+                    let soon = failures < 2 && pause <= SOON;
+                    self.shared.set_phase(if soon { Phase::Starting } else { Phase::Down(why) });
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                () = self.stop.cancelled() => break,
+            }
+        }
+        self.shared.set_phase(Phase::Down("the server was stopped".to_owned()));
+    }
+
+    async fn one_life(&self, discover: Discover) -> End {
+        let (entry, data, exe) = (self.entry.clone(), self.data.clone(), self.exe.clone());
+        let prepared = tokio::task::spawn_blocking(move || launch(&entry, &data, &exe)).await;
+        match prepared {
+            Ok(Ok(launch)) => live(&self.shared, launch, discover, &self.stop).await,
+            Ok(Err(why)) => End::Failed { why, greeted: false },
+            Err(fault) => End::Failed { why: fault.to_string(), greeted: false },
+        }
+    }
+}
