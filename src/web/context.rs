@@ -1,10 +1,10 @@
 //! What the kit knows of one request: its nonce, its id, where it came from, whether htmx asks. Made before anything else runs, and the
 //! security headers are put on whatever comes back, errors included.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{ConnectInfo, FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
@@ -15,10 +15,6 @@ use base64::engine::general_purpose::STANDARD;
 use crate::base::clock::SharedClock;
 use crate::base::ids::{self, SharedEntropy};
 use crate::web::{headers, origin};
-
-/// Address of the browser. The listener puts it into each request's extensions; without it a request counts as from `0.0.0.0`.
-#[derive(Clone, Copy, Debug)]
-pub struct Remote(pub IpAddr);
 
 /// What every handler may know of its request.
 #[derive(Clone, Debug)]
@@ -37,7 +33,7 @@ pub struct Context {
     pub part: bool,
     /// Whether the method changes something.
     pub writes: bool,
-    /// Address of the browser.
+    /// Address of the browser; `0.0.0.0` when the listener did not tell.
     pub remote: IpAddr,
     /// `User-Agent`, at most 200 characters.
     pub agent: String,
@@ -57,6 +53,7 @@ impl Context {
         let mut random = [0u8; 18];
         dressing.entropy.fill(&mut random);
         let headers = request.headers();
+        let remote = request.extensions().get::<ConnectInfo<SocketAddr>>();
         let path = request.uri().path_and_query().map_or("/", |p| p.as_str()).to_owned();
         let part = headers.contains_key("hx-request");
         let page = if part { current_page(headers).unwrap_or_else(|| path.clone()) } else { path.clone() };
@@ -68,7 +65,7 @@ impl Context {
             page,
             part,
             writes: !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS),
-            remote: request.extensions().get::<Remote>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |remote| remote.0),
+            remote: remote.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |at| at.0.ip().to_canonical()),
             agent: text(headers, "user-agent").chars().take(200).collect(),
         }
     }

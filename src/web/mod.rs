@@ -11,6 +11,6 @@ pub mod origin;
 pub mod page;
 pub mod view;
 
-pub use context::{Context, Remote};
+pub use context::Context;
 pub use form::Fields;
 pub use page::{html, html_with, see_other};

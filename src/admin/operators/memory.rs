@@ -4,8 +4,6 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Semaphore;
-
 use super::throttle::Throttle;
 use crate::admin::actor::OperatorRole;
 use crate::base::clock::Timestamp;
@@ -14,9 +12,6 @@ use crate::base::clock::Timestamp;
 pub const IDLE_MS: i64 = 30 * 60_000;
 /// And in any case after so long.
 pub const ABSOLUTE_MS: i64 = 12 * 3_600_000;
-
-// Each password check takes 19 MiB and tens of milliseconds; more than this at once wait.
-const CHECKS_AT_ONCE: usize = 2;
 
 /// One operator.
 #[derive(Clone, Debug)]
@@ -103,8 +98,6 @@ impl State {
 pub struct Operators {
     state: Mutex<State>,
     throttle: Mutex<Throttle>,
-    /// Bounds how many passwords are checked at once.
-    pub checks: Semaphore,
     /// Why the database could not be read at start.
     pub unread: Option<String>,
 }
@@ -123,7 +116,7 @@ impl Operators {
                 throttle.succeeded(&session.operator, remote);
             }
         }
-        Self { state: Mutex::new(state), throttle: Mutex::new(throttle), checks: Semaphore::new(CHECKS_AT_ONCE), unread }
+        Self { state: Mutex::new(state), throttle: Mutex::new(throttle), unread }
     }
 
     /// The state, for one short look or change.

@@ -11,6 +11,7 @@ mod throttle;
 
 pub mod pages;
 pub mod routes;
+pub mod task;
 #[cfg(test)]
 mod tests;
 
@@ -18,14 +19,14 @@ pub use keys::{add as key_add, list as key_list, revoke as key_revoke};
 pub use memory::{ABSOLUTE_MS, IDLE_MS, Operators};
 pub use model::{AddOperator, KeyAdded, KeyList, NotSignedIn, Operator, OperatorKey, OperatorList, SignedIn, Visitor};
 pub use sessions::{
-    draft, end, ensure_setup_code, keep, keep_draft, leave_flash, login, logout, needs_setup, set_up, take_flash, who, who_by_key,
+    Touch, draft, end, ensure_setup_code, keep, keep_draft, leave_flash, login, logout, needs_setup, set_up, take_flash, who,
+    who_by_key,
 };
 pub use store::STATEMENTS;
 
 use super::actor::Right;
 use super::{Actor, Admin, OperatorRole};
 use crate::audit::Event;
-use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids::check_name;
 use crate::base::secret::Secret;
@@ -60,7 +61,7 @@ pub async fn add(admin: &Admin, actor: &Actor, input: AddOperator) -> Verb<Opera
         let taken = Fault::conflict(format!("there is an operator {} already; a name is never used again", input.name));
         return Err(Fault { place: Some("name".into()), ..taken });
     }
-    let phc = password::make(admin, &input.password).await?;
+    let phc = password::make(&input.password).await?;
     let new = NewOperator { name: &input.name, role: input.role, password_phc: &phc, at: admin.clock.now() };
     store::add(&admin.db, &new).await?;
     remember(admin, &new);
@@ -127,26 +128,17 @@ pub async fn set_role(admin: &Admin, actor: &Actor, name: &str, role: OperatorRo
     one(admin, name)
 }
 
-/// Gives an operator another password and lets it sign in again; its sessions and keys end.
+/// Gives an operator another password and lets it sign in again; its sessions and keys end. Works on the files alone too.
 ///
 /// # Errors
 /// `Denied` without role admin or a fresh login, `Invalid` for the password, `NotFound`.
 pub async fn reset(admin: &Admin, actor: &Actor, name: &str, secret: &Secret<String>) -> Verb<Operator> {
     actor.need(Right::Administer, "operator.reset")?;
     actor.need_fresh_login(admin.clock.now())?;
-    let phc = password::make(admin, secret).await?;
+    let phc = password::make(secret).await?;
     apply(admin, name, Change::Reset(&phc)).await?;
     admin.record(Event::action(&actor.name, "operator.reset", name)).await?;
     one(admin, name)
-}
-
-/// As `reset`, on the files of a Lifeboat that does not run. The caller records it in the ledger.
-///
-/// # Errors
-/// `Invalid` for the password, `NotFound`, `Unavailable`.
-pub async fn reset_offline(db: &Db, name: &str, secret: &Secret<String>, now: Timestamp) -> Verb<()> {
-    let phc = password::make_offline(secret).await?;
-    store::change(db, name, Change::Reset(&phc), now).await
 }
 
 async fn apply(admin: &Admin, name: &str, change: Change<'_>) -> Verb<()> {

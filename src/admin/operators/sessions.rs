@@ -49,7 +49,7 @@ pub async fn set_up(admin: &Admin, code: &str, name: &str, secret: &Secret<Strin
         return Err(Fault { place: Some("code".into()), ..Fault::denied(sentence) });
     }
     check_name(name).map_err(|why| Fault::invalid("name", why))?;
-    let phc = password::make(admin, secret).await?;
+    let phc = password::make(secret).await?;
     let new = store::NewOperator { name, role: crate::admin::OperatorRole::Admin, password_phc: &phc, at: now };
     store::set_up(&admin.db, &new).await?;
     operators::remember(admin, &new);
@@ -83,7 +83,7 @@ pub async fn login(
     // Counted before the check and taken back after it: tries that run side by side cannot all slip under the limit.
     admin.operators.throttle().failed(account, visitor.remote, now);
     let stored = admin.operators.state().accounts.get(account).filter(|a| a.disabled_at.is_none()).map(|a| a.password_phc.clone());
-    if !password::check(admin, stored.as_deref(), secret).await? {
+    if !password::check(stored.clone(), secret).await? {
         refused(admin, account, stored.is_some(), visitor).await;
         return Err(NotSignedIn::Wrong);
     }
@@ -151,15 +151,26 @@ pub async fn logout(admin: &Admin, actor: &Actor, token: &str) -> Verb<()> {
     admin.record(Event::action(&actor.name, "logout", actor.name.clone())).await
 }
 
+/// Whether a look at a session keeps it alive: a person's request does, a stream that runs by itself does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    /// Counts as activity.
+    Yes,
+    /// Only looks.
+    No,
+}
+
 /// Who a cookie is, when its session lives. Touches no disk.
-pub fn who(admin: &Admin, token: &str) -> Option<Actor> {
+pub fn who(admin: &Admin, token: &str, touch: Touch) -> Option<Actor> {
     let now = admin.clock.now();
     let mut state = admin.operators.state();
     let State { accounts, sessions, .. } = &mut *state;
     let session = sessions.get_mut(&keys::hash_text(token)).filter(|session| session.lives(now))?;
     let account = accounts.get(&session.operator).filter(|account| account.disabled_at.is_none())?;
-    session.last_seen = now;
-    session.seen_since = true;
+    if touch == Touch::Yes {
+        session.last_seen = now;
+        session.seen_since = true;
+    }
     let login_at = Some(session.login_at);
     Some(Actor { name: session.operator.clone(), role: account.role, via: Via::Dashboard, login_at })
 }

@@ -2,31 +2,43 @@
 
 use super::pages::{Facts, Need};
 use crate::admin::Admin;
-use crate::admin::shell::{Shell, scope_name};
+use crate::admin::shell::{Shell, scope_name, sentence};
 use crate::web::human;
 use crate::web::view::Tone;
 
-const PROOF_OLD_MS: i64 = 30 * 86_400_000;
-
 /// The list.
 pub fn needs(admin: &Admin, facts: &Facts, shell: &Shell) -> Vec<Need> {
-    let mut needs = if facts.status.engaged { next_steps(facts, shell) } else { Vec::new() };
-    needs.extend(weak_sandboxes(facts));
-    needs.extend(configuration(admin));
-    needs.extend(servers(facts));
+    let mut needs = if facts.overview.kill.engaged { next_steps(facts, shell) } else { Vec::new() };
+    let engaged = facts.overview.kill.engaged;
+    // While something is stopped its own proof is on the page, and a drill can wait.
+    let found = facts.overview.needs.iter().filter(|need| !(engaged && need.id.starts_with("kill.")));
+    needs.extend(found.map(|need| shown(need, shell)));
     needs.extend(beginnings(admin, facts));
-    if !facts.status.engaged {
-        needs.extend(old_proof(facts, shell));
-    }
     needs
 }
 
-fn warn(title: String, text: String, button: &str, path: &str) -> Need {
-    Need { tone: Tone::Warn, icon: "warn", title, text, button: button.into(), path: path.into(), post: false }
+/// What the verb found, with the button that deals with it.
+fn shown(need: &super::Need, shell: &Shell) -> Need {
+    let text = sentence(&need.detail);
+    let title = need.text.clone();
+    let plain = Need { tone: Tone::Warn, icon: "warn", title, text, ..Need::default() };
+    let may_stop = shell.halt.is_some();
+    let to = |button: &str, path: String| Need { button: button.into(), path, ..plain.clone() };
+    let anchored = |list: &str| need.href.replacen(&format!("/{list}/"), &format!("/{list}#"), 1);
+    match need.id {
+        "kill.never_proved" | "kill.proof_old" | "kill.unproven" if may_stop => {
+            let drill = Need { icon: "clock", post: true, ..to("Run a kill drill", "/kill/drill".into()) };
+            if need.id == "kill.never_proved" { Need { title: "Press stop once: it was never proved here".into(), ..drill } } else { drill }
+        }
+        "sandbox.weak" | "server.down" | "server.unapproved" => to("Open the server", anchored("servers")),
+        "key.expires" => to("Open the client", "/clients".into()),
+        "first_run.file" => Need { icon: "key", ..plain },
+        _ => plain,
+    }
 }
 
 fn next_steps(facts: &Facts, shell: &Shell) -> Vec<Need> {
-    let Some(state) = facts.status.states.first() else { return Vec::new() };
+    let Some(state) = facts.overview.kill.states.first() else { return Vec::new() };
     let name = scope_name(&state.scope);
     let since = human::clock(state.since);
     let looked = Need {
@@ -58,35 +70,6 @@ fn next_steps(facts: &Facts, shell: &Shell) -> Vec<Need> {
     vec![looked, revoke, release]
 }
 
-fn weak_sandboxes(facts: &Facts) -> Vec<Need> {
-    let weak = facts.servers.iter().filter(|server| server.sandbox.starts_with("not confined"));
-    weak.map(|server| warn(format!("{} runs without a sandbox", server.name), crate::admin::shell::sentence(&server.sandbox), "Open the server", &format!("/servers#{}", server.name)))
-        .collect()
-}
-
-fn configuration(admin: &Admin) -> Option<Need> {
-    let refused = admin.publisher.refused()?;
-    let commit: String = refused.commit.chars().take(7).collect();
-    let first = refused.faults.first().cloned().unwrap_or_default();
-    let text = format!("{}. The revision before it keeps running. {first}", human::plural(refused.faults.len() as u64, "fault"));
-    Some(Need { button: String::new(), ..warn(format!("Commit {commit} of the configuration is refused"), text, "", "") })
-}
-
-fn servers(facts: &Facts) -> Vec<Need> {
-    let mut needs = Vec::new();
-    for server in &facts.servers {
-        let path = format!("/servers#{}", server.name);
-        if server.state == "unapproved" {
-            let text = format!("Its command line has not been approved on this host, so it is not started: {}", server.target);
-            needs.push(warn(format!("{} waits for approval", server.name), text, "Review the server", &path));
-        } else if server.state == "down" {
-            let why = if server.detail.is_empty() { "It does not answer.".to_owned() } else { crate::admin::shell::sentence(&server.detail) };
-            needs.push(warn(format!("{} is down", server.name), why, "Open the server", &path));
-        }
-    }
-    needs
-}
-
 fn beginnings(admin: &Admin, facts: &Facts) -> Vec<Need> {
     let mut needs = Vec::new();
     let todo = |title: &str, text: &str, button: &str, path: &str| Need {
@@ -97,32 +80,11 @@ fn beginnings(admin: &Admin, facts: &Facts) -> Vec<Need> {
         path: path.into(),
         ..Need::default()
     };
-    if facts.servers.is_empty() {
+    if facts.overview.servers.is_empty() {
         needs.push(todo("Add the first server", "Over HTTPS, or a command on this host. Its tools are read once and classed.", "Add a server", "/servers#add"));
     }
     if admin.feed.snapshot().clients.is_empty() {
         needs.push(todo("Add the first client", "It gets a key, shown once, and calls tools through the proxy.", "Add a client", "/clients#add"));
     }
     needs
-}
-
-fn old_proof(facts: &Facts, shell: &Shell) -> Option<Need> {
-    let (title, text) = match &facts.status.last_proof {
-        None => ("Press stop once".to_owned(), "The kill switch has not been proved on this deployment. A drill stops nothing but its own canary.".to_owned()),
-        Some(proof) if !proof.effective => ("The last kill proof failed".to_owned(), "A listener did not answer. Run a drill and look at it.".to_owned()),
-        Some(proof) if shell.now.since_ms(proof.at) > PROOF_OLD_MS => {
-            (format!("The last kill proof is {} old", human::ago(proof.at, shell.now).replace(" ago", "")), "A drill takes under a second.".to_owned())
-        }
-        Some(_) => return None,
-    };
-    let may = shell.halt.is_some();
-    Some(Need {
-        tone: Tone::Warn,
-        icon: "clock",
-        title,
-        text,
-        button: if may { "Run a kill drill".into() } else { String::new() },
-        path: "/kill/drill".into(),
-        post: true,
-    })
 }

@@ -5,9 +5,8 @@ use askama::Template;
 use crate::admin::kill::pages::{ProofView, ReleaseView, Scale};
 use crate::admin::servers::Server;
 use crate::admin::shell::{Shell, scope_name};
-use crate::admin::{Admin, kill};
-use crate::audit::Event;
-use crate::audit::query::{Bucket, ReasonCount, Totals};
+use crate::admin::Admin;
+use crate::audit::{Bucket, Event, ReasonCount, Totals};
 use crate::base::clock::Timestamp;
 use crate::web::chart::{self, Rect};
 use crate::web::human;
@@ -100,7 +99,7 @@ pub struct Need {
 /// One row of the chart's table.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// Beginning of the half hour.
+    /// Beginning of the hour.
     pub at: Moment,
     /// Calls.
     pub permitted: u64,
@@ -169,16 +168,8 @@ pub struct LedgerLine {
 
 /// What the page is made from.
 pub struct Facts {
-    /// What is stopped.
-    pub status: kill::Status,
-    /// Every server.
-    pub servers: Vec<Server>,
-    /// Half hours of the last day; empty when the index does not answer.
-    pub buckets: Vec<Bucket>,
-    /// Totals of the last day.
-    pub totals: Totals,
-    /// Reasons of the last day.
-    pub reasons: Vec<ReasonCount>,
+    /// What the verb says.
+    pub overview: super::Overview,
     /// Refusals since the stop.
     pub since_stop: u64,
     /// The newest operator actions.
@@ -192,12 +183,12 @@ pub struct Facts {
 /// The whole page.
 pub fn page(admin: &Admin, shell: Shell, facts: Facts) -> OverviewPage {
     let now = shell.now;
-    let up = facts.servers.iter().filter(|s| matches!(s.state.as_str(), "up" | "idle")).count();
-    let columns: Vec<[u64; 3]> = facts.buckets.iter().map(|b| [b.permitted, b.refused, b.upstream_error]).collect();
+    let up = facts.overview.servers.iter().filter(|s| matches!(s.state.as_str(), "up" | "idle")).count();
+    let columns: Vec<[u64; 3]> = facts.overview.hours.iter().map(|b| [b.permitted, b.refused, b.upstream_error]).collect();
     let bars = chart::bars(&columns);
-    let any = facts.totals.calls > 0;
+    let any = facts.overview.totals.calls > 0;
     let needs = super::needs::needs(admin, &facts, &shell);
-    let proof = facts.status.last_proof.as_ref().filter(|p| facts.status.states.iter().any(|s| s.decision_id == p.decision_id));
+    let proof = facts.overview.kill.last_proof.as_ref().filter(|p| facts.overview.kill.states.iter().any(|s| s.decision_id == p.decision_id));
     let page = OverviewView {
         day: human::long_day(now),
         time: Moment { datetime: now.to_string(), text: human::minute(now) },
@@ -209,19 +200,19 @@ pub fn page(admin: &Admin, shell: Shell, facts: Facts) -> OverviewPage {
         scale: Scale::of(&proof.and_then(|p| p.effective_ms).into_iter().collect::<Vec<_>>()),
         proof: proof.map(|p| ProofView::of(p, now)),
         refused_since: human::count(facts.since_stop),
-        release: facts.status.engaged.then_some(facts.release),
-        permitted: human::count(facts.totals.permitted),
-        refused: human::count(facts.totals.refused),
-        errors: human::count(facts.totals.upstream_error),
+        release: facts.overview.kill.engaged.then_some(facts.release),
+        permitted: human::count(facts.overview.totals.permitted),
+        refused: human::count(facts.overview.totals.refused),
+        errors: human::count(facts.overview.totals.upstream_error),
         axis: bars.axis.iter().map(|n| human::count(*n)).collect(),
         rects: bars.rects,
-        hours: hours(&facts.buckets, now),
-        finding: finding(&facts.buckets, &facts.totals),
-        rows: if any { facts.buckets.iter().map(|b| row(b, now)).collect() } else { Vec::new() },
+        hours: hours(&facts.overview.hours, now),
+        finding: finding(&facts.overview.hours, &facts.overview.totals),
+        rows: if any { facts.overview.hours.iter().map(|b| row(b, now)).collect() } else { Vec::new() },
         no_calls: facts.unread.clone().unwrap_or_else(|| "No call in 24 hours. The first one shows here within a second.".into()),
-        reasons: facts.reasons.iter().take(8).map(reason).collect(),
-        servers_up: format!("{up} of {} up", facts.servers.len()),
-        servers: facts.servers.iter().map(ServerLine::of).collect(),
+        reasons: facts.overview.refusals.iter().take(8).map(reason).collect(),
+        servers_up: format!("{up} of {} up", facts.overview.servers.len()),
+        servers: facts.overview.servers.iter().map(ServerLine::of).collect(),
         ledger: facts.events.iter().map(|event| line(event, now)).collect(),
         no_ledger: facts.unread.unwrap_or_else(|| "No operator has acted yet.".into()),
     };
@@ -235,21 +226,21 @@ pub fn short_revision(admin: &Admin) -> String {
 }
 
 fn tiles(admin: &Admin, facts: &Facts, up: usize, now: Timestamp) -> Vec<Tile> {
-    let note = facts.status.last_proof.as_ref().map_or("never proved".to_owned(), |proof| {
+    let note = facts.overview.kill.last_proof.as_ref().map_or("never proved".to_owned(), |proof| {
         let took = proof.effective_ms.map_or("unproven".to_owned(), |ms| format!("{ms} ms"));
         format!("{took}, {}", human::ago(proof.at, now))
     });
-    let kill = match facts.status.states.as_slice() {
+    let kill = match facts.overview.kill.states.as_slice() {
         [] => {
-            let tone = if facts.status.last_proof.is_some() { Tone::Ok } else { Tone::Warn };
+            let tone = if facts.overview.kill.last_proof.is_some() { Tone::Ok } else { Tone::Warn };
             Tile::new("Kill switch", tone, "Ready", note)
         }
         [one] => Tile::new("Kill switch", Tone::Warn, format!("{}, {}", scope_name(&one.scope), one.mode), note),
         more => Tile::new("Kill switch", Tone::Warn, format!("{} engaged", more.len()), note),
     };
-    let all = facts.servers.len();
+    let all = facts.overview.servers.len();
     let tone = if up == all && all > 0 { Tone::Ok } else { Tone::Warn };
-    let tools: usize = facts.servers.iter().map(|s| s.tools.len()).sum();
+    let tools: usize = facts.overview.servers.iter().map(|s| s.tools.len()).sum();
     let ledger = admin.ledger.state();
     let written = match &ledger.why {
         None => Tile::new("Ledger", Tone::Ok, "Writing", format!("{}, {}", human::plural(ledger.last_seq, "event"), human::bytes(ledger.bytes))),
@@ -258,7 +249,7 @@ fn tiles(admin: &Admin, facts: &Facts, up: usize, now: Timestamp) -> Vec<Tile> {
     vec![
         kill,
         Tile::new("Servers", tone, format!("{up} of {all} up"), human::plural(tools as u64, "tool")),
-        Tile::new("Calls, 24 h", Tone::Plain, human::count(facts.totals.calls), format!("{} refused", human::count(facts.totals.refused))),
+        Tile::new("Calls, 24 h", Tone::Plain, human::count(facts.overview.totals.calls), format!("{} refused", human::count(facts.overview.totals.refused))),
         Tile::new("In flight", Tone::Plain, human::count(admin.feed.in_flight(None) as u64), "now"),
         Tile::new("Clients", Tone::Plain, human::count(admin.feed.snapshot().clients.len() as u64), human::plural(admin.feed.snapshot().keys.len() as u64, "running key")),
         written,
@@ -275,9 +266,9 @@ fn hours(buckets: &[Bucket], now: Timestamp) -> Vec<String> {
 fn finding(buckets: &[Bucket], totals: &Totals) -> String {
     let sum = |b: &Bucket| b.permitted + b.refused + b.upstream_error;
     let highest = buckets.iter().max_by_key(|b| sum(b));
-    let peak = highest.map(|b| format!(", highest {} in the half hour from {}", human::count(sum(b)), human::minute(b.start)));
+    let peak = highest.map(|b| format!(", highest {} in the hour from {}", human::count(sum(b)), human::minute(b.start)));
     format!(
-        "Calls per half hour in the last 24 hours: {} in all, {} refused{}",
+        "Calls per hour in the last 24 hours: {} in all, {} refused{}",
         human::count(totals.calls),
         human::count(totals.refused),
         peak.unwrap_or_default()
