@@ -4,8 +4,8 @@
 use super::publish::{self, publish};
 use super::{Actor, Admin};
 use crate::base::fault::{Fault, FaultKind, Verb};
-use crate::config::{ConfigFault, Desired};
 use crate::config::repo::{Author, Change, Files, Head, Repository};
+use crate::config::{ConfigFault, Desired};
 use crate::policy::snapshot::Revision;
 
 // Somebody else's commit in between is no reason to fail: the change is made again on top of it.

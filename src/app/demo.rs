@@ -8,14 +8,14 @@ use crate::base::fault::Verb;
 use crate::base::secret::Secret;
 
 /// Name of the server and of the role.
-pub const DEMO: &str = "demo";
+pub(super) const DEMO: &str = "demo";
 /// Name of the client.
-pub const CLIENT: &str = "demo-client";
+pub(super) const CLIENT: &str = "demo-client";
 /// A tool without required arguments.
-pub const TOOL: &str = "read_graph";
+pub(super) const TOOL: &str = "read_graph";
 
 /// What a demo does not have, said openly (the graduation test reads it).
-pub const WAIVERS: &str = "\
+pub(super) const WAIVERS: &str = "\
 # Things a demo goes without, on purpose. Remove a waiver when the thing is there.
 [[waiver]]
 item = \"tls.organisation\"
@@ -34,7 +34,7 @@ const ROLE: &str = "[[grant]]\ntools = [\"demo/*\"]\nclasses = [\"read\", \"writ
 ///
 /// # Errors
 /// Those of the verbs.
-pub async fn complete(admin: &Admin) -> Verb<Option<Secret<String>>> {
+pub(super) async fn complete(admin: &Admin) -> Verb<Option<Secret<String>>> {
     let actor = Actor::system("up --demo");
     let have = admin.feed.snapshot();
     if !have.servers.contains_key(DEMO) {

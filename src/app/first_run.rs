@@ -17,7 +17,7 @@ use crate::crypto::{ca, recovery};
 
 /// What this run made and must show once.
 #[derive(Default)]
-pub struct FirstRun {
+pub(super) struct FirstRun {
     /// The code for the setup page, while nobody has used it.
     pub setup_code: Option<Secret<String>>,
     /// The recovery identity, when it was made now.
@@ -30,7 +30,7 @@ pub struct FirstRun {
 ///
 /// # Errors
 /// When a file cannot be written, or what is there does not fit together.
-pub fn complete(options: &Options) -> Verb<FirstRun> {
+pub(super) fn complete(options: &Options) -> Verb<FirstRun> {
     let data = &options.data;
     let now = SystemClock.now();
     let author = Author { name: "lifeboat up".into(), at: now };
@@ -55,8 +55,8 @@ fn ensure_recovery(options: &Options) -> Verb<Option<Secret<String>>> {
 }
 
 fn first_files(options: &Options) -> Verb<Files> {
-    let mut settings: Settings = toml::from_str(&options.settings)
-        .map_err(|cause| Fault::invalid("lifeboat.toml", cause.message().to_owned()))?;
+    let mut settings: Settings =
+        toml::from_str(&options.settings).map_err(|cause| Fault::invalid("lifeboat.toml", cause.message().to_owned()))?;
     if let Some(admin) = &options.admin {
         settings.listen.admin.clone_from(admin);
     }
@@ -78,7 +78,7 @@ fn first_files(options: &Options) -> Verb<Files> {
 ///
 /// # Errors
 /// When that file cannot be written.
-pub fn welcome(options: &Options, planes: &Planes, first: FirstRun) -> Verb<Welcome> {
+pub(super) fn welcome(options: &Options, planes: &Planes, first: FirstRun) -> Verb<Welcome> {
     let data = &options.data;
     let ca_path = std::fs::canonicalize(data.ca_pem()).unwrap_or_else(|_| data.ca_pem());
     let ca_pem = read(&data.ca_pem())?.unwrap_or_default();

@@ -7,28 +7,26 @@ use crate::base::fault::{Fault, Verb};
 use crate::config::paths::DataDir;
 
 /// Held while this process works on the data directory.
-pub struct Lock(File);
+pub(super) struct Lock(File);
 
 impl Lock {
     /// Takes it.
     ///
     /// # Errors
     /// `Conflict` when another process holds it.
-    pub fn take(data: &DataDir) -> Verb<Self> {
+    pub(super) fn take(data: &DataDir) -> Verb<Self> {
         let path = data.lock();
         let file = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
         let file = file.map_err(|cause| super::unavailable(&format!("{} cannot be opened", path.display()), cause))?;
         match file.try_lock() {
             Ok(()) => Ok(Self(file)),
-            Err(TryLockError::WouldBlock) => {
-                Err(Fault::conflict(format!("another Lifeboat works on {}", data.root().display())))
-            }
+            Err(TryLockError::WouldBlock) => Err(Fault::conflict(format!("another Lifeboat works on {}", data.root().display()))),
             Err(TryLockError::Error(cause)) => Err(super::unavailable(&format!("{} cannot be locked", path.display()), cause)),
         }
     }
 
     /// Gives it back before the process ends.
-    pub fn release(&self) {
+    pub(super) fn release(&self) {
         self.0.unlock().ok();
     }
 }

@@ -8,12 +8,12 @@ use tokio::sync::mpsc;
 use crate::admin::{Admin, Parts, kill, publish};
 use crate::audit::checkpoint::{self, Checkpoint};
 use crate::audit::ledger::{Ledger, Opening};
-use crate::base::clock::{Clock, SharedClock, SystemClock};
+use crate::base::clock::{SharedClock, SystemClock};
 use crate::base::fault::Verb;
 use crate::base::ids::SharedEntropy;
-use crate::config::{Desired, Settings};
 use crate::config::paths::DataDir;
 use crate::config::repo::{Author, Repository};
+use crate::config::{Desired, Settings};
 use crate::crypto::random::SystemEntropy;
 use crate::crypto::seal::InstanceKey;
 use crate::db::{Db, Migrations};
@@ -21,7 +21,7 @@ use crate::policy::feed::{Feed, ProbeRequest};
 
 /// What the parts are opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub(super) enum Purpose {
     /// Both planes will run: checkpoints go to stdout too.
     Serve,
     /// One command on the files.
@@ -29,7 +29,7 @@ pub enum Purpose {
 }
 
 /// The open parts.
-pub struct Opened {
+pub(super) struct Opened {
     /// Everything a verb may use.
     pub admin: Arc<Admin>,
     /// Where the proxy gets probe requests from.
@@ -42,7 +42,7 @@ const CHECKPOINTS: &str = "refs/lifeboat/checkpoints";
 ///
 /// # Errors
 /// When one of them cannot be opened, or HEAD is invalid and no revision was ever applied.
-pub async fn open(data: &DataDir, purpose: Purpose) -> Verb<Opened> {
+pub(super) async fn open(data: &DataDir, purpose: Purpose) -> Verb<Opened> {
     let clock: SharedClock = Arc::new(SystemClock);
     let entropy: SharedEntropy = Arc::new(SystemEntropy);
     let repository = Repository::open(&data.config())?;
@@ -52,7 +52,8 @@ pub async fn open(data: &DataDir, purpose: Purpose) -> Verb<Opened> {
     let (snapshot, refused) = publish::first(&db, &repository, &sealer).await?;
     let settings = snapshot.settings.audit.clone();
     let signer = checkpoint::load_or_create_key(&data.ledger_key())?;
-    let opening = Opening::new(data.audit(), settings, clock.clone(), signer).sink(to_repository(repository.clone(), clock.clone()));
+    let opening =
+        Opening::new(data.audit(), settings, clock.clone(), signer).sink(to_repository(repository.clone(), clock.clone()));
     let opening = if purpose == Purpose::Serve { opening.sink(Box::new(to_stdout)) } else { opening };
     let (ledger, recorder) = Ledger::open(opening)?;
     let (feed, probes) = Feed::new(snapshot, overlay);
@@ -64,7 +65,7 @@ pub async fn open(data: &DataDir, purpose: Purpose) -> Verb<Opened> {
 ///
 /// # Errors
 /// When the repository cannot be read.
-pub fn settings_of(repository: &Repository) -> Verb<Settings> {
+pub(super) fn settings_of(repository: &Repository) -> Verb<Settings> {
     Ok(Desired::read(&repository.head()?.files).map(|desired| desired.settings).unwrap_or_default())
 }
 

@@ -20,7 +20,7 @@ use crate::policy::feed::HostSandbox;
 use crate::proxy::{Health, Proxy, ProxyParts, sandbox};
 
 /// The running planes.
-pub struct Planes {
+pub(super) struct Planes {
     /// Where the dashboard listens.
     pub admin_address: SocketAddr,
     /// Where the proxy listens.
@@ -37,7 +37,7 @@ pub struct Planes {
 ///
 /// # Errors
 /// When no thread can be started.
-pub fn proxy_runtime() -> Verb<Runtime> {
+pub(super) fn proxy_runtime() -> Verb<Runtime> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("proxy").enable_all().build();
     runtime.map_err(|cause| unavailable("the proxy's runtime cannot be started", cause))
@@ -47,7 +47,7 @@ pub fn proxy_runtime() -> Verb<Runtime> {
 ///
 /// # Errors
 /// When an address cannot be bound or the certificate not be read.
-pub async fn start(options: &Options, opened: Opened, lifecycle: &Lifecycle, proxy_runtime: &Handle) -> Verb<Planes> {
+pub(super) async fn start(options: &Options, opened: Opened, lifecycle: &Lifecycle, proxy_runtime: &Handle) -> Verb<Planes> {
     let Opened { admin, probes } = opened;
     let listen = admin.feed.snapshot().settings.listen.clone();
     let data = &options.data;
@@ -65,12 +65,24 @@ pub async fn start(options: &Options, opened: Opened, lifecycle: &Lifecycle, pro
         Proxy::new(parts(options, &admin, lifecycle, exe)?, probes)
     };
     let stop = lifecycle.stop_token();
-    lifecycle.vital(proxy_runtime, "listener proxy", proxy.serve(proxy_listener, tls.server_config(&["h2", "http/1.1"])?, "proxy", stop.clone()));
+    lifecycle.vital(
+        proxy_runtime,
+        "listener proxy",
+        proxy.serve(proxy_listener, tls.server_config(&["h2", "http/1.1"])?, "proxy", stop.clone()),
+    );
     let router = super::edge::router(&admin);
     let here = Handle::current();
-    lifecycle.vital(&here, "listener admin", edge::serve(admin_listener, tls.server_config(&["h2", "http/1.1"])?, router, stop.clone()));
+    lifecycle.vital(
+        &here,
+        "listener admin",
+        edge::serve(admin_listener, tls.server_config(&["h2", "http/1.1"])?, router, stop.clone()),
+    );
     let socket = api::socket::open(&admin)?;
-    lifecycle.vital(&here, "control socket", api::socket::serve(socket, edge::incoming(api::router().with_state(admin.clone())), stop.clone()));
+    lifecycle.vital(
+        &here,
+        "control socket",
+        api::socket::serve(socket, edge::incoming(api::router().with_state(admin.clone())), stop.clone()),
+    );
     let ledger = admin.ledger.clone();
     lifecycle.vital(&here, "recorder", async move { ledger.ended().await });
     tend(&admin, lifecycle, &here, &tls);
@@ -86,7 +98,8 @@ fn parts(options: &Options, admin: &Arc<Admin>, lifecycle: &Lifecycle, exe: Path
         recorder: admin.recorder.clone(),
         clock: admin.clock.clone(),
         entropy: admin.entropy.clone(),
-        data: std::fs::canonicalize(options.data.root()).map_err(|cause| unavailable("the data directory cannot be found", cause))?,
+        data: std::fs::canonicalize(options.data.root())
+            .map_err(|cause| unavailable("the data directory cannot be found", cause))?,
         exe,
         health: Arc::new(move || match health::bare(&watched) {
             health::Bare::Ok => Health::Ok,

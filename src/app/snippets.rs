@@ -85,9 +85,16 @@ mod tests {
 
     #[test]
     fn a_key_is_never_an_argument() {
-        let facts = SnippetFacts { proxy_url: "https://localhost:8444", server: "demo", tool: "read_graph", ca: "/d/tls/ca.pem", key: "lbk_k" };
+        let facts = SnippetFacts {
+            proxy_url: "https://localhost:8444",
+            server: "demo",
+            tool: "read_graph",
+            ca: "/d/tls/ca.pem",
+            key: "lbk_k",
+        };
         for (name, text) in snippets(&facts) {
-            let command = text.lines().find(|line| line.starts_with("curl") || line.starts_with("node") || line.starts_with("python3"));
+            let command =
+                text.lines().find(|line| line.starts_with("curl") || line.starts_with("node") || line.starts_with("python3"));
             assert!(text.contains("lbk_k"), "{name}");
             assert!(!command.expect("a command").contains("lbk_k"), "{name}");
         }

@@ -163,9 +163,13 @@ impl Index {
         let (before, size) = (filter.before()?, filter.page_size());
         let wanted = self.shared.last_seq();
         let store = self.reach(wanted).await?;
-        let lines = store.newest(filter, before, size + 1).await.map_err(|fault| self.fault(fault))?;
-        let events: Verb<Vec<Event>> = lines.iter().map(|line| query::parse(line.as_bytes())).collect();
-        Ok(Page::of(events?, size))
+        let found = store.newest(filter, before, size + 1).await.map_err(|fault| self.fault(fault))?;
+        let events: Verb<Vec<Event>> = found.lines.iter().map(|line| query::parse(line.as_bytes())).collect();
+        let mut page = Page::of(events?, size);
+        if page.next.is_none() {
+            page.next = found.unread.map(|seq| seq.to_string());
+        }
+        Ok(page)
     }
 
     async fn reach(&self, wanted: u64) -> Verb<Arc<Store>> {

@@ -84,14 +84,13 @@ impl Log {
         let (length, kept) = (self.length, self.unsynced.len());
         self.length += u64::try_from(lines.len()).unwrap_or(u64::MAX);
         self.unsynced.extend_from_slice(lines);
-        if sync == Sync::Now || self.unsynced.len() > UNSYNCED {
-            if let Err(error) = self.sync() {
-                self.unsynced.truncate(kept);
-                self.length = length;
-                // Readers stop at the last event that counts, so a failure here only delays the removal to `heal`.
-                let _ = self.file.set_len(length);
-                return Err(error);
-            }
+        let now = sync == Sync::Now || self.unsynced.len() > UNSYNCED;
+        if now && let Err(error) = self.sync() {
+            self.unsynced.truncate(kept);
+            self.length = length;
+            // Readers stop at the last event that counts, so a failure here only delays the removal to `heal`.
+            let _ = self.file.set_len(length);
+            return Err(error);
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ pub mod strangers;
 pub mod tail;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 pub mod verify;
 pub mod writer;
 

@@ -45,7 +45,7 @@ pub struct Filter {
     pub operator: Option<String>,
     /// `read`, `write` or `destructive`.
     pub class: Option<String>,
-    /// Text anywhere in the line, in any case (ASCII).
+    /// Text anywhere in the line, in any case (ASCII). A page looks at 50,000 events for it, so it may be short and have a `next`.
     pub text: Option<String>,
     /// Events of a page: 100 when not given, at most 1,000.
     pub limit: Option<u32>,

@@ -49,11 +49,14 @@ const INSERT: &str = concat!("INSERT INTO event VALUES ", row!());
 const INSERT_MANY: &str =
     concat!("INSERT INTO event VALUES ", four_rows!(), ",", four_rows!(), ",", four_rows!(), ",", four_rows!());
 const AT_ONCE: usize = 16;
+// No index knows a text: a page looks for it in so many events, and the next page goes on.
+const TEXT_SPAN: i64 = 50_000;
 
 const TALLY: &str = "INSERT INTO tally VALUES ($1, $2, $3, $4, $5, $6) \
     ON CONFLICT (minute, outcome, reason, client, tool) DO UPDATE SET n = n + excluded.n";
 const END: &str = "SELECT seq, mts, line FROM event ORDER BY seq DESC LIMIT 1";
 const FIRST_SINCE: &str = "SELECT seq FROM event WHERE mts >= $1 ORDER BY mts, seq LIMIT 1";
+const LAST: &str = "SELECT max(seq) FROM event";
 const LAST_UNTIL: &str = "SELECT max(seq) FROM event WHERE ts <= $1";
 const FORGET: &str = "DELETE FROM event WHERE seq < $1 AND seq IN (SELECT seq FROM event ORDER BY seq LIMIT 5000)";
 const OUTCOMES: &str = "SELECT minute, outcome, sum(n) FROM tally WHERE minute >= $1 AND minute <= $2 GROUP BY minute, outcome";
@@ -68,11 +71,11 @@ macro_rules! newest {
             $source,
             " WHERE ",
             $lead,
-            " AND seq < $1 AND seq >= $2 AND seq <= $3 AND ts >= $4 AND ts <= $5 AND ($6 IS NULL OR client = $6)",
+            " AND seq < $1 AND seq >= $2 AND ts >= $3 AND ts <= $4 AND ($6 IS NULL OR client = $6)",
             " AND ($7 IS NULL OR server = $7) AND ($8 IS NULL OR tool = $8) AND ($9 IS NULL OR status = $9)",
             " AND ($10 IS NULL OR decision = $10) AND ($11 IS NULL OR reason = $11) AND ($12 IS NULL OR kind = $12)",
             " AND ($13 IS NULL OR request_id = $13) AND ($14 IS NULL OR operator = $14) AND ($15 IS NULL OR class = $15)",
-            " AND ($16 IS NULL OR instr(lower(line), $16) > 0) ORDER BY seq DESC LIMIT $17"
+            " AND ($5 IS NULL OR instr(lower(line), $5) > 0) ORDER BY seq DESC LIMIT $16"
         )
     };
 }
@@ -148,6 +151,14 @@ pub(super) struct IndexEnd {
     pub(super) seq: u64,
     pub(super) mts: i64,
     pub(super) line: String,
+}
+
+/// What a page's statement gave.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) lines: Vec<String>,
+    /// Events before this position were not looked at.
+    pub(super) unread: Option<u64>,
 }
 
 /// The open index.
@@ -228,25 +239,18 @@ impl Store {
     }
 
     /// Lines that fit, newest first, at most `most`.
-    pub(super) async fn newest(&self, filter: &Filter, before: u64, most: u32) -> Result<Vec<String>, StoreFault> {
+    pub(super) async fn newest(&self, filter: &Filter, before: u64, most: u32) -> Result<Found, StoreFault> {
         let (since, until) = (filter.since.map_or(i64::MIN, |t| t.0), filter.until.map_or(i64::MAX, |t| t.0));
-        let first: Option<i64> = match filter.since {
-            None => Some(0),
-            Some(_) => sqlx::query_scalar(FIRST_SINCE).bind(since).fetch_optional(&self.readers).await?,
-        };
-        let last: Option<i64> = match filter.until {
-            None => Some(i64::MAX),
-            Some(_) => sqlx::query_scalar(LAST_UNTIL).bind(until).fetch_one(&self.readers).await?,
-        };
-        let (Some(first), Some(last)) = (first, last) else { return Ok(Vec::new()) };
-        let (server, tool) = filter.target();
+        let Some((first, before)) = self.range(filter, signed(before)).await? else { return Ok(Found::default()) };
         let text = filter.text.as_deref().filter(|text| !text.is_empty()).map(str::to_ascii_lowercase);
+        let lowest = if text.is_some() { first.max(before - TEXT_SPAN) } else { first };
+        let (server, tool) = filter.target();
         let lines = sqlx::query_scalar(statement(filter))
-            .bind(signed(before))
-            .bind(first)
-            .bind(last)
+            .bind(before)
+            .bind(lowest)
             .bind(since)
             .bind(until)
+            .bind(text)
             .bind(filter.client.as_deref())
             .bind(server)
             .bind(tool)
@@ -257,11 +261,24 @@ impl Store {
             .bind(filter.request_id.as_deref())
             .bind(filter.operator.as_deref())
             .bind(filter.class.as_deref())
-            .bind(text)
             .bind(i64::from(most))
             .fetch_all(&self.readers)
             .await?;
-        Ok(lines)
+        let unread = (lowest > first).then(|| u64::try_from(lowest).unwrap_or(0));
+        Ok(Found { lines, unread })
+    }
+
+    // The positions that can fit the times: from the first up to, but not including, the last. `None` when no event can.
+    async fn range(&self, filter: &Filter, before: i64) -> Result<Option<(i64, i64)>, StoreFault> {
+        let first: Option<i64> = match filter.since {
+            None => Some(1),
+            Some(since) => sqlx::query_scalar(FIRST_SINCE).bind(since.0).fetch_optional(&self.readers).await?,
+        };
+        let last: Option<i64> = match filter.until {
+            None => sqlx::query_scalar(LAST).fetch_one(&self.readers).await?,
+            Some(until) => sqlx::query_scalar(LAST_UNTIL).bind(until.0).fetch_one(&self.readers).await?,
+        };
+        Ok(first.zip(last).map(|(first, last)| (first, before.min(last.saturating_add(1)))))
     }
 
     /// Minute, outcome and count since a minute.

@@ -5,31 +5,28 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, timeout_at};
 
 use super::begin::{Begun, Parts};
 use super::bound::bound;
 use super::chain::{self, Head};
-use super::checkpoint::{self, Checkpoint};
+use super::checkpoint::Checkpoint;
 use super::disk;
 use super::event::Event;
-use super::keep;
 use super::log::{Log, Sync};
 use super::recorder::{Durability, Entry, LedgerUnavailable, Recorded};
 use super::reserve::Reserve;
 use super::state::Shared;
-use crate::base::fault::{Fault, Verb};
+use crate::base::fault::Verb;
 
 /// Most entries in one group.
 pub const GROUP: usize = 256;
 const GATHER: Duration = Duration::from_millis(2);
 /// How often housekeeping looks, and a failed disk is tried again.
 pub const TICK: Duration = Duration::from_millis(500);
-const STRANGERS: Duration = Duration::from_secs(1);
-const KEEP: Duration = Duration::from_secs(600);
-const DISK_FULL: &str = "the disk is full";
+/// Why a full disk refuses.
+pub(super) const DISK_FULL: &str = "the disk is full";
 
 /// What the facade asks of the writer.
 #[derive(Debug)]
@@ -45,8 +42,9 @@ pub enum Order {
     Stop,
 }
 
+/// What the writer takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
+pub(super) enum Mode {
     // Everything is written.
     Open,
     // The disk is full: only what completes what has begun is still written.
@@ -57,19 +55,19 @@ enum Mode {
 
 /// The state of the writer's thread.
 pub struct Writer {
-    parts: Arc<Parts>,
-    log: Log,
-    head: Head,
-    reserve: Reserve,
-    mode: Mode,
-    lines: Vec<u8>,
-    closed_bytes: u64,
+    pub(super) parts: Arc<Parts>,
+    pub(super) log: Log,
+    pub(super) head: Head,
+    pub(super) reserve: Reserve,
+    pub(super) mode: Mode,
+    pub(super) lines: Vec<u8>,
+    pub(super) closed_bytes: u64,
     busy: bool,
-    strangers_at: Instant,
-    synced_at: Instant,
-    checkpoint_at: Instant,
-    keep_at: Instant,
-    refused: u64,
+    pub(super) strangers_at: Instant,
+    pub(super) synced_at: Instant,
+    pub(super) checkpoint_at: Instant,
+    pub(super) keep_at: Instant,
+    pub(super) refused: u64,
 }
 
 impl Writer {
@@ -102,7 +100,7 @@ impl Writer {
         writer
     }
 
-    fn shared(&self) -> &Shared {
+    pub(super) fn shared(&self) -> &Shared {
         &self.parts.shared
     }
 
@@ -205,7 +203,7 @@ impl Writer {
         }
     }
 
-    fn seal(&mut self, event: &mut Event, head: &Head) -> Result<Head, serde_json::Error> {
+    pub(super) fn seal(&mut self, event: &mut Event, head: &Head) -> Result<Head, serde_json::Error> {
         bound(event);
         event.ts = self.parts.clock.now();
         chain::seal(event, head, &mut self.lines)
@@ -232,7 +230,7 @@ impl Writer {
     }
 
     // Commits `self.lines`; `head` is the chain's end after them.
-    fn write(&mut self, sync: Sync, head: &Head, events: usize) -> Result<(), String> {
+    pub(super) fn write(&mut self, sync: Sync, head: &Head, events: usize) -> Result<(), String> {
         if events == 0 {
             return Ok(());
         }
@@ -259,14 +257,14 @@ impl Writer {
         Ok(())
     }
 
-    fn fail(&mut self, error: &std::io::Error) -> String {
+    pub(super) fn fail(&mut self, error: &std::io::Error) -> String {
         let why = if disk::is_full(error) { DISK_FULL.to_owned() } else { format!("the disk fails: {error}") };
         let mode = if self.log.is_broken() { Mode::Broken } else { Mode::Last };
         self.enter(mode, &why);
         why
     }
 
-    fn enter(&mut self, mode: Mode, why: &str) {
+    pub(super) fn enter(&mut self, mode: Mode, why: &str) {
         if self.mode != mode {
             tracing::error!(why, ?mode, "the ledger refuses");
         }
@@ -290,133 +288,10 @@ impl Writer {
     }
 
     // Writes an event of the ledger itself. Says whether it is on disk.
-    fn own(&mut self, mut event: Event) -> bool {
+    pub(super) fn own(&mut self, mut event: Event) -> bool {
         self.lines.clear();
         let head = self.head.clone();
         self.seal(&mut event, &head).is_ok_and(|next| self.write(Sync::Now, &next, 1).is_ok())
-    }
-
-    fn tick(&mut self) {
-        if self.mode != Mode::Open {
-            self.recover();
-        }
-        let now = Instant::now();
-        if self.mode != Mode::Open {
-            return;
-        }
-        if now - self.strangers_at >= STRANGERS {
-            self.strangers_at = now;
-            self.flush_strangers();
-        }
-        if now - self.synced_at >= STRANGERS {
-            self.synced_at = now;
-            if let Err(error) = self.log.sync() {
-                self.fail(&error);
-                return;
-            }
-        }
-        if now - self.checkpoint_at >= Duration::from_secs(self.parts.settings.checkpoint_seconds.max(1)) {
-            self.checkpoint_at = now;
-            if let Err(fault) = self.checkpoint("interval") {
-                tracing::warn!(%fault, "no checkpoint could be made");
-            }
-        }
-        if now - self.keep_at >= KEEP {
-            self.keep();
-        }
-        self.measure();
-    }
-
-    fn recover(&mut self) {
-        if self.log.is_broken() {
-            match self.log.heal() {
-                Ok(closed) => self.parts.pack(closed),
-                Err(error) => {
-                    self.fail(&error);
-                    return;
-                }
-            }
-            self.mode = Mode::Last;
-        }
-        if self.reserve.hold().is_err() {
-            self.enter(Mode::Last, DISK_FULL);
-            return;
-        }
-        let mut event = Event::system("ledger.recovered", "audit");
-        event.params = Some(json!({ "refused": self.refused }));
-        if self.own(event) && !self.log.is_broken() {
-            self.mode = Mode::Open;
-            self.refused = 0;
-            self.shared().set_health(None);
-            tracing::info!("the ledger records again");
-        }
-    }
-
-    fn flush_strangers(&mut self) {
-        if self.mode != Mode::Open {
-            return;
-        }
-        let rows = self.parts.strangers.flush();
-        if rows.is_empty() {
-            return;
-        }
-        self.lines.clear();
-        let (mut head, mut events) = (self.head.clone(), 0);
-        for row in rows {
-            let mut event = Event::of("auth.refused");
-            event.remote = Some(row.source.map_or_else(|| "other".to_owned(), |source| source.to_string()));
-            event.decision = Some("refuse".into());
-            event.status = Some("refused".into());
-            event.executed = Some("no".into());
-            event.reason = Some(row.reason.to_owned());
-            event.params = Some(json!({ "count": row.count }));
-            if let Ok(next) = self.seal(&mut event, &head) {
-                (head, events) = (next, events + 1);
-            }
-        }
-        if let Err(why) = self.write(Sync::Later, &head, events) {
-            tracing::warn!(why, "counts of refused strangers were lost");
-        }
-    }
-
-    fn checkpoint(&mut self, why: &str) -> Verb<Checkpoint> {
-        if self.mode == Mode::Broken {
-            return Err(Fault::unavailable("the ledger cannot be written, so it makes no checkpoint"));
-        }
-        if let Err(error) = self.log.sync() {
-            let why = self.fail(&error);
-            return Err(Fault::unavailable(why).because(error));
-        }
-        let made = Checkpoint::sign(&self.head, self.parts.clock.now(), why, &self.parts.signer);
-        // What is told elsewhere proves as much as the file here.
-        self.parts.tell(made.clone());
-        checkpoint::append(&self.parts.dir, &made)
-            .map_err(|error| Fault::unavailable("the checkpoint file cannot be written").because(error))?;
-        Ok(made)
-    }
-
-    fn keep(&mut self) {
-        self.keep_at = Instant::now();
-        let due = keep::due(&self.parts.dir, self.log.number(), &self.parts.settings, self.parts.clock.now());
-        match due {
-            Ok(Some(removal)) if self.own(keep::tombstone(&removal, &self.parts.signer)) => {
-                keep::remove(&self.parts.dir, &removal.numbers);
-                self.count_closed();
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "old ledger segments could not be looked at"),
-        }
-    }
-
-    fn count_closed(&mut self) {
-        let open = self.log.number();
-        let segments = super::segment::list(&self.parts.dir).unwrap_or_default();
-        self.closed_bytes = segments.iter().filter(|s| s.number < open).map(|s| s.bytes).sum();
-        self.measure();
-    }
-
-    fn measure(&self) {
-        self.shared().measure(self.log.number(), self.closed_bytes + self.log.length(), self.log.syncs());
     }
 }
 

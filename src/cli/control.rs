@@ -12,7 +12,7 @@ use crate::base::fault::{Fault, FaultKind, Verb};
 use crate::config::paths::DataDir;
 
 /// A connection to a running Lifeboat.
-pub struct Control {
+pub(super) struct Control {
     sender: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
     token: String,
 }
@@ -24,10 +24,11 @@ impl Control {
     ///
     /// # Errors
     /// When somebody listens but the token cannot be read or the handshake fails.
-    pub async fn connect(data: &DataDir) -> Verb<Option<Self>> {
+    pub(super) async fn connect(data: &DataDir) -> Verb<Option<Self>> {
         let Ok(stream) = tokio::net::UnixStream::connect(data.socket()).await else { return Ok(None) };
         let token = std::fs::read_to_string(data.socket_token()).map_err(|cause| {
-            Fault::denied(format!("{} cannot be read, so the control socket stays shut", data.socket_token().display())).because(cause)
+            Fault::denied(format!("{} cannot be read, so the control socket stays shut", data.socket_token().display()))
+                .because(cause)
         })?;
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         tokio::spawn(async move { connection.await.ok() });
@@ -38,7 +39,7 @@ impl Control {
     ///
     /// # Errors
     /// The verb's own fault, or `Unavailable` when the connection breaks.
-    pub async fn call(&mut self, method: Method, path: &str, body: Option<&Value>) -> Verb<Value> {
+    pub(super) async fn call(&mut self, method: Method, path: &str, body: Option<&Value>) -> Verb<Value> {
         let response = tokio::time::timeout(PATIENCE, self.send(method, path, body))
             .await
             .map_err(|_| Fault::unavailable("Lifeboat did not answer on its control socket in 120 s"))??;
@@ -52,7 +53,7 @@ impl Control {
     ///
     /// # Errors
     /// As `call`.
-    pub async fn lines(&mut self, path: &str, mut each: impl FnMut(&str)) -> Verb<()> {
+    pub(super) async fn lines(&mut self, path: &str, mut each: impl FnMut(&str)) -> Verb<()> {
         let mut body = self.send(Method::GET, path, None).await?.into_body();
         let mut rest = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -84,7 +85,7 @@ fn broken(cause: hyper::Error) -> Fault {
 }
 
 /// Turns the error body of the API back into the fault it came from.
-pub fn fault_of(status: StatusCode, value: &Value) -> Fault {
+pub(super) fn fault_of(status: StatusCode, value: &Value) -> Fault {
     let error = &value["error"];
     let message = error["message"].as_str().map_or_else(|| format!("Lifeboat answered {status}"), str::to_owned);
     let mut fault = Fault::new(error["kind"].as_str().map_or(FaultKind::Unavailable, FaultKind::from_word), message);

@@ -14,7 +14,7 @@ use crate::config::paths::DataDir;
 use crate::crypto::random::SystemEntropy;
 
 /// Performs one verb on the files.
-pub async fn send(data: &DataDir, order: &Order) -> Verb<Value> {
+pub(super) async fn send(data: &DataDir, order: &Order) -> Verb<Value> {
     let offline = Offline::open(data).await?;
     let body = order.body.clone().unwrap_or(Value::Null);
     let answered = offline.call(order.method.as_str(), &order.path, &body).await;
@@ -26,7 +26,7 @@ pub async fn send(data: &DataDir, order: &Order) -> Verb<Value> {
 }
 
 /// Prints every line of an answer.
-pub async fn lines(data: &DataDir, path: &str) -> Verb<()> {
+pub(super) async fn lines(data: &DataDir, path: &str) -> Verb<()> {
     let offline = Offline::open(data).await?;
     let answered = offline.call(Method::GET.as_str(), path, &Value::Null).await;
     offline.close().await;
@@ -36,7 +36,7 @@ pub async fn lines(data: &DataDir, path: &str) -> Verb<()> {
 }
 
 /// Engages by the file alone, so that a stopped or broken Lifeboat comes up engaged. Needs neither database nor ledger.
-pub fn engage(data: &DataDir, body: Option<&Value>) -> Verb<Value> {
+pub(super) fn engage(data: &DataDir, body: Option<&Value>) -> Verb<Value> {
     let body = body.cloned().unwrap_or(Value::Null);
     let order: kill::OrderBody =
         serde_json::from_value(body).map_err(|cause| Fault::invalid("kill engage", "the order cannot be read").because(cause))?;

@@ -7,14 +7,14 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::args::{
-    AuditCommand, ClientCommand, Command, ConfigCommand, FilterArgs, KillCommand, OperatorCommand, OperatorKeyCommand, PolicyCommand,
-    RoleCommand, ScopeArgs, ServerAddArgs, ServerCommand, ToolCommand,
+    AuditCommand, ClientCommand, Command, ConfigCommand, FilterArgs, KillCommand, OperatorCommand, OperatorKeyCommand,
+    PolicyCommand, RoleCommand, ScopeArgs, ServerAddArgs, ServerCommand, ToolCommand,
 };
 use crate::base::fault::{Fault, Verb};
 
 /// One request to the API.
 #[derive(Debug)]
-pub struct Order {
+pub(super) struct Order {
     /// GET reads, POST changes.
     pub method: Method,
     /// Path and query.
@@ -43,7 +43,7 @@ impl Order {
 ///
 /// # Errors
 /// When a file or standard input that the command names cannot be read, or the capability is not built yet.
-pub fn order(command: &Command) -> Verb<Option<Order>> {
+pub(super) fn order(command: &Command) -> Verb<Option<Order>> {
     Ok(Some(match command {
         Command::Up(_) | Command::Serve => return Ok(None),
         Command::Status => Order::get("/api/v1/status"),
@@ -65,12 +65,28 @@ pub fn order(command: &Command) -> Verb<Option<Order>> {
 }
 
 const LATER: [&str; 14] = [
-    "credential", "recipient", "vault", "backup", "restore", "rebuild", "drill", "alert", "incident", "runbook", "evidence", "graduate",
-    "inspect", "trust",
+    "credential",
+    "recipient",
+    "vault",
+    "backup",
+    "restore",
+    "rebuild",
+    "drill",
+    "alert",
+    "incident",
+    "runbook",
+    "evidence",
+    "graduate",
+    "inspect",
+    "trust",
 ];
 
 fn later_or_unknown(name: &str) -> Fault {
-    if LATER.contains(&name) || name == "tls" { not_yet(name) } else { Fault::invalid(name, "there is no such command; see lifeboat --help") }
+    if LATER.contains(&name) || name == "tls" {
+        not_yet(name)
+    } else {
+        Fault::invalid(name, "there is no such command; see lifeboat --help")
+    }
 }
 
 fn not_yet(what: &str) -> Fault {
@@ -214,7 +230,7 @@ fn audit(command: &AuditCommand) -> Option<Order> {
 }
 
 /// The query string of a filter, with its question mark; empty when nothing is filtered.
-pub fn query(filter: &FilterArgs) -> String {
+pub(super) fn query(filter: &FilterArgs) -> String {
     let limit = filter.limit.map(|limit| limit.to_string());
     let fields = [
         ("client", &filter.client),
@@ -225,7 +241,8 @@ pub fn query(filter: &FilterArgs) -> String {
         ("limit", &limit),
         ("after", &filter.after),
     ];
-    let parts: Vec<String> = fields.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", segment(value.as_ref()?)))).collect();
+    let parts: Vec<String> =
+        fields.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", segment(value.as_ref()?)))).collect();
     if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
 }
 
@@ -240,7 +257,9 @@ fn file(path: &Path) -> Verb<String> {
 
 fn standard_input() -> Verb<String> {
     let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text).map_err(|cause| Fault::invalid("standard input", "cannot be read").because(cause))?;
+    std::io::stdin()
+        .read_to_string(&mut text)
+        .map_err(|cause| Fault::invalid("standard input", "cannot be read").because(cause))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 

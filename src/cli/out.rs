@@ -8,7 +8,7 @@ use crate::base::fault::Fault;
 
 /// How a command speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Voice {
+pub(super) enum Voice {
     /// One JSON document.
     Json,
     /// Text for people.
@@ -21,17 +21,17 @@ fn line(mut to: impl Write, text: &str) {
 }
 
 /// Writes one line to stdout.
-pub fn say(text: &str) {
+pub(super) fn say(text: &str) {
     line(std::io::stdout().lock(), text);
 }
 
 /// Writes one line to stderr.
-pub fn warn(text: &str) {
+pub(super) fn warn(text: &str) {
     line(std::io::stderr().lock(), text);
 }
 
 /// Prints the result of a verb.
-pub fn result(voice: Voice, value: &Value) {
+pub(super) fn result(voice: Voice, value: &Value) {
     match voice {
         Voice::Json => say(&value.to_string()),
         Voice::Text => say(render(value).trim_end()),
@@ -39,9 +39,11 @@ pub fn result(voice: Voice, value: &Value) {
 }
 
 /// Prints a fault and gives its exit status.
-pub fn fault(voice: Voice, fault: &Fault) -> u8 {
+pub(super) fn fault(voice: Voice, fault: &Fault) -> u8 {
     match voice {
-        Voice::Json => say(&json!({"error": {"kind": fault.kind.word(), "message": fault.message, "where": fault.place}}).to_string()),
+        Voice::Json => {
+            say(&json!({"error": {"kind": fault.kind.word(), "message": fault.message, "where": fault.place}}).to_string())
+        }
         Voice::Text => warn(&format!("lifeboat: {fault}")),
     }
     fault.kind.exit()

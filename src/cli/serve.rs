@@ -17,7 +17,7 @@ const DONE: u8 = 0;
 const FAULT: u8 = 1;
 
 /// First run and every later one: completes what is missing, then serves.
-pub fn up(data: &DataDir, args: &UpArgs, voice: Voice) -> Verb<u8> {
+pub(super) fn up(data: &DataDir, args: &UpArgs, voice: Voice) -> Verb<u8> {
     let options = Options {
         data: data.clone(),
         admin: args.admin.clone(),
@@ -30,7 +30,7 @@ pub fn up(data: &DataDir, args: &UpArgs, voice: Voice) -> Verb<u8> {
 }
 
 /// Serves an existing data directory.
-pub fn serve(data: &DataDir, voice: Voice) -> Verb<u8> {
+pub(super) fn serve(data: &DataDir, voice: Voice) -> Verb<u8> {
     if !data.config().join(".git").exists() {
         let message = "there is no Lifeboat here yet; make one with lifeboat up";
         return Err(Fault::not_found(format!("{}: {message}", data.root().display())));
@@ -98,9 +98,15 @@ impl Signals {
 
 fn greet(welcome: &Welcome, voice: Voice) {
     if voice == Voice::Json {
-        return out::say(&json!({"dashboard": welcome.dashboard, "proxy": welcome.proxy, "ca": welcome.ca, "ca_sha256": welcome.ca_sha256}).to_string());
+        return out::say(
+            &json!({"dashboard": welcome.dashboard, "proxy": welcome.proxy, "ca": welcome.ca, "ca_sha256": welcome.ca_sha256})
+                .to_string(),
+        );
     }
-    out::say(&format!("dashboard: {}\nproxy: {}\nca: {}\nca sha256: {}", welcome.dashboard, welcome.proxy, welcome.ca, welcome.ca_sha256));
+    out::say(&format!(
+        "dashboard: {}\nproxy: {}\nca: {}\nca sha256: {}",
+        welcome.dashboard, welcome.proxy, welcome.ca, welcome.ca_sha256
+    ));
     if welcome.secrets.is_empty() {
         return;
     }

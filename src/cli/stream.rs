@@ -7,7 +7,7 @@ use crate::base::fault::{Fault, Verb};
 use crate::config::paths::DataDir;
 
 /// Prints each event until the connection ends.
-pub async fn tail(data: &DataDir) -> Verb<u8> {
+pub(super) async fn tail(data: &DataDir) -> Verb<u8> {
     let Some(mut control) = Control::connect(data).await? else {
         return Err(Fault::unavailable("Lifeboat is not running, so no event will come; see audit query"));
     };
@@ -16,7 +16,7 @@ pub async fn tail(data: &DataDir) -> Verb<u8> {
 }
 
 /// Prints every event that fits the filter, newest first.
-pub async fn export(data: &DataDir, filter: &FilterArgs) -> Verb<u8> {
+pub(super) async fn export(data: &DataDir, filter: &FilterArgs) -> Verb<u8> {
     let path = format!("/api/v1/audit/export{}", order::query(filter));
     match Control::connect(data).await? {
         Some(mut control) => control.lines(&path, out::say).await?,

@@ -69,7 +69,8 @@ impl Memory {
         };
         let mut graph = Graph::default();
         for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-            let told = |fault: serde_json::Error| io::Error::new(io::ErrorKind::InvalidData, format!("line {}: {fault}", index + 1));
+            let told =
+                |fault: serde_json::Error| io::Error::new(io::ErrorKind::InvalidData, format!("line {}: {fault}", index + 1));
             match serde_json::from_str(line).map_err(told)? {
                 Item::Entity(entity) => graph.entities.push(entity),
                 Item::Relation(relation) => graph.relations.push(relation),

@@ -105,7 +105,8 @@ impl Server {
             Some(params) => params.as_object(),
         };
         let method = message.get("method").and_then(Value::as_str);
-        let (Some(method), Some(params), true, Some("2.0")) = (method, params, valid_id, message.get("jsonrpc").and_then(Value::as_str))
+        let (Some(method), Some(params), true, Some("2.0")) =
+            (method, params, valid_id, message.get("jsonrpc").and_then(Value::as_str))
         else {
             let is_response = message.get("result").is_some() || message.get("error").is_some();
             if !is_response {

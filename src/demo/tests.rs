@@ -49,7 +49,8 @@ fn call(id: i64, tool: &str, arguments: &Value) -> String {
 async fn the_legacy_handshake_is_answered_in_each_known_version() {
     let folder = tempfile::tempdir().unwrap();
     let asked = LEGACY.into_iter().chain(["1999-01-01"]).enumerate().map(|(id, version)| {
-        json!({"jsonrpc": "2.0", "id": id, "method": "initialize", "params": {"protocolVersion": version, "capabilities": {}}}).to_string()
+        json!({"jsonrpc": "2.0", "id": id, "method": "initialize", "params": {"protocolVersion": version, "capabilities": {}}})
+            .to_string()
     });
     let lines: Vec<String> = asked.collect();
     let answers = talk(&folder, &lines.iter().map(String::as_str).collect::<Vec<_>>()).await;
@@ -66,7 +67,12 @@ async fn the_modern_era_carries_its_version_in_each_request() {
     let ask = |id: i64, method: &str, version: &str| {
         json!({"jsonrpc": "2.0", "id": id, "method": method, "params": {"_meta": meta(version)}}).to_string()
     };
-    let lines = [ask(1, "server/discover", MODERN), ask(2, "tools/list", MODERN), ask(3, "tools/list", "2030-01-01"), ask(4, "ping", MODERN)];
+    let lines = [
+        ask(1, "server/discover", MODERN),
+        ask(2, "tools/list", MODERN),
+        ask(3, "tools/list", "2030-01-01"),
+        ask(4, "ping", MODERN),
+    ];
     let answers = talk(&folder, &lines.each_ref().map(String::as_str)).await;
     let discover = by_id(&answers, 1)["result"].clone();
     assert_eq!(discover["supportedVersions"][0], MODERN);

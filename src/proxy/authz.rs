@@ -63,8 +63,11 @@ pub fn authorise(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Pe
         return Err(Refusal::Policy("policy.unknown_server"));
     };
     // A kill proof ends here at the latest: a kill that failed must never execute anything.
-    if principal.canary.is_some() || !snapshot.keys.contains_key(&principal.kid) {
+    if principal.canary.is_some() {
         return Err(Refusal::Policy("policy.no_grant"));
+    }
+    if !snapshot.keys.contains_key(&principal.kid) {
+        return Err(Refusal::Unauthenticated { challenge: "Bearer realm=\"lifeboat\"".into(), why: "auth.unknown" });
     }
     let client = snapshot.clients.get(&principal.client).ok_or(Refusal::Policy("policy.no_grant"))?;
     if let Some(asked) = living.received.asked() {

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -36,20 +36,18 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, tls: Arc<r
     let port = listener.local_addr().map_or(0, |address| address.port());
     let acceptor = TlsAcceptor::from(tls);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let graceful = Arc::new(GracefulShutdown::new());
+    let graceful = GracefulShutdown::new();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             accepted = accept(&listener, &places) => accepted,
         };
         let Some((tcp, remote, place)) = accepted else { continue };
-        let connection = Connection { shared: shared.clone(), remote, port, graceful: graceful.clone() };
+        let connection = Connection { shared: shared.clone(), remote, port, watcher: graceful.watcher() };
         shared.tasks.spawn(connection.serve(tcp, acceptor.clone(), place));
     }
     drop(listener);
-    if let Some(graceful) = Arc::into_inner(graceful) {
-        drop(tokio::time::timeout(DRAIN, graceful.shutdown()).await);
-    }
+    drop(tokio::time::timeout(DRAIN, graceful.shutdown()).await);
 }
 
 /// One connection, when there is a place for it. Out of descriptors means a short rest, not the end of the listener.
@@ -69,7 +67,7 @@ struct Connection {
     shared: Arc<Shared>,
     remote: SocketAddr,
     port: u16,
-    graceful: Arc<GracefulShutdown>,
+    watcher: Watcher,
 }
 
 impl Connection {
@@ -87,13 +85,11 @@ impl Connection {
         };
         let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
         let builder = builder(is_h2);
-        let Self { shared, remote, port, graceful } = self;
+        let Self { shared, remote, port, watcher } = self;
         let service = service_fn(move |request| answer(shared.clone(), remote, port, request));
         let connection = builder.serve_connection(TokioIo::new(tls), service).into_owned();
-        let watched = graceful.watch(connection);
-        drop(graceful);
         // A broken connection is the client's affair; its calls have their own end.
-        drop(watched.await);
+        drop(watcher.watch(connection).await);
         drop(place);
     }
 }

@@ -89,11 +89,13 @@ pub struct Proxy(Arc<Shared>);
 impl Proxy {
     /// Starts the proxy's own tasks (legs, sweeping, probes) on the current runtime. Nothing is served before [`Proxy::serve`].
     pub fn new(parts: ProxyParts, probes: mpsc::Receiver<ProbeRequest>) -> Self {
+        let tasks = TaskTracker::new();
         let legs = upstream::LegParts {
             data: parts.data,
             exe: parts.exe,
             feed: parts.feed.clone(),
             entropy: parts.entropy.clone(),
+            tasks: tasks.clone(),
             stop: parts.stop.clone(),
         };
         let shared = Arc::new(Shared {
@@ -105,7 +107,7 @@ impl Proxy {
             limiter: rate::Limiter::default(),
             sessions: sessions::Sessions::default(),
             upstreams: upstream::Upstreams::new(legs),
-            tasks: TaskTracker::new(),
+            tasks,
             stop: parts.stop,
         });
         shared.tasks.spawn(keep_in_step(shared.clone()));

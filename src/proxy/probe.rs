@@ -148,7 +148,7 @@ async fn first_response(mut stream: EventStream) -> Option<Incoming> {
     let reading = async {
         loop {
             match stream.next().await {
-                Ok(Piece::Message { incoming, .. }) if incoming.kind() == Kind::Response => return Some(incoming),
+                Ok(Piece::Message { incoming, .. }) if incoming.kind() == Kind::Response => return Some(*incoming),
                 Ok(Piece::Message { .. } | Piece::Silent(_)) => {}
                 Ok(Piece::End) | Err(_) => return None,
             }

@@ -16,7 +16,7 @@ use super::lists;
 use super::pipeline::{Answer, Outcome, left_alone, loose_end};
 use super::refuse::{Executed, Failure, Refusal};
 use super::sessions::SessionView;
-use super::upstream::{Broken, Flight, Piece};
+use super::upstream::{Broken, CancelWhy, Flight, Piece};
 use crate::mcp::era::{Era, LEGACY_VERSIONS};
 use crate::mcp::message::{Id, Incoming, Kind};
 use crate::mcp::method::MethodKind;
@@ -56,7 +56,12 @@ pub async fn answer(shared: &Shared, x: &mut Exchange, permit: &Permit) -> Resul
         let Exchange { reply, flight, .. } = x;
         let Some(flight) = flight else { return Err(Refusal::Broken { executed: Executed::Unknown }) };
         let piece = match timeout(KEEP_ALIVE, flight.next()).await {
-            Ok(piece) => piece.map_err(|broken| refusal_of(broken, class))?,
+            Ok(Ok(piece)) => piece,
+            Ok(Err(broken)) => {
+                // Nobody waits for the rest: the server may stop.
+                x.flight.take().into_iter().for_each(|flight| flight.end(shared, CancelWhy::Client));
+                return Err(refusal_of(broken, class));
+            }
             Err(_) => Piece::Silent(COMMENT),
         };
         let passed = match piece {
@@ -194,7 +199,10 @@ pub async fn pump(shared: &Arc<Shared>, x: &mut Exchange, stream: Stream) {
             piece = timeout(KEEP_ALIVE, flight.next()) => piece,
         };
         let bytes = match piece {
-            Err(_) => COMMENT,
+            Err(_) => {
+                still_used(shared, &stream);
+                COMMENT
+            }
             Ok(Ok(Piece::Silent(bytes))) => bytes,
             Ok(Ok(Piece::Message { incoming, event })) => match passing(shared, x, &stream, &incoming, event) {
                 Some(bytes) => bytes,
@@ -205,6 +213,14 @@ pub async fn pump(shared: &Arc<Shared>, x: &mut Exchange, stream: Stream) {
         if x.reply.event(bytes).await.is_err() {
             return;
         }
+    }
+}
+
+/// A session lasts as long as somebody listens.
+fn still_used(shared: &Shared, stream: &Stream) {
+    if let Some(session) = &stream.session {
+        let limits = &shared.feed.snapshot().settings.sessions;
+        shared.sessions.find(limits, &session.id, &stream.client, &stream.server);
     }
 }
 

@@ -60,7 +60,13 @@ pub async fn verify(admin: &Admin, actor: &Actor) -> Verb<Checked> {
     let lines = kept.unwrap_or_default();
     let elsewhere: Vec<Checkpoint> = lines.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let report = admin.ledger.verify(elsewhere).await?;
-    Ok(Checked { ok: report.ok, segments: report.segments, events: report.events, first_bad: report.first_bad, detail: report.detail })
+    Ok(Checked {
+        ok: report.ok,
+        segments: report.segments,
+        events: report.events,
+        first_bad: report.first_bad,
+        detail: report.detail,
+    })
 }
 
 /// Signs the head of the ledger now.

@@ -96,7 +96,10 @@ pub async fn revoke(admin: &Admin, actor: &Actor, name: &str) -> Verb<ClientRevo
     deny(admin, &running);
     let now = admin.clock.now();
     let kids = store::revoke(&admin.db, name, now, &actor.name).await.map_err(|fault| Fault {
-        message: format!("The keys of {name} are refused now, but this is not stored and a restart would forget it: {}", fault.message),
+        message: format!(
+            "The keys of {name} are refused now, but this is not stored and a restart would forget it: {}",
+            fault.message
+        ),
         ..fault
     })?;
     let mut event = Event::action(&actor.name, "client.revoke", name);

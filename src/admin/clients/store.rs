@@ -12,8 +12,7 @@ use crate::policy::snapshot::KeyEntry;
 const READ_RUNNING: &str = "SELECT kid, client, hash, expires_at FROM client_keys WHERE revoked_at IS NULL";
 const READ_ALL: &str = "SELECT kid, client, created_at, created_by, expires_at, revoked_at, revoked_by FROM client_keys
     ORDER BY created_at DESC, kid";
-const ADD: &str =
-    "INSERT INTO client_keys (kid, client, hash, created_at, created_by, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+const ADD: &str = "INSERT INTO client_keys (kid, client, hash, created_at, created_by, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const DROP: &str = "DELETE FROM client_keys WHERE kid = ?1";
 const REVOKE: &str =
     "UPDATE client_keys SET revoked_at = ?2, revoked_by = ?3 WHERE client = ?1 AND revoked_at IS NULL RETURNING kid";
@@ -77,7 +76,13 @@ pub(super) async fn all(db: &Db, now: Timestamp) -> Verb<Vec<ClientKey>> {
         let expires_at = row.try_get::<Option<i64>, _>("expires_at").map_err(read)?.map(Timestamp);
         let revoked_at = row.try_get::<Option<i64>, _>("revoked_at").map_err(read)?.map(Timestamp);
         let expired = expires_at.is_some_and(|at| at <= now);
-        let state = if revoked_at.is_some() { "revoked" } else if expired { "expired" } else { "active" };
+        let state = if revoked_at.is_some() {
+            "revoked"
+        } else if expired {
+            "expired"
+        } else {
+            "active"
+        };
         Ok(ClientKey {
             kid: row.try_get("kid").map_err(read)?,
             client: row.try_get("client").map_err(read)?,

@@ -69,7 +69,14 @@ pub async fn engage(admin: &Admin, actor: &Actor, order: Order) -> Verb<Engaged>
         effective_ms: past.effective_ms,
         cut_in_flight: past.cut_in_flight,
         proofs: past.proofs,
-        persisted: if in_database { "db" } else if in_file { "file" } else { "memory" }.to_owned(),
+        persisted: if in_database {
+            "db"
+        } else if in_file {
+            "file"
+        } else {
+            "memory"
+        }
+        .to_owned(),
         at: past.engaged_at,
         by: past.by,
     })
@@ -257,7 +264,8 @@ async fn finish_release(admin: &Admin, actor: &Actor, order: &Release, reason: &
     let after = meant(&admin.feed.kill()).release(&order.scope, order.to);
     let root = admin.data.root();
     let written = if after.engaged() { file::write(root, &after) } else { file::remove(root) };
-    written.map_err(|e| Fault::unavailable("Not released: the file KILL cannot be changed. Everything stays as it is").because(e))?;
+    written
+        .map_err(|e| Fault::unavailable("Not released: the file KILL cannot be changed. Everything stays as it is").because(e))?;
     let orders = admin.kill.changing();
     let again = *orders != seen;
     if !again {
@@ -265,7 +273,8 @@ async fn finish_release(admin: &Admin, actor: &Actor, order: &Release, reason: &
     }
     drop(orders);
     if again {
-        file::write(root, &meant(&admin.feed.kill())).map_err(|e| Fault::unavailable("the file KILL cannot be written").because(e))?;
+        file::write(root, &meant(&admin.feed.kill()))
+            .map_err(|e| Fault::unavailable("the file KILL cannot be written").because(e))?;
     }
     *mark = file::mark(root).unwrap_or_default();
     match again {

@@ -16,7 +16,14 @@ use crate::policy::{KillEntry, KillOverlay, Mode, Scope};
 pub fn engage_offline(data: &Path, by: &str, body: OrderBody, now: Timestamp, entropy: &dyn Entropy) -> Verb<Engaged> {
     let order = body.into_order()?;
     let decision_id = ids::mint("kd", now, entropy);
-    let entry = |scope, mode, by: &str, reason: String| KillEntry { decision_id: decision_id.clone(), scope, mode, since: now, by: by.into(), reason };
+    let entry = |scope, mode, by: &str, reason: String| KillEntry {
+        decision_id: decision_id.clone(),
+        scope,
+        mode,
+        since: now,
+        by: by.into(),
+        reason,
+    };
     let before = match file::read(data) {
         Said::Nothing => KillOverlay::default(),
         Said::State(overlay) => overlay,
@@ -24,7 +31,8 @@ pub fn engage_offline(data: &Path, by: &str, body: OrderBody, now: Timestamp, en
         Said::Unreadable(why) => KillOverlay::default().engage(entry(Scope::Everything, Mode::Full, "boot", why)),
     };
     let after = before.engage(entry(order.scope.clone(), order.mode, by, order.reason));
-    file::write(data, &after).map_err(|cause| Fault::unavailable("the file KILL cannot be written: nothing is stopped").because(cause))?;
+    file::write(data, &after)
+        .map_err(|cause| Fault::unavailable("the file KILL cannot be written: nothing is stopped").because(cause))?;
     Ok(Engaged {
         decision_id,
         scope: order.scope.text(),
@@ -47,7 +55,8 @@ mod tests {
     #[test]
     fn the_file_alone_stops_the_next_start_and_keeps_what_was_there() {
         let data = tempfile::TempDir::new().unwrap();
-        let order = |client: Option<&str>| OrderBody { reason: "r".into(), client: client.map(str::to_owned), ..OrderBody::default() };
+        let order =
+            |client: Option<&str>| OrderBody { reason: "r".into(), client: client.map(str::to_owned), ..OrderBody::default() };
         engage_offline(data.path(), "local:ana", order(Some("ci")), Timestamp(1), &SystemEntropy).unwrap();
         engage_offline(data.path(), "local:ana", order(None), Timestamp(2), &SystemEntropy).unwrap();
         let Said::State(overlay) = file::read(data.path()) else { panic!("not a state") };

@@ -167,7 +167,9 @@ mod tests {
 
     #[test]
     fn only_the_kills_own_reason_proves_it() {
-        let body = |code: i64, reason: &str| json!({"jsonrpc":"2.0","id":1,"error":{"code":code,"message":"m","data":{"reason":reason}}}).to_string();
+        let body = |code: i64, reason: &str| {
+            json!({"jsonrpc":"2.0","id":1,"error":{"code":code,"message":"m","data":{"reason":reason}}}).to_string()
+        };
         let proves = |status, text: String, mode| check(status, text.as_bytes(), mode).is_ok();
         assert!(proves(StatusCode::OK, body(-31001, "kill.engaged"), Mode::Full));
         assert!(proves(StatusCode::OK, body(-31001, "kill.read_only"), Mode::ReadOnly));

@@ -103,9 +103,13 @@ pub struct Committed {
 pub async fn history(admin: &Admin, actor: &Actor, limit: usize, after: Option<String>) -> Verb<History> {
     actor.need(Right::Read, "config.history")?;
     let found = tree::blocking(&admin.repository, move |repository| repository.history(limit, after.as_deref())).await?;
-    let commits = found
-        .into_iter()
-        .map(|c| Commit { commit: c.id, author: c.author, at: c.at, message: c.message.trim_end().to_owned(), files: c.files });
+    let commits = found.into_iter().map(|c| Commit {
+        commit: c.id,
+        author: c.author,
+        at: c.at,
+        message: c.message.trim_end().to_owned(),
+        files: c.files,
+    });
     Ok(History { commits: commits.collect() })
 }
 
@@ -127,10 +131,8 @@ pub async fn check(admin: &Admin, actor: &Actor) -> Verb<Checked> {
 /// When the repository cannot be read.
 pub async fn standing(admin: &Admin, actor: &Actor) -> Verb<Standing> {
     actor.need(Right::Read, "config.status")?;
-    let (head, edited) = tree::blocking(&admin.repository, |repository| {
-        Ok((repository.head()?.commit, repository.working_changes()?))
-    })
-    .await?;
+    let (head, edited) =
+        tree::blocking(&admin.repository, |repository| Ok((repository.head()?.commit, repository.working_changes()?))).await?;
     let running = admin.feed.snapshot().revision.clone();
     let word = |kind| match kind {
         ChangeKind::Added => "added",

@@ -112,7 +112,14 @@ pub async fn probe(admin: &Admin, actor: &Actor, name: &str) -> Verb<ServerProbe
     }
     let gone = config.tools.keys().filter(|tool| !probed.tools.iter().any(|seen| &seen.name == *tool));
     let removed = gone.cloned().collect();
-    Ok(ServerProbed { server: name.into(), server_info: probed.server_info, protocol: probed.protocol, ms: probed.ms, tools, removed })
+    Ok(ServerProbed {
+        server: name.into(),
+        server_info: probed.server_info,
+        protocol: probed.protocol,
+        ms: probed.ms,
+        tools,
+        removed,
+    })
 }
 
 /// Approves the command line as it stands in the configuration on this host, and takes in every tool the server shows.
@@ -214,9 +221,11 @@ fn upstream(input: &AddServer) -> Verb<UpstreamConfig> {
             allow_addresses: input.allow_addresses.clone(),
             ca: input.ca.clone(),
         })),
-        (None, Some(line)) => {
-            Ok(UpstreamConfig::Stdio(StdioUpstream { command: host::words(line)?, env: Default::default(), dirs: input.dirs.clone() }))
-        }
+        (None, Some(line)) => Ok(UpstreamConfig::Stdio(StdioUpstream {
+            command: host::words(line)?,
+            env: Default::default(),
+            dirs: input.dirs.clone(),
+        })),
         _ => Err(Fault::invalid("url", "a server is reached by url or by stdio, and by one of them")),
     }
 }

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 
 /// `server …`.
 #[derive(Debug, Subcommand)]
-pub enum ServerCommand {
+pub(crate) enum ServerCommand {
     /// Registers a server, looks at it and takes in its tools
     Add(Box<ServerAddArgs>),
     /// Every server
@@ -40,7 +40,7 @@ pub enum ServerCommand {
 
 /// `server add`.
 #[derive(Debug, Args)]
-pub struct ServerAddArgs {
+pub(crate) struct ServerAddArgs {
     /// Name
     pub name: String,
     /// Streamable HTTP endpoint
@@ -77,7 +77,7 @@ pub struct ServerAddArgs {
 
 /// `tool …`.
 #[derive(Debug, Subcommand)]
-pub enum ToolCommand {
+pub(crate) enum ToolCommand {
     /// Every tool of every server, or of one
     List {
         /// Server
@@ -109,7 +109,7 @@ pub enum ToolCommand {
 
 /// `role …`.
 #[derive(Debug, Subcommand)]
-pub enum RoleCommand {
+pub(crate) enum RoleCommand {
     /// Every role
     List,
     /// One role
@@ -126,7 +126,7 @@ pub enum RoleCommand {
 
 /// `policy …`.
 #[derive(Debug, Subcommand)]
-pub enum PolicyCommand {
+pub(crate) enum PolicyCommand {
     /// The decision for one client and one tool
     Explain {
         /// Client
@@ -148,7 +148,7 @@ pub enum PolicyCommand {
 
 /// `config …`.
 #[derive(Debug, Subcommand)]
-pub enum ConfigCommand {
+pub(crate) enum ConfigCommand {
     /// Checks the working tree and HEAD
     Check,
     /// Commits the edits of the working tree
@@ -177,7 +177,7 @@ pub enum ConfigCommand {
 
 /// `audit …`.
 #[derive(Debug, Subcommand)]
-pub enum AuditCommand {
+pub(crate) enum AuditCommand {
     /// Events, newest first
     Query(FilterArgs),
     /// Events as they come, one a line
@@ -192,7 +192,7 @@ pub enum AuditCommand {
 
 /// Which events.
 #[derive(Debug, Args)]
-pub struct FilterArgs {
+pub(crate) struct FilterArgs {
     /// Client
     #[arg(long)]
     pub client: Option<String>,

@@ -5,12 +5,14 @@ mod desired;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-pub use desired::{AuditCommand, ConfigCommand, FilterArgs, PolicyCommand, RoleCommand, ServerAddArgs, ServerCommand, ToolCommand};
+pub(super) use desired::{
+    AuditCommand, ConfigCommand, FilterArgs, PolicyCommand, RoleCommand, ServerAddArgs, ServerCommand, ToolCommand,
+};
 
 /// Stop, see, undo and rebuild an MCP deployment, and prove all four.
 #[derive(Debug, Parser)]
 #[command(name = "lifeboat", version, propagate_version = true)]
-pub struct Cli {
+pub(super) struct Cli {
     /// The data directory
     #[arg(long, global = true, env = "LIFEBOAT_DATA", default_value = "./lifeboat-data", value_name = "DIR")]
     pub data: PathBuf,
@@ -24,7 +26,7 @@ pub struct Cli {
 
 /// Every command.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(super) enum Command {
     /// First run: makes what is missing, then serves
     Up(UpArgs),
     /// Serves an existing data directory
@@ -67,7 +69,7 @@ pub enum Command {
 
 /// `up`.
 #[derive(Debug, Args)]
-pub struct UpArgs {
+pub(super) struct UpArgs {
     /// Adds the built-in demo server, a role, a client and its key
     #[arg(long)]
     pub demo: bool,
@@ -85,7 +87,7 @@ pub struct UpArgs {
 /// What a kill covers.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
-pub struct ScopeArgs {
+pub(super) struct ScopeArgs {
     /// Only this server
     #[arg(long, value_name = "S")]
     pub server: Option<String>,
@@ -99,7 +101,7 @@ pub struct ScopeArgs {
 
 /// How far a kill goes.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum ModeArg {
+pub(super) enum ModeArg {
     /// Everything that executes
     Full,
     /// Write and destructive calls
@@ -108,7 +110,7 @@ pub enum ModeArg {
 
 impl ModeArg {
     /// The word in the API.
-    pub fn word(self) -> &'static str {
+    pub(super) fn word(self) -> &'static str {
         match self {
             Self::Full => "full",
             Self::ReadOnly => "read-only",
@@ -118,7 +120,7 @@ impl ModeArg {
 
 /// `kill …`.
 #[derive(Debug, Subcommand)]
-pub enum KillCommand {
+pub(super) enum KillCommand {
     /// Stops tool execution, then proves it
     Engage {
         /// Why
@@ -147,7 +149,7 @@ pub enum KillCommand {
 
 /// `operator …`.
 #[derive(Debug, Subcommand)]
-pub enum OperatorCommand {
+pub(super) enum OperatorCommand {
     /// Adds an operator
     Add {
         /// Sign-in name
@@ -181,7 +183,7 @@ pub enum OperatorCommand {
 
 /// `operator key …`.
 #[derive(Debug, Subcommand)]
-pub enum OperatorKeyCommand {
+pub(super) enum OperatorKeyCommand {
     /// Makes a key with the operator's role
     Add {
         /// Operator
@@ -201,7 +203,7 @@ pub enum OperatorKeyCommand {
 
 /// `client …`.
 #[derive(Debug, Subcommand)]
-pub enum ClientCommand {
+pub(super) enum ClientCommand {
     /// Adds a client and shows its key once
     Add {
         /// Name

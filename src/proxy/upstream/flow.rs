@@ -94,7 +94,7 @@ fn piece(event: SseEvent) -> Result<Piece, Broken> {
         return Ok(Piece::Silent(event.raw));
     }
     let incoming = parse_incoming(event.data.clone()).map_err(|_| Broken::Lost("it sent what is no message"))?;
-    Ok(Piece::Message { incoming, event })
+    Ok(Piece::Message { incoming: Box::new(incoming), event })
 }
 
 /// Reads a whole body of at most `limit` bytes within `wait`.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use super::authz::{Attendance, Permit};
@@ -42,7 +43,7 @@ pub enum Piece {
     /// Bytes of a stream that carry no message.
     Silent(Bytes),
     /// A message, and the event it came in.
-    Message { incoming: Incoming, event: SseEvent },
+    Message { incoming: Box<Incoming>, event: SseEvent },
     /// The server has nothing more to say.
     End,
 }
@@ -61,7 +62,7 @@ pub enum Broken {
 /// A call at its server.
 pub enum Flight {
     /// Over HTTP.
-    Http(HttpFlight),
+    Http(Box<HttpFlight>),
     /// In a child, which must give its first sign of life by then.
     Stdio { call: StdioCall, due: Option<tokio::time::Instant> },
 }
@@ -101,7 +102,7 @@ impl Flight {
 fn message(data: Bytes) -> Result<Piece, Broken> {
     let incoming = parse_incoming(data.clone()).map_err(|_| Broken::Lost("it sent what is no message"))?;
     let event = SseEvent { raw: sse::encode(&data), data, id: None, event: Some("message".into()), retry: None };
-    Ok(Piece::Message { incoming, event })
+    Ok(Piece::Message { incoming: Box::new(incoming), event })
 }
 
 /// How a server is reached.
@@ -132,6 +133,8 @@ pub struct LegParts {
     pub feed: Arc<Feed>,
     /// Randomness.
     pub entropy: SharedEntropy,
+    /// Where what must end before the process is counted.
+    pub tasks: TaskTracker,
     /// Ends every child.
     pub stop: CancellationToken,
 }
@@ -190,7 +193,7 @@ impl Upstreams {
                 (Leg::Unusable(why), "unapproved", why.to_owned())
             }
             UpstreamConfig::Stdio(_) => {
-                let LegParts { data, exe, feed, entropy, stop } = self.parts.clone();
+                let LegParts { data, exe, feed, entropy, stop, .. } = self.parts.clone();
                 let parts = StdioParts { data, exe, feed, entropy, stop: stop.child_token() };
                 // A child tells its own state.
                 return Leg::Stdio(StdioServer::start(entry.clone(), parts));
@@ -233,7 +236,7 @@ impl Upstreams {
 
     fn shut(&self, leg: Leg) {
         if let Leg::Stdio(server) = leg {
-            tokio::spawn(async move { server.shutdown().await });
+            self.parts.tasks.spawn(async move { server.shutdown().await });
         }
     }
 }

@@ -46,7 +46,7 @@ pub(super) async fn call(shared: &Shared, x: &mut Exchange, permit: &Permit, leg
         return Ok(Outcome::whole(Whole::empty(StatusCode::ACCEPTED)));
     }
     let headers = post_headers(received);
-    x.flight = Some(Flight::Http(HttpFlight { leg: leg.clone(), notice: notice(received, &headers), stream: None }));
+    x.flight = Some(Flight::Http(Box::new(HttpFlight { leg: leg.clone(), notice: notice(received, &headers), stream: None })));
     super::super::kill::last_look(shared, permit.living())?;
     x.sent = true;
     let wait = Duration::from_millis(permit.settings().upstream.answer_ms);
@@ -224,7 +224,7 @@ pub(super) async fn listen(
         return Err(lost(x, "it gives no stream"));
     }
     let stream = EventStream::new(response.into_body(), settings.limits.event.bytes());
-    x.flight = Some(Flight::Http(HttpFlight { leg, notice: None, stream: Some(stream) }));
+    x.flight = Some(Flight::Http(Box::new(HttpFlight { leg, notice: None, stream: Some(stream) })));
     Ok(None)
 }
 

@@ -98,6 +98,8 @@ fn a_word_stays_in_its_home() {
                 || p.starts_with("src/config/")
                 || p.starts_with("src/cli/")
                 || p.starts_with("src/app/")
+                // Setting the disk reserve aside without writing it.
+                || p == "src/audit/disk.rs"
         }),
     ];
     let mut faults = Vec::new();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// One source file.
-pub struct Source {
+pub(super) struct Source {
     /// Path from the top of the project, with slashes.
     pub path: String,
     /// As it stands on disk.
@@ -14,12 +14,12 @@ pub struct Source {
 }
 
 /// The top of the project.
-pub fn top() -> PathBuf {
+pub(super) fn top() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// Every file below a folder with one of the endings, sorted.
-pub fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
+pub(super) fn files(folder: &str, endings: &[&str]) -> Vec<PathBuf> {
     let mut found = Vec::new();
     walk(&top().join(folder), endings, &mut found);
     found.sort();
@@ -41,7 +41,7 @@ fn walk(folder: &Path, endings: &[&str], found: &mut Vec<PathBuf>) {
 }
 
 /// Every Rust file of the product.
-pub fn sources() -> Vec<Source> {
+pub(super) fn sources() -> Vec<Source> {
     files("src", &[".rs"])
         .into_iter()
         .map(|path| {
@@ -58,7 +58,7 @@ fn is_test_file(path: &str) -> bool {
 }
 
 /// Cuts a last `mod tests` and blanks comments and the contents of strings.
-pub fn product_code(text: &str) -> String {
+pub(super) fn product_code(text: &str) -> String {
     let blank = blank_comments_and_strings(text);
     match blank.find("#[cfg(test)]") {
         Some(at) => blank[..at].to_owned(),

@@ -1,7 +1,7 @@
 //! The whole app in this process, on free ports, with a data directory of its own and a scripted upstream.
 
-pub mod upstream;
-pub mod wire;
+pub(crate) mod upstream;
+pub(crate) mod wire;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use upstream::Upstream;
 use wire::Reply;
 
 /// A running Lifeboat with one HTTP server `up`, and clients `reader`, `writer` and `slow`.
-pub struct TestApp {
+pub(crate) struct TestApp {
     pub app: App,
     pub data: TempDir,
     pub upstream: Upstream,
@@ -36,18 +36,18 @@ const WRITER: &str = "[[grant]]\ntools = [\"up/*\"]\nclasses = [\"read\", \"writ
 
 impl TestApp {
     /// Starts it with the default settings.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with("").await
     }
 
     /// Starts it with extra lines in `lifeboat.toml`.
-    pub async fn start_with(settings: &str) -> Self {
+    pub(crate) async fn start_with(settings: &str) -> Self {
         let data = TempDir::new().expect("a temporary directory");
         Self::start_in_place(data, settings).await
     }
 
     /// Starts it in a directory that the test made.
-    pub async fn start_in_place(data: TempDir, settings: &str) -> Self {
+    pub(crate) async fn start_in_place(data: TempDir, settings: &str) -> Self {
         let upstream = Upstream::start().await;
         let app = App::start(options(&data, settings)).await.expect("Lifeboat starts");
         let mut test = Self {
@@ -72,35 +72,35 @@ impl TestApp {
     }
 
     /// Adds a client and gives its key; a rate of 0 means no limit.
-    pub async fn add_client(&self, name: &str, role: &str, rate: u32) -> String {
+    pub(crate) async fn add_client(&self, name: &str, role: &str, rate: u32) -> String {
         let added = self.api("POST", "/api/v1/clients", json!({"name": name, "roles": [role], "rate": rate})).await;
         added["key"].as_str().expect("the key is shown once").to_owned()
     }
 
     /// Performs a verb as the local account; it must succeed.
-    pub async fn api(&self, method: &str, path: &str, body: Value) -> Value {
+    pub(crate) async fn api(&self, method: &str, path: &str, body: Value) -> Value {
         let (status, value) = self.api_status(method, path, body).await;
         assert!((200..300).contains(&status), "{method} {path}: {status} {value}");
         value
     }
 
     /// Performs a verb as the local account.
-    pub async fn api_status(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+    pub(crate) async fn api_status(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
         self.app.local_call(method, path, &body).await.expect("the router answers")
     }
 
     /// Engages the kill switch.
-    pub async fn engage(&self, order: Value) -> Value {
+    pub(crate) async fn engage(&self, order: Value) -> Value {
         self.api("POST", "/api/v1/kill/engage", order).await
     }
 
     /// Posts to the server `up` with a key.
-    pub async fn post(&self, key: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+    pub(crate) async fn post(&self, key: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         self.post_to("/mcp/up", key, headers, body).await
     }
 
     /// Posts to a path with a key.
-    pub async fn post_to(&self, path: &str, key: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+    pub(crate) async fn post_to(&self, path: &str, key: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         let bearer = format!("Bearer {key}");
         let mut all = vec![("Authorization", bearer.as_str())];
         all.extend_from_slice(headers);
@@ -108,12 +108,12 @@ impl TestApp {
     }
 
     /// Sends a request just so.
-    pub async fn bare(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+    pub(crate) async fn bare(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         wire::request(self.proxy, &self.ca, method, path, headers, body).await
     }
 
     /// Posts to `up` on a connection that is open already.
-    pub async fn on(&self, stream: &mut TlsStream<TcpStream>, key: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+    pub(crate) async fn on(&self, stream: &mut TlsStream<TcpStream>, key: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
         let mut head = format!("POST /mcp/up HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: Bearer {key}\r\n", self.proxy.port());
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -124,25 +124,25 @@ impl TestApp {
     }
 
     /// Events that fit a query string, newest first.
-    pub async fn events(&self, query: &str) -> Vec<Value> {
+    pub(crate) async fn events(&self, query: &str) -> Vec<Value> {
         let page = self.api("GET", &format!("/api/v1/audit?{query}"), Value::Null).await;
         page["events"].as_array().expect("events").clone()
     }
 
     /// The newest event about a call.
-    pub async fn last_call(&self) -> Value {
+    pub(crate) async fn last_call(&self) -> Value {
         let events = self.events("limit=20").await;
         let call = |event: &&Value| matches!(event["kind"].as_str(), Some("call" | "call.outcome"));
         events.iter().find(call).cloned().unwrap_or(Value::Null)
     }
 
     /// Gives events that are written behind the answer (a cut stream, counted strangers) the time they are allowed.
-    pub async fn settle(&self) {
+    pub(crate) async fn settle(&self) {
         tokio::time::sleep(Duration::from_millis(1_300)).await;
     }
 
     /// Every line of the open segment.
-    pub fn ledger_text(&self) -> String {
+    pub(crate) fn ledger_text(&self) -> String {
         let mut text = String::new();
         let mut names: Vec<_> = std::fs::read_dir(self.data.path().join("audit")).expect("the ledger").flatten().map(|entry| entry.path()).collect();
         names.sort();
@@ -153,7 +153,7 @@ impl TestApp {
     }
 
     /// Stops it and starts it again on the same data.
-    pub async fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         self.app.stop().await;
         let app = App::start(options(&self.data, "")).await.expect("Lifeboat starts again");
         Self { proxy: app.proxy_address(), admin: app.admin_address(), app, ..self }

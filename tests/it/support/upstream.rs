@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 /// One request as it came.
 #[derive(Clone, Debug)]
-pub struct Hit {
+pub(crate) struct Hit {
     pub method: Method,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -24,24 +24,24 @@ pub struct Hit {
 
 impl Hit {
     /// The body as JSON; null when it is none.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or(Value::Null)
     }
 
     /// The JSON-RPC method.
-    pub fn rpc(&self) -> String {
+    pub(crate) fn rpc(&self) -> String {
         self.json()["method"].as_str().unwrap_or_default().to_owned()
     }
 }
 
 /// What a scripted server answers.
-pub type Answer = Response<BoxBody<Bytes, Infallible>>;
+pub(crate) type Answer = Response<BoxBody<Bytes, Infallible>>;
 
 type Script = dyn Fn(&Hit) -> Option<Answer> + Send + Sync;
 
 /// The running server.
 #[derive(Clone)]
-pub struct Upstream {
+pub(crate) struct Upstream {
     pub address: SocketAddr,
     hits: Arc<Mutex<Vec<Hit>>>,
     script: Arc<Mutex<Arc<Script>>>,
@@ -49,7 +49,7 @@ pub struct Upstream {
 
 impl Upstream {
     /// Starts on a free port.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let nothing: Arc<Script> = Arc::new(|_: &Hit| None);
         let upstream = Self {
@@ -72,27 +72,27 @@ impl Upstream {
     }
 
     /// `http://127.0.0.1:PORT/mcp`.
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/mcp", self.address)
     }
 
     /// Answers by this script from now on; `None` from it means the usual answer.
-    pub fn script(&self, script: impl Fn(&Hit) -> Option<Answer> + Send + Sync + 'static) {
+    pub(crate) fn script(&self, script: impl Fn(&Hit) -> Option<Answer> + Send + Sync + 'static) {
         *self.script.lock().expect("not poisoned") = Arc::new(script);
     }
 
     /// Every request so far.
-    pub fn hits(&self) -> Vec<Hit> {
+    pub(crate) fn hits(&self) -> Vec<Hit> {
         self.hits.lock().expect("not poisoned").clone()
     }
 
     /// How many requests of a JSON-RPC method came.
-    pub fn count(&self, method: &str) -> usize {
+    pub(crate) fn count(&self, method: &str) -> usize {
         self.hits().iter().filter(|hit| hit.rpc() == method).count()
     }
 
     /// Forgets what came.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.hits.lock().expect("not poisoned").clear();
     }
 
@@ -107,7 +107,7 @@ impl Upstream {
 }
 
 /// The tools of the scripted server.
-pub fn tools() -> Value {
+pub(crate) fn tools() -> Value {
     json!([
         {"name": "echo", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": true}},
         {"name": "write_note", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": false, "destructiveHint": false}},
@@ -135,22 +135,22 @@ fn usual(hit: &Hit) -> Answer {
 }
 
 /// An answer without a body.
-pub fn status(status: StatusCode) -> Answer {
+pub(crate) fn status(status: StatusCode) -> Answer {
     Response::builder().status(status).body(Full::default().boxed()).expect("an answer")
 }
 
 /// 200 with JSON.
-pub fn json_answer(value: &Value) -> Answer {
+pub(crate) fn json_answer(value: &Value) -> Answer {
     bytes_answer("application/json", value.to_string().into_bytes())
 }
 
 /// 200 with these bytes.
-pub fn bytes_answer(content_type: &str, body: Vec<u8>) -> Answer {
+pub(crate) fn bytes_answer(content_type: &str, body: Vec<u8>) -> Answer {
     Response::builder().header("content-type", content_type).body(Full::new(Bytes::from(body)).boxed()).expect("an answer")
 }
 
 /// 200 with events that come one after the other, each after its pause in milliseconds; with `None` at the end the stream stays open.
-pub fn sse_answer(events: Vec<(u64, String)>, stays_open: bool) -> Answer {
+pub(crate) fn sse_answer(events: Vec<(u64, String)>, stays_open: bool) -> Answer {
     let parts = stream::unfold((events.into_iter(), stays_open), |(mut events, stays_open)| async move {
         match events.next() {
             Some((pause, text)) => {
@@ -166,7 +166,7 @@ pub fn sse_answer(events: Vec<(u64, String)>, stays_open: bool) -> Answer {
 }
 
 /// One SSE event of a JSON value.
-pub fn event(value: &Value) -> String {
+pub(crate) fn event(value: &Value) -> String {
     format!("event: message\ndata: {value}\n\n")
 }
 

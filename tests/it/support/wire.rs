@@ -14,7 +14,7 @@ use tokio_rustls::client::TlsStream;
 
 /// An answer, taken apart.
 #[derive(Clone, Debug)]
-pub struct Reply {
+pub(crate) struct Reply {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
@@ -22,12 +22,12 @@ pub struct Reply {
 
 impl Reply {
     /// The value of a header, by lower-case name.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
     }
 
     /// The body as JSON, or the data of its last SSE event.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let text = String::from_utf8_lossy(&self.body);
         serde_json::from_str(&text).unwrap_or_else(|_| {
             let last = text.lines().filter_map(|line| line.strip_prefix("data:")).next_back().unwrap_or("null");
@@ -36,18 +36,18 @@ impl Reply {
     }
 
     /// The reason slug of an in-band refusal.
-    pub fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         self.json()["error"]["data"]["reason"].as_str().unwrap_or_default().to_owned()
     }
 
     /// The JSON-RPC error code; 0 when it is no error.
-    pub fn code(&self) -> i64 {
+    pub(crate) fn code(&self) -> i64 {
         self.json()["error"]["code"].as_i64().unwrap_or(0)
     }
 }
 
 /// Opens a TLS 1.3 connection that trusts only `ca_pem`.
-pub async fn connect(address: SocketAddr, ca_pem: &[u8]) -> TlsStream<TcpStream> {
+pub(crate) async fn connect(address: SocketAddr, ca_pem: &[u8]) -> TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca_pem) {
         roots.add(certificate.expect("a certificate")).expect("a root");
@@ -66,7 +66,7 @@ pub async fn connect(address: SocketAddr, ca_pem: &[u8]) -> TlsStream<TcpStream>
 }
 
 /// Sends raw bytes and reads until the answer is whole or the peer closes (at most `patience`).
-pub async fn exchange(stream: &mut TlsStream<TcpStream>, bytes: &[u8], patience: Duration) -> Option<Reply> {
+pub(crate) async fn exchange(stream: &mut TlsStream<TcpStream>, bytes: &[u8], patience: Duration) -> Option<Reply> {
     let _ = stream.write_all(bytes).await;
     let _ = stream.flush().await;
     let mut seen = Vec::new();
@@ -125,7 +125,7 @@ fn dechunk(mut rest: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// One request on a connection of its own.
-pub async fn request(address: SocketAddr, ca_pem: &[u8], method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+pub(crate) async fn request(address: SocketAddr, ca_pem: &[u8], method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
     let mut stream = connect(address, ca_pem).await;
     let mut head = format!("{method} {path} HTTP/1.1\r\n");
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {

@@ -89,4 +89,3 @@ fn line(next: &Tailed) -> Bytes {
     text.push(b'\n');
     Bytes::from(text)
 }
-

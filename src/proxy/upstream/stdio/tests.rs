@@ -147,7 +147,8 @@ async fn pit_16_two_clients_with_the_same_id_and_token_never_mix() {
 async fn only_id_and_token_are_changed_on_the_way_in_and_out() {
     let rig = rig("both", true);
     rig.server.ready(WAIT).await.unwrap();
-    let text = "{ \"id\" : \"a\\u0062\",\"jsonrpc\":\"2.0\", \"x\":[1.00,1e5],\n\"method\":\"tools/call\",\"params\":{\"name\":\"raw\"}}";
+    let text =
+        "{ \"id\" : \"a\\u0062\",\"jsonrpc\":\"2.0\", \"x\":[1.00,1e5],\n\"method\":\"tools/call\",\"params\":{\"name\":\"raw\"}}";
     let message = parse(text.into()).unwrap();
     let mut call = rig.server.request(RequestKey("k".into()), &message).await.unwrap();
     let StdioEvent::Response(answer) = next(&mut call).await else { panic!("no response") };
@@ -156,7 +157,10 @@ async fn only_id_and_token_are_changed_on_the_way_in_and_out() {
     assert!(answer.starts_with("{\"x\": 1.0e2, \"id\":\"a\\u0062\", \"jsonrpc\":\"2.0\""), "{answer}");
     let seen: Value = serde_json::from_str(&answer).unwrap();
     let line = seen["result"]["line"].as_str().unwrap();
-    assert!(line.starts_with("{ \"id\" : ") && line.ends_with(",\"jsonrpc\":\"2.0\", \"x\":[1.00,1e5], \"method\":\"tools/call\",\"params\":{\"name\":\"raw\"}}\n"));
+    assert!(
+        line.starts_with("{ \"id\" : ")
+            && line.ends_with(",\"jsonrpc\":\"2.0\", \"x\":[1.00,1e5], \"method\":\"tools/call\",\"params\":{\"name\":\"raw\"}}\n")
+    );
     assert!(call.events.recv().await.is_none());
 }
 

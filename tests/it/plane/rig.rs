@@ -1,0 +1,303 @@
+//! A proxy with one client, one scripted server and a ledger in memory.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use lifeboat::audit::strangers::Strangers;
+use lifeboat::audit::{Event, LedgerUnavailable, Recorded, Recorder};
+use lifeboat::base::clock::{SystemClock, Timestamp};
+use lifeboat::config::Desired;
+use lifeboat::crypto::random::SystemEntropy;
+use lifeboat::policy::feed::Feed;
+use lifeboat::policy::snapshot::{KeyEntry, Revision, ServerSecrets};
+use lifeboat::policy::{KillEntry, KillOverlay, Mode, Scope, Snapshot};
+use lifeboat::proxy::body::Body;
+use lifeboat::proxy::{Health, Proxy, ProxyParts};
+use rustls::RootCertStore;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+pub(super) const KEY: &str = "lbk_abcdefgh_secretsecretsecretsecretsecretsecretsecretsecret_check1";
+
+/// What the scripted server received.
+#[derive(Clone, Debug)]
+pub(super) struct Seen {
+    pub(super) method: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// How the scripted server answers.
+pub(super) enum Script {
+    Json(u16, Vec<(&'static str, String)>, String),
+    Stream(mpsc::Receiver<Bytes>),
+    Hang,
+}
+
+pub(super) fn json_answer(result: Value, request: &Seen) -> Script {
+    let id = serde_json::from_slice::<Value>(&request.body).expect("JSON")["id"].clone();
+    Script::Json(200, Vec::new(), json!({"jsonrpc": "2.0", "id": id, "result": result}).to_string())
+}
+
+type Answering = Arc<dyn Fn(&Seen) -> Script + Send + Sync>;
+
+pub(super) struct Rig {
+    pub(super) address: SocketAddr,
+    pub(super) feed: Arc<Feed>,
+    pub(super) seen: Arc<Mutex<Vec<Seen>>>,
+    pub(super) ledger: Arc<Mutex<Vec<Event>>>,
+    pub(super) ledger_full: Arc<Mutex<bool>>,
+    pub(super) strangers: Arc<Strangers>,
+    pub(super) client: Client<hyper_rustls::HttpsConnector<HttpConnector>, Full<Bytes>>,
+    pub(super) upstream: SocketAddr,
+    stop: CancellationToken,
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// A read response.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+impl Answer {
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).expect("JSON")
+    }
+
+    pub(super) fn reason(&self) -> Value {
+        self.json()["error"]["data"]["reason"].clone()
+    }
+}
+
+impl Rig {
+    pub(super) async fn start(script: impl Fn(&Seen) -> Script + Send + Sync + 'static) -> Self {
+        Self::with(script, "").await
+    }
+
+    /// `settings` is the text of `lifeboat.toml`.
+    pub(super) async fn with(script: impl Fn(&Seen) -> Script + Send + Sync + 'static, settings: &str) -> Self {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let upstream = serve_script(Arc::new(script), seen.clone()).await;
+        let (feed, probes) = Feed::new(snapshot(upstream, settings), KillOverlay::default());
+        let strangers = Arc::new(Strangers::default());
+        let (recorder, entries) = Recorder::new(strangers.clone());
+        let (ledger, ledger_full) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(false)));
+        tokio::spawn(keep(entries, ledger.clone(), ledger_full.clone()));
+        let stop = CancellationToken::new();
+        let parts = ProxyParts {
+            feed: feed.clone(),
+            recorder,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            data: "/nonexistent".into(),
+            exe: "/nonexistent".into(),
+            health: Arc::new(|| Health::Ok),
+            stop: stop.clone(),
+        };
+        let proxy = Proxy::new(parts, probes);
+        let (server, roots) = certificates();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+        let address = listener.local_addr().expect("address");
+        tokio::spawn(proxy.serve(listener, server, "test", stop.clone()));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
+        let client = Client::builder(TokioExecutor::new()).build(https);
+        Self { address, feed, seen, ledger, ledger_full, strangers, client, upstream, stop }
+    }
+
+    pub(super) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+        let mut request = Request::builder().method(method).uri(format!("https://localhost:{}{path}", self.address.port()));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(Full::new(body.into())).expect("request")
+    }
+
+    pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        let response = self.client.request(request).await.expect("response");
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.expect("body").to_bytes();
+        assert!(parts.headers["lifeboat-request-id"].to_str().expect("id").starts_with("req_"));
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+    }
+
+    /// A legacy POST with the client's key.
+    pub(super) fn post(&self, message: &str, more: &[(&str, &str)]) -> Request<Full<Bytes>> {
+        let bearer = format!("Bearer {KEY}");
+        let mut headers = vec![
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/event-stream"),
+        ];
+        headers.extend_from_slice(more);
+        self.request("POST", "/mcp/s", &headers, message.to_owned())
+    }
+
+    pub(super) async fn call(&self, message: Value) -> Answer {
+        self.send(self.post(&message.to_string(), &[])).await
+    }
+
+    pub(super) async fn tool(&self, name: &str) -> Answer {
+        self.call(tool(name)).await
+    }
+
+    pub(super) fn hits(&self) -> usize {
+        self.seen.lock().expect("lock").len()
+    }
+
+    pub(super) fn events(&self) -> Vec<Event> {
+        self.ledger.lock().expect("lock").clone()
+    }
+
+    pub(super) fn engage(&self, mode: Mode) {
+        let entry = KillEntry {
+            decision_id: "kd_1".into(),
+            scope: Scope::Everything,
+            mode,
+            since: Timestamp(0),
+            by: "ana".into(),
+            reason: "test".into(),
+        };
+        self.feed.set_kill(self.feed.kill().engage(entry));
+    }
+}
+
+pub(super) fn tool(name: &str) -> Value {
+    json!({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": name, "arguments": {"text": "hunter2"}}})
+}
+
+/// Waits until `condition` holds, for at most two seconds.
+pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
+    for _ in 0..200 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what} did not happen");
+}
+
+fn snapshot(upstream: SocketAddr, settings: &str) -> Snapshot {
+    let mut desired = Desired { settings: toml::from_str(settings).expect("settings"), ..Desired::default() };
+    let server = format!(
+        "[upstream.http]\nurl = \"http://{upstream}/mcp\"\nplain_loopback = true\n[tools.look]\nclass = \"read\"\n[tools.put]\n\
+         class = \"write\"\n[tools.drop]\nclass = \"destructive\""
+    );
+    desired.servers.insert("s".into(), toml::from_str(&server).expect("server"));
+    let role = "[[grant]]\ntools = [\"s/*\"]\nclasses = [\"read\", \"write\"]";
+    desired.roles.insert("r".into(), toml::from_str(role).expect("role"));
+    desired.clients.insert("ci".into(), toml::from_str("roles = [\"r\"]").expect("client"));
+    desired.clients.insert("other".into(), toml::from_str("roles = [\"r\"]").expect("client"));
+    let key = |kid: &str, client: &str| KeyEntry {
+        kid: kid.into(),
+        client: client.into(),
+        hash: Sha256::digest(KEY.replace("abcdefgh", kid).as_bytes()).into(),
+        expires_at: None,
+    };
+    let mut expired = key("expiredk", "ci");
+    expired.expires_at = Some(Timestamp(1));
+    let keys = vec![key("abcdefgh", "ci"), key("otherkey", "other"), expired];
+    let headers = vec![("authorization".to_owned(), lifeboat::base::secret::Secret::new("Bearer upstream".to_owned()))];
+    let secrets = ServerSecrets { approved: true, headers, env: Vec::new() };
+    Snapshot::build(Revision::default(), &desired, keys, HashMap::from([("s".to_owned(), secrets)])).expect("snapshot")
+}
+
+async fn keep(
+    mut entries: mpsc::Receiver<lifeboat::audit::recorder::Entry>,
+    ledger: Arc<Mutex<Vec<Event>>>,
+    full: Arc<Mutex<bool>>,
+) {
+    while let Some(entry) = entries.recv().await {
+        let answer = if *full.lock().expect("lock") {
+            Err(LedgerUnavailable { why: "disk full".into() })
+        } else {
+            let mut ledger = ledger.lock().expect("lock");
+            ledger.push(*entry.event);
+            Ok(Recorded { seq: ledger.len() as u64 })
+        };
+        let _ = entry.done.send(answer);
+    }
+}
+
+fn certificates() -> (Arc<rustls::ServerConfig>, RootCertStore) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("certificate");
+    let certificate = made.cert.der().clone();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.clone()).expect("root");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut server = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .expect("server");
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    (Arc::new(server), roots)
+}
+
+async fn serve_script(script: Answering, seen: Arc<Mutex<Vec<Seen>>>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
+    let address = listener.local_addr().expect("address");
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let (script, seen) = (script.clone(), seen.clone());
+            let service = service_fn(move |request| scripted(request, script.clone(), seen.clone()));
+            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(tcp), service));
+        }
+    });
+    address
+}
+
+async fn scripted(
+    request: Request<Incoming>,
+    script: Answering,
+    seen: Arc<Mutex<Vec<Seen>>>,
+) -> Result<Response<Body>, Infallible> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    let request = Seen { method: parts.method.to_string(), headers: parts.headers, body };
+    seen.lock().expect("lock").push(request.clone());
+    let mut response = Response::builder();
+    Ok(match script(&request) {
+        Script::Json(status, headers, body) => {
+            response = response.status(status).header("content-type", "application/json");
+            for (name, value) in headers {
+                response = response.header(name, value);
+            }
+            response.body(Body::whole(body.into())).expect("response")
+        }
+        Script::Stream(events) => {
+            response.header("content-type", "text/event-stream").body(Body::stream(events)).expect("response")
+        }
+        Script::Hang => std::future::pending().await,
+    })
+}

@@ -1,0 +1,94 @@
+//! Legacy sessions and the server's own stream.
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::rig::{KEY, Rig, Script, Seen, json_answer};
+
+fn initialize() -> String {
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}).to_string()
+}
+
+fn with_session(request: &Seen) -> Script {
+    let Script::Json(status, _, body) = json_answer(json!({"protocolVersion": "2025-06-18"}), request) else { return Script::Hang };
+    Script::Json(status, vec![("mcp-session-id", "upstream-1".into())], body)
+}
+
+#[tokio::test]
+async fn pit_25_the_proxy_shows_its_own_session_and_keeps_it_to_its_client() {
+    let rig = Rig::start(with_session).await;
+    let answer = rig.send(rig.post(&initialize(), &[])).await;
+    let id = answer.headers["mcp-session-id"].to_str().expect("id").to_owned();
+    assert_ne!(id, "upstream-1");
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}).to_string();
+    assert_eq!(rig.send(rig.post(&ping, &[("mcp-session-id", &id)])).await.status, 200);
+    let seen = rig.seen.lock().expect("lock")[1].clone();
+    assert_eq!(seen.headers["mcp-session-id"], "upstream-1");
+    assert_eq!(seen.headers["mcp-protocol-version"], "2025-06-18");
+    assert_eq!(rig.send(rig.post(&ping, &[("mcp-session-id", "upstream-1")])).await.status, 404);
+    let mut foreign = rig.post(&ping, &[("mcp-session-id", &id)]);
+    let other = format!("Bearer {}", KEY.replace("abcdefgh", "otherkey"));
+    foreign.headers_mut().insert("authorization", other.parse().expect("header"));
+    assert_eq!(rig.send(foreign).await.status, 404);
+    let bearer = format!("Bearer {KEY}");
+    let end = rig.request("DELETE", "/mcp/s", &[("authorization", &bearer), ("mcp-session-id", &id)], "");
+    assert_eq!(rig.send(end).await.status, 200);
+    assert_eq!(rig.seen.lock().expect("lock").last().expect("seen").method, "DELETE");
+    assert_eq!(rig.send(rig.post(&ping, &[("mcp-session-id", &id)])).await.status, 404);
+}
+
+#[tokio::test]
+async fn pit_4_a_session_the_server_lost_is_404_not_an_empty_success() {
+    let rig = Rig::start(|request| {
+        if request.headers.contains_key("mcp-session-id") {
+            return Script::Json(400, Vec::new(), r#"{"error":"Bad Request: No valid session ID provided"}"#.into());
+        }
+        with_session(request)
+    })
+    .await;
+    let id = rig.send(rig.post(&initialize(), &[])).await.headers["mcp-session-id"].to_str().expect("id").to_owned();
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}).to_string();
+    assert_eq!(rig.send(rig.post(&ping, &[("mcp-session-id", &id)])).await.status, 404);
+}
+
+#[tokio::test]
+async fn pit_5_a_server_without_sessions_and_streams_works() {
+    let rig = Rig::start(|request| match request.method.as_str() {
+        "GET" => Script::Json(405, Vec::new(), String::new()),
+        _ => json_answer(json!({"protocolVersion": "2025-11-25"}), request),
+    })
+    .await;
+    assert!(!rig.send(rig.post(&initialize(), &[])).await.headers.contains_key("mcp-session-id"));
+    let bearer = format!("Bearer {KEY}");
+    let get = rig.request("GET", "/mcp/s", &[("authorization", &bearer), ("accept", "text/event-stream")], "");
+    assert_eq!(rig.send(get).await.status, 405);
+}
+
+#[tokio::test]
+async fn pit_18_a_response_that_nobody_asked_for_stays_here() {
+    let (events, stream) = mpsc::channel::<Bytes>(8);
+    let stream = std::sync::Mutex::new(Some(stream));
+    let rig = Rig::start(move |request| match request.method.as_str() {
+        "GET" => Script::Stream(stream.lock().expect("lock").take().expect("once")),
+        _ if request.body.windows(10).any(|part| part == b"initialize") => with_session(request),
+        _ => Script::Json(202, Vec::new(), String::new()),
+    })
+    .await;
+    let id = rig.send(rig.post(&initialize(), &[])).await.headers["mcp-session-id"].to_str().expect("id").to_owned();
+    let response = json!({"jsonrpc": "2.0", "id": 77, "result": {}}).to_string();
+    assert_eq!(rig.send(rig.post(&response, &[("mcp-session-id", &id)])).await.status, 400);
+    assert_eq!(rig.hits(), 1);
+    let bearer = format!("Bearer {KEY}");
+    let headers = [("authorization", bearer.as_str()), ("accept", "text/event-stream"), ("mcp-session-id", &id)];
+    let open = rig.client.request(rig.request("GET", "/mcp/s", &headers, "")).await.expect("pit_3: head before any event");
+    assert_eq!(open.status(), 200);
+    let question = "data: {\"jsonrpc\":\"2.0\",\"id\":77,\"method\":\"elicitation/create\",\"params\":{}}\n\n";
+    events.send(Bytes::from(question)).await.expect("send");
+    let mut body = open.into_body();
+    assert_eq!(body.frame().await.expect("frame").expect("data").into_data().expect("data"), question);
+    assert_eq!(rig.send(rig.post(&response, &[("mcp-session-id", &id)])).await.status, 202);
+    assert_eq!(rig.send(rig.post(&response, &[("mcp-session-id", &id)])).await.status, 400);
+}
