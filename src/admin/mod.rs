@@ -7,11 +7,14 @@ pub mod api;
 pub mod clients;
 pub mod health;
 pub mod kill;
+pub mod operators;
 pub mod overview;
 pub mod publish;
 pub mod revisions;
 pub mod roles;
+pub mod routes;
 pub mod servers;
+pub mod shell;
 pub mod tools;
 mod tree;
 
@@ -78,6 +81,8 @@ pub struct Admin {
     pub sealer: Arc<InstanceKey>,
     /// The kill switch's memory.
     pub kill: kill::Control,
+    /// Operators, sessions and keys.
+    pub operators: operators::Operators,
     /// The reconciler's memory.
     pub publisher: publish::Publisher,
     /// When this process began to serve.
@@ -89,6 +94,7 @@ impl Admin {
     pub async fn open(parts: Parts) -> Arc<Self> {
         let last = kill::last_proof(&parts.db).await;
         Arc::new(Self {
+            operators: operators::load(&parts.db).await,
             kill: kill::Control::new(parts.data.root(), last),
             publisher: publish::Publisher::new(parts.refused),
             started_at: parts.clock.now(),

@@ -1,6 +1,9 @@
 //! The ledger as operators read it: query, one event, tail, verify, export, checkpoint. Never writes an event of its own but for an export.
 
 pub mod model;
+pub mod pages;
+pub mod routes;
+mod rows;
 
 use std::io::{self, Write};
 

@@ -2,6 +2,7 @@
 //! cookie, and never does anything without an `Actor` that somebody else has authenticated.
 
 mod audit;
+mod operators;
 mod routes;
 pub mod socket;
 #[cfg(test)]

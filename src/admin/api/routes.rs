@@ -69,6 +69,7 @@ pub fn router() -> Router<Arc<Admin>> {
         .route("/config/check", post(config_check))
         .route("/config/commit", post(config_commit))
         .merge(super::audit::routes::routes())
+        .merge(super::operators::routes::routes())
         .fallback(unknown);
     Router::new().nest("/api/v1", api)
 }

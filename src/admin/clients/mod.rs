@@ -1,6 +1,9 @@
 //! Clients: add, list, show, revoke. A key is shown once and kept as a hash. Revoking takes effect before anything is written.
 
 mod model;
+pub mod pages;
+pub mod routes;
+mod snippets;
 mod store;
 #[cfg(test)]
 mod tests;

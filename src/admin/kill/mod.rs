@@ -8,7 +8,9 @@ mod line;
 mod load;
 mod model;
 mod offline;
+pub mod pages;
 mod proof;
+pub mod routes;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,9 @@
 //! The first page and `status`: what is stopped, what runs, what happened, what needs somebody. Reads everything, changes nothing.
 
+mod needs;
+pub mod pages;
+pub mod routes;
+
 use serde::Serialize;
 
 use super::actor::Right;
@@ -172,10 +176,9 @@ async fn needs(admin: &Admin, servers: &[Server], kill: &kill::Status, now: Time
     needs
 }
 
-/// The sandbox tells its own strength; it begins with the word when something is missing.
-fn weak(sandbox: &str) -> bool {
-    let text = sandbox.to_ascii_lowercase();
-    ["reduced", "weak", "no landlock", "without"].iter().any(|word| text.contains(word))
+/// The sandbox tells its own strength; it begins with these words when Lifeboat's files are in a server's reach.
+pub(super) fn weak(sandbox: &str) -> bool {
+    sandbox.starts_with("not confined")
 }
 
 fn proof_need(kill: &kill::Status, now: Timestamp) -> Option<Need> {

@@ -4,6 +4,8 @@
 mod host;
 pub(super) mod intake;
 mod model;
+pub mod pages;
+pub mod routes;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,232 @@
+//! The pages of clients: list, form to add, and the one page that shows a new key. Pure.
+
+use askama::Template;
+
+use super::model::{AddClient, Client, ClientAdded, ClientKey};
+use super::snippets;
+use crate::admin::actor::Right;
+use crate::admin::shell::{Shell, sentence};
+use crate::admin::{Actor, Admin};
+use crate::base::clock::Timestamp;
+use crate::base::fault::{Fault, Verb};
+use crate::web::Fields;
+use crate::web::human;
+use crate::web::view::{Badge, Code, Tone};
+
+/// `/clients`.
+#[derive(Template)]
+#[template(path = "clients/page.html")]
+pub struct ClientsPage {
+    /// Around it.
+    pub shell: Shell,
+    /// In it.
+    pub page: ClientsView,
+}
+
+/// What the page shows.
+#[derive(Clone, Debug, Default)]
+pub struct ClientsView {
+    /// `14 clients`.
+    pub tally: String,
+    /// Role admin.
+    pub may_change: bool,
+    /// Role operator.
+    pub may_revoke: bool,
+    /// Role operator.
+    pub may_stop: bool,
+    /// All of them.
+    pub clients: Vec<ClientView>,
+    /// Roles to choose from.
+    pub roles: Vec<RoleChoice>,
+    /// The form, with what was typed.
+    pub form: AddForm,
+}
+
+/// One role to choose.
+#[derive(Clone, Debug)]
+pub struct RoleChoice {
+    /// Its name.
+    pub name: String,
+    /// Whether it is chosen.
+    pub chosen: bool,
+}
+
+/// One client.
+#[derive(Clone, Debug)]
+pub struct ClientView {
+    /// Its name.
+    pub name: String,
+    /// Active, without a key, revoked.
+    pub badge: Badge,
+    /// Its roles.
+    pub roles: String,
+    /// Its keys, newest first.
+    pub keys: Vec<KeyView>,
+    /// Calls a second.
+    pub rate: String,
+    /// Whether it is over.
+    pub dim: bool,
+}
+
+/// One key.
+#[derive(Clone, Debug)]
+pub struct KeyView {
+    /// `lbk_…`, its public part.
+    pub kid: String,
+    /// Since when, until when.
+    pub note: String,
+    /// Whether it is over.
+    pub dim: bool,
+}
+
+impl KeyView {
+    fn of(key: &ClientKey, now: Timestamp) -> Self {
+        let note = match (key.state.as_str(), key.revoked_at, key.expires_at) {
+            ("revoked", Some(at), _) => format!("revoked {} by {}", human::when(at, now), key.revoked_by.as_deref().unwrap_or("lifeboat")),
+            ("expired", _, Some(at)) => format!("expired {}", human::when(at, now)),
+            (_, _, Some(at)) => format!("expires {}", human::until(at, now)),
+            _ => format!("since {}", human::day(key.created_at, now)),
+        };
+        Self { kid: format!("lbk_{}", key.kid), note, dim: key.state != "active" }
+    }
+}
+
+impl ClientView {
+    fn of(client: &Client, now: Timestamp) -> Self {
+        let badge = match client.state.as_str() {
+            "active" => Badge::new(Tone::Plain, "active"),
+            "revoked" => Badge::new(Tone::Warn, "revoked"),
+            _ => Badge::new(Tone::Warn, "no key"),
+        };
+        Self {
+            name: client.name.clone(),
+            badge,
+            roles: client.roles.join(", "),
+            keys: client.keys.iter().take(3).map(|key| KeyView::of(key, now)).collect(),
+            rate: if client.rate == 0 { "no limit".into() } else { format!("{}, burst {}", client.rate, client.burst) },
+            dim: client.state == "revoked",
+        }
+    }
+}
+
+/// The form to add a client, as it was typed.
+#[derive(Clone, Debug, Default)]
+pub struct AddForm {
+    /// Field.
+    pub name: String,
+    /// Field.
+    pub roles: Vec<String>,
+    /// Field.
+    pub rate: String,
+    /// Field.
+    pub expires: String,
+    /// A fault of no field.
+    pub general: String,
+    /// The field that is wrong.
+    pub bad: String,
+    /// What is wrong with it.
+    pub sentence: String,
+}
+
+impl AddForm {
+    /// Whether a field is the wrong one.
+    pub fn is_bad(&self, field: &str) -> bool {
+        self.bad == field
+    }
+
+    /// What was typed.
+    pub fn typed(fields: &Fields) -> Self {
+        let get = |name: &str| fields.get(name).to_owned();
+        Self { name: get("name"), roles: fields.all("role"), rate: get("rate"), expires: get("expires"), ..Self::default() }
+    }
+
+    /// With what is wrong, at its field when the form has it.
+    #[must_use]
+    pub fn faulted(mut self, fault: &Fault) -> Self {
+        let text = sentence(&fault.message);
+        match fault.place.as_deref() {
+            Some(field @ ("name" | "roles" | "rate" | "expires")) => (self.bad, self.sentence) = (field.to_owned(), text),
+            Some("expires_days") => (self.bad, self.sentence) = ("expires".to_owned(), text),
+            Some(place) => self.general = format!("{place}: {text}"),
+            None => self.general = text,
+        }
+        self
+    }
+}
+
+/// The form as an order.
+///
+/// # Errors
+/// `Invalid` for a number that is none.
+pub fn order(fields: &Fields) -> Verb<AddClient> {
+    let number = |field: &str| match fields.get(field) {
+        "" => Ok(None),
+        digits => digits.parse::<u32>().map(Some).map_err(|_| Fault::invalid(field, "a whole number, or nothing")),
+    };
+    Ok(AddClient {
+        name: fields.get("name").to_owned(),
+        roles: fields.all("role"),
+        rate: number("rate")?,
+        expires_days: number("expires")?,
+    })
+}
+
+/// The whole page.
+pub fn page(shell: Shell, clients: &[Client], roles: Vec<String>, actor: &Actor, form: AddForm) -> ClientsPage {
+    let now = shell.now;
+    let only = roles.len() == 1;
+    let page = ClientsView {
+        tally: human::plural(clients.len() as u64, "client"),
+        may_change: actor.role.has(Right::Administer),
+        may_revoke: actor.role.has(Right::Operate),
+        may_stop: actor.role.has(Right::Operate),
+        clients: clients.iter().map(|client| ClientView::of(client, now)).collect(),
+        roles: roles.into_iter().map(|name| RoleChoice { chosen: only || form.roles.contains(&name), name }).collect(),
+        form,
+    };
+    ClientsPage { shell, page }
+}
+
+/// The answer to an addition.
+#[derive(Template)]
+#[template(path = "clients/added.html")]
+pub struct AddedPage {
+    /// Around it.
+    pub shell: Shell,
+    /// In it.
+    pub page: AddedView,
+}
+
+/// What it shows, once.
+#[derive(Clone, Debug)]
+pub struct AddedView {
+    /// The client.
+    pub name: String,
+    /// The key.
+    pub key: Code,
+    /// Its roles.
+    pub roles: String,
+    /// When the key expires.
+    pub expires: String,
+    /// Where the CA certificate is.
+    pub ca: String,
+    /// How to use it.
+    pub snippets: Vec<Code>,
+}
+
+/// The page with the new key.
+pub fn added(admin: &Admin, shell: Shell, added: &ClientAdded) -> AddedPage {
+    let ca = admin.data.root().join("tls/ca.pem").display().to_string();
+    let snapshot = admin.feed.snapshot();
+    let server = snapshot.servers.keys().next().cloned();
+    let proxy = snippets::proxy_address(admin, &shell.host);
+    let page = AddedView {
+        name: added.client.clone(),
+        key: Code::new(format!("{}, shown once", added.client), added.key.clone()),
+        roles: added.roles.join(", "),
+        expires: added.expires_at.map_or("never expires".into(), |at| format!("expires {}", human::until(at, shell.now))),
+        snippets: server.map(|server| snippets::all(&proxy, &server, &ca, &added.key)).unwrap_or_default(),
+        ca,
+    };
+    AddedPage { shell, page }
+}

@@ -1,0 +1,131 @@
+//! Operators, sessions and keys in memory: what answers each request, so that a locked database never stands between an operator and
+//! the stop button. The database is written beside it and read at start.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::throttle::Throttle;
+use crate::admin::actor::OperatorRole;
+use crate::base::clock::Timestamp;
+
+/// A session ends when nothing came for so long.
+pub const IDLE_MS: i64 = 30 * 60_000;
+/// And in any case after so long.
+pub const ABSOLUTE_MS: i64 = 12 * 3_600_000;
+
+/// One operator.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// Its role.
+    pub role: OperatorRole,
+    /// The password's hash.
+    pub password_phc: String,
+    /// Since when it may not sign in.
+    pub disabled_at: Option<Timestamp>,
+    /// Since when it exists.
+    pub created_at: Timestamp,
+}
+
+/// One session.
+#[derive(Clone, Debug, Default)]
+pub struct Session {
+    /// Who.
+    pub operator: String,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// The last request.
+    pub last_seen: Timestamp,
+    /// When the password was last given.
+    pub login_at: Timestamp,
+    /// From where.
+    pub remote: String,
+    /// With what.
+    pub agent: String,
+    /// What the next page says once.
+    pub flash: Option<String>,
+    /// A reason that was typed and not used yet.
+    pub draft: Option<String>,
+    /// Whether `last_seen` is newer than the database's.
+    pub seen_since: bool,
+}
+
+impl Session {
+    /// Whether it still counts.
+    pub fn lives(&self, now: Timestamp) -> bool {
+        now.since_ms(self.last_seen) <= IDLE_MS && now.since_ms(self.created_at) <= ABSOLUTE_MS
+    }
+}
+
+/// One key.
+#[derive(Clone, Debug, Default)]
+pub struct HeldKey {
+    /// Whose it is.
+    pub operator: String,
+    /// SHA-256 of its text.
+    pub hash: [u8; 32],
+    /// When it was minted.
+    pub created_at: Timestamp,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
+    /// When it was revoked.
+    pub revoked_at: Option<Timestamp>,
+    /// When it was last shown.
+    pub last_used: Option<Timestamp>,
+    /// Whether `last_used` is newer than the database's.
+    pub used_since: bool,
+}
+
+/// Everything, as it was read.
+#[derive(Debug, Default)]
+pub struct State {
+    /// By name.
+    pub accounts: BTreeMap<String, Account>,
+    /// By the hash of the cookie's value.
+    pub sessions: HashMap<[u8; 32], Session>,
+    /// By kid.
+    pub keys: BTreeMap<String, HeldKey>,
+}
+
+impl State {
+    /// Admins that may sign in.
+    pub fn admins(&self) -> Vec<String> {
+        let may = self.accounts.iter().filter(|(_, a)| a.role == OperatorRole::Admin && a.disabled_at.is_none());
+        may.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// The operators' memory. One per process, in `Admin`.
+pub struct Operators {
+    state: Mutex<State>,
+    throttle: Mutex<Throttle>,
+    /// Why the database could not be read at start.
+    pub unread: Option<String>,
+}
+
+// A poisoned lock only means that another thread panicked between two assignments; stopping must go on.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Operators {
+    /// The memory with what was read.
+    pub fn new(state: State, unread: Option<String>) -> Self {
+        let mut throttle = Throttle::default();
+        for session in state.sessions.values() {
+            if let Ok(remote) = session.remote.parse() {
+                throttle.succeeded(&session.operator, remote);
+            }
+        }
+        Self { state: Mutex::new(state), throttle: Mutex::new(throttle), unread }
+    }
+
+    /// The state, for one short look or change.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        locked(&self.state)
+    }
+
+    /// The throttle, for one short look or change.
+    pub fn throttle(&self) -> MutexGuard<'_, Throttle> {
+        locked(&self.throttle)
+    }
+}

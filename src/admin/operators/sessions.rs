@@ -1,0 +1,248 @@
+//! Signing in and out, and what a cookie or key is worth. Every sign-in makes a new session id; nobody learns whether a name exists.
+
+use super::memory::{Session, State};
+use super::model::{NotSignedIn, SignedIn, Visitor};
+use super::{password, store};
+use crate::admin::actor::{Actor, Via};
+use crate::admin::{Admin, operators};
+use crate::audit::{Durability, Event};
+use crate::base::clock::Timestamp;
+use crate::base::fault::{Fault, Verb};
+use crate::base::ids::check_name;
+use crate::base::secret::Secret;
+use crate::crypto::keys::{self, KeyPrefix};
+
+/// Makes the setup code at the first run. `None` when there is one already or the deployment is set up; it is never shown again.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn ensure_setup_code(
+    db: &crate::db::Db,
+    entropy: &dyn crate::base::ids::Entropy,
+) -> Verb<Option<Secret<String>>> {
+    let code = keys::setup_code(entropy);
+    let stored = store::add_code(db, keys::hash_text(code.reveal())).await?;
+    Ok(stored.then_some(code))
+}
+
+/// Whether the first admin is still to be made.
+pub fn needs_setup(admin: &Admin) -> bool {
+    admin.operators.unread.is_none() && admin.operators.state().accounts.is_empty()
+}
+
+/// Makes the first admin with the setup code, and signs in.
+///
+/// # Errors
+/// `Denied` for a wrong code, `Invalid` for a name or password that does not do, `Conflict` when somebody was first.
+pub async fn set_up(admin: &Admin, code: &str, name: &str, secret: &Secret<String>, visitor: &Visitor) -> Verb<SignedIn> {
+    let now = admin.clock.now();
+    let wait = admin.operators.throttle().wait_ms("", visitor.remote, now);
+    if wait > 0 {
+        return Err(Fault { place: Some("code".into()), ..Fault::denied(too_many(wait)) });
+    }
+    let wanted = store::code(&admin.db).await?.ok_or_else(|| Fault::conflict("This deployment is set up already. Sign in"))?;
+    let right = keys::read_setup_code(code).is_some_and(|typed| keys::same(&keys::hash_text(typed.reveal()), &wanted));
+    if !right {
+        admin.operators.throttle().failed("", visitor.remote, now);
+        admin.recorder.stranger(visitor.remote, "setup.refused");
+        let sentence = "This is not the setup code. It stands on the terminal Lifeboat was started from, or in keys/first-run.txt";
+        return Err(Fault { place: Some("code".into()), ..Fault::denied(sentence) });
+    }
+    check_name(name).map_err(|why| Fault::invalid("name", why))?;
+    let phc = password::make(secret).await?;
+    let new = store::NewOperator { name, role: crate::admin::OperatorRole::Admin, password_phc: &phc, at: now };
+    store::set_up(&admin.db, &new).await?;
+    operators::remember(admin, &new);
+    admin.record(Event::action(name, "operator.setup", name)).await?;
+    Ok(begin(admin, name, visitor).await)
+}
+
+fn too_many(wait_ms: i64) -> String {
+    format!("Too many tries. The next one counts in {} s", wait_ms / 1000 + 1)
+}
+
+/// Signs in. `replaced` is the cookie the browser showed, whose session ends (ATK-A03).
+///
+/// # Errors
+/// Why not. The answer for an unknown name takes as long as for a wrong password (ATK-A02).
+pub async fn login(
+    admin: &Admin,
+    name: &str,
+    secret: &Secret<String>,
+    visitor: &Visitor,
+    replaced: Option<&str>,
+) -> Result<SignedIn, NotSignedIn> {
+    let now = admin.clock.now();
+    // A name nobody can have is one name for the throttle, so that strangers cannot fill it with inventions.
+    let account = if check_name(name).is_ok() { name } else { "" };
+    let wait = admin.operators.throttle().wait_ms(account, visitor.remote, now);
+    if wait > 0 {
+        admin.recorder.stranger(visitor.remote, "login.throttled");
+        return Err(NotSignedIn::Later(u64::try_from(wait / 1000 + 1).unwrap_or(1)));
+    }
+    // Counted before the check and taken back after it: tries that run side by side cannot all slip under the limit.
+    admin.operators.throttle().failed(account, visitor.remote, now);
+    let stored = admin.operators.state().accounts.get(account).filter(|a| a.disabled_at.is_none()).map(|a| a.password_phc.clone());
+    if !password::check(stored.clone(), secret).await? {
+        refused(admin, account, stored.is_some(), visitor).await;
+        return Err(NotSignedIn::Wrong);
+    }
+    admin.operators.throttle().succeeded(account, visitor.remote);
+    if let Some(token) = replaced {
+        end(admin, token).await;
+    }
+    let mut event = Event::action(account, "login.ok", account);
+    event.remote = Some(visitor.remote.to_string());
+    // An operator who cannot be written down may still sign in, for the stop button; the log keeps it.
+    if let Err(cause) = admin.recorder.record(event, Durability::Written).await {
+        tracing::error!(%cause, operator = account, "a sign-in could not be recorded");
+    }
+    Ok(begin(admin, account, visitor).await)
+}
+
+async fn refused(admin: &Admin, account: &str, exists: bool, visitor: &Visitor) {
+    if !exists {
+        admin.recorder.stranger(visitor.remote, "login.refused");
+        return;
+    }
+    let mut event = Event::action(account, "login.refused", account);
+    event.remote = Some(visitor.remote.to_string());
+    if let Err(cause) = admin.recorder.record(event, Durability::Written).await {
+        tracing::error!(%cause, operator = account, "a refused sign-in could not be recorded");
+    }
+}
+
+async fn begin(admin: &Admin, operator: &str, visitor: &Visitor) -> SignedIn {
+    let now = admin.clock.now();
+    let token = keys::token(admin.entropy.as_ref());
+    let session = Session {
+        operator: operator.to_owned(),
+        created_at: now,
+        last_seen: now,
+        login_at: now,
+        remote: visitor.remote.to_string(),
+        agent: visitor.agent.clone(),
+        ..Session::default()
+    };
+    let id = keys::hash_text(token.reveal());
+    admin.operators.state().sessions.insert(id, session.clone());
+    let stored = tokio::time::timeout(std::time::Duration::from_millis(500), store::add_session(&admin.db, id, &session)).await;
+    if !matches!(stored, Ok(Ok(()))) {
+        tracing::warn!(operator, "a session lives in memory only: the database does not answer");
+    }
+    SignedIn { operator: operator.to_owned(), token }
+}
+
+/// Ends the session of a cookie.
+pub async fn end(admin: &Admin, token: &str) {
+    let id = keys::hash_text(token);
+    let Some(session) = admin.operators.state().sessions.remove(&id) else { return };
+    if let Err(fault) = store::end_session(&admin.db, id).await {
+        tracing::warn!(%fault, operator = session.operator, "an ended session is still in the database");
+    }
+}
+
+/// Signs out.
+///
+/// # Errors
+/// `Unavailable` when the ledger cannot be written; the session has ended all the same.
+pub async fn logout(admin: &Admin, actor: &Actor, token: &str) -> Verb<()> {
+    end(admin, token).await;
+    admin.record(Event::action(&actor.name, "logout", actor.name.clone())).await
+}
+
+/// Whether a look at a session keeps it alive: a person's request does, a stream that runs by itself does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    /// Counts as activity.
+    Yes,
+    /// Only looks.
+    No,
+}
+
+/// Who a cookie is, when its session lives. Touches no disk.
+pub fn who(admin: &Admin, token: &str, touch: Touch) -> Option<Actor> {
+    let now = admin.clock.now();
+    let mut state = admin.operators.state();
+    let State { accounts, sessions, .. } = &mut *state;
+    let session = sessions.get_mut(&keys::hash_text(token)).filter(|session| session.lives(now))?;
+    let account = accounts.get(&session.operator).filter(|account| account.disabled_at.is_none())?;
+    if touch == Touch::Yes {
+        session.last_seen = now;
+        session.seen_since = true;
+    }
+    let login_at = Some(session.login_at);
+    Some(Actor { name: session.operator.clone(), role: account.role, via: Via::Dashboard, login_at })
+}
+
+/// Who an API key is. Touches no disk.
+pub fn who_by_key(admin: &Admin, text: &str) -> Option<Actor> {
+    let shown = keys::parse(text).filter(|shown| shown.prefix == KeyPrefix::Operator)?;
+    let now = admin.clock.now();
+    let mut state = admin.operators.state();
+    let State { accounts, keys: held, .. } = &mut *state;
+    let key = held.get_mut(shown.kid)?;
+    let runs = key.revoked_at.is_none() && key.expires_at.is_none_or(|at| now < at);
+    if !keys::same(&key.hash, &shown.hash) || !runs {
+        return None;
+    }
+    let account = accounts.get(&key.operator).filter(|account| account.disabled_at.is_none())?;
+    key.last_used = Some(now);
+    key.used_since = true;
+    Some(Actor { name: key.operator.clone(), role: account.role, via: Via::Api, login_at: None })
+}
+
+/// Leaves a sentence for the next page of a session.
+pub fn leave_flash(admin: &Admin, token: &str, sentence: impl Into<String>) {
+    if let Some(session) = admin.operators.state().sessions.get_mut(&keys::hash_text(token)) {
+        session.flash = Some(sentence.into());
+    }
+}
+
+/// Takes the sentence for this page.
+pub fn take_flash(admin: &Admin, token: &str) -> Option<String> {
+    admin.operators.state().sessions.get_mut(&keys::hash_text(token))?.flash.take()
+}
+
+/// Keeps a typed reason of an operator until it is used, through a new sign-in.
+pub fn keep_draft(admin: &Admin, operator: &str, draft: Option<String>) {
+    for session in admin.operators.state().sessions.values_mut().filter(|s| s.operator == operator) {
+        session.draft.clone_from(&draft);
+    }
+}
+
+/// The typed reason of an operator.
+pub fn draft(admin: &Admin, operator: &str) -> Option<String> {
+    let state = admin.operators.state();
+    state.sessions.values().filter(|s| s.operator == operator).find_map(|s| s.draft.clone())
+}
+
+/// Writes to the database what only memory knows, and ends what is over. For a task that runs it each minute.
+///
+/// # Errors
+/// When the database does not answer; the next run makes it good.
+pub async fn keep(admin: &Admin) -> Verb<()> {
+    let now: Timestamp = admin.clock.now();
+    let (mut seen, mut used, mut over) = (Vec::new(), Vec::new(), Vec::new());
+    {
+        let mut state = admin.operators.state();
+        state.sessions.retain(|id, session| {
+            let lives = session.lives(now);
+            if !lives {
+                over.push(*id);
+            } else if std::mem::take(&mut session.seen_since) {
+                seen.push((*id, session.last_seen));
+            }
+            lives
+        });
+        for (kid, key) in &mut state.keys {
+            if std::mem::take(&mut key.used_since) {
+                used.push((kid.clone(), key.last_used.unwrap_or(now)));
+            }
+        }
+    }
+    if seen.is_empty() && used.is_empty() && over.is_empty() {
+        return Ok(());
+    }
+    store::keep(&admin.db, &seen, &used, &over).await
+}

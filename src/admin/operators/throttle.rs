@@ -1,0 +1,170 @@
+//! How fast passwords may be tried (ATK-A01): per address, and per account for addresses it never came from. Waiting times grow and are
+//! bounded, and an address the account has signed in from is never slowed by strangers, so nobody can lock the only admin out.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use crate::base::clock::Timestamp;
+
+const FREE: u32 = 5;
+const ADDRESS_CAP_MS: i64 = 5 * 60_000;
+const ACCOUNT_CAP_MS: i64 = 30_000;
+const FORGOTTEN_AFTER_MS: i64 = 15 * 60_000;
+const MOST: usize = 10_000;
+const KNOWN_PER_ACCOUNT: usize = 16;
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Failures {
+    count: u32,
+    last: Timestamp,
+}
+
+impl Failures {
+    fn wait_ms(self, now: Timestamp, cap: i64) -> i64 {
+        if self.count < FREE || now.since_ms(self.last) > FORGOTTEN_AFTER_MS {
+            return 0;
+        }
+        let doubled = 1_000_i64.saturating_mul(1 << (self.count - FREE).min(20));
+        (doubled.min(cap) - now.since_ms(self.last)).max(0)
+    }
+}
+
+/// What was tried lately. Bounded: strangers cannot make it grow.
+#[derive(Debug, Default)]
+pub struct Throttle {
+    addresses: HashMap<IpAddr, Failures>,
+    accounts: HashMap<String, Failures>,
+    known: HashMap<String, Vec<IpAddr>>,
+}
+
+impl Throttle {
+    /// Milliseconds until a try counts again; 0 when it does now.
+    pub fn wait_ms(&self, account: &str, remote: IpAddr, now: Timestamp) -> i64 {
+        let own = self.addresses.get(&place(remote)).map_or(0, |f| f.wait_ms(now, ADDRESS_CAP_MS));
+        if self.knows(account, remote) {
+            return own;
+        }
+        own.max(self.accounts.get(account).map_or(0, |f| f.wait_ms(now, ACCOUNT_CAP_MS)))
+    }
+
+    /// Counts a failed try.
+    pub fn failed(&mut self, account: &str, remote: IpAddr, now: Timestamp) {
+        make_room(&mut self.addresses, now);
+        make_room(&mut self.accounts, now);
+        count(self.addresses.entry(place(remote)).or_default(), now);
+        count(self.accounts.entry(account.to_owned()).or_default(), now);
+    }
+
+    /// Forgets what failed from here, and remembers that the account comes from here.
+    pub fn succeeded(&mut self, account: &str, remote: IpAddr) {
+        self.addresses.remove(&place(remote));
+        if !self.knows(account, remote) {
+            let known = self.known.entry(account.to_owned()).or_default();
+            known.truncate(KNOWN_PER_ACCOUNT - 1);
+            known.insert(0, place(remote));
+        }
+    }
+
+    fn knows(&self, account: &str, remote: IpAddr) -> bool {
+        self.known.get(account).is_some_and(|known| known.contains(&place(remote)))
+    }
+}
+
+// One IPv6 customer has a whole /64; a try from any of its addresses is a try of the same one.
+fn place(remote: IpAddr) -> IpAddr {
+    match remote.to_canonical() {
+        IpAddr::V6(v6) => {
+            let s = v6.segments();
+            IpAddr::from([s[0], s[1], s[2], s[3], 0, 0, 0, 0])
+        }
+        v4 => v4,
+    }
+}
+
+fn count(failures: &mut Failures, now: Timestamp) {
+    let fresh = now.since_ms(failures.last) <= FORGOTTEN_AFTER_MS;
+    *failures = Failures { count: if fresh { failures.count.saturating_add(1) } else { 1 }, last: now };
+}
+
+fn make_room<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Failures>, now: Timestamp) {
+    if map.len() < MOST {
+        return;
+    }
+    map.retain(|_, failures| now.since_ms(failures.last) <= FORGOTTEN_AFTER_MS);
+    if map.len() >= MOST {
+        // A flood from everywhere: those who tried once or twice are let go before those who insist.
+        map.retain(|_, failures| failures.count >= FREE);
+    }
+    if map.len() >= MOST {
+        map.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STRANGER: [u8; 4] = [203, 0, 113, 9];
+    const HOME: [u8; 4] = [10, 0, 0, 7];
+
+    #[test]
+    fn atk_a01_one_address_waits_longer_each_time() {
+        let mut throttle = Throttle::default();
+        let remote = IpAddr::from(STRANGER);
+        let mut now = Timestamp(1_000_000);
+        let mut tried = 0;
+        // A thousand tries a minute for ten minutes.
+        for _ in 0..10_000 {
+            if throttle.wait_ms("ana", remote, now) == 0 {
+                throttle.failed("ana", remote, now);
+                tried += 1;
+            }
+            now = now.plus_ms(60);
+        }
+        assert!((5..25).contains(&tried), "{tried} passwords in ten minutes");
+    }
+
+    #[test]
+    fn atk_a01_many_addresses_share_the_waiting_time_of_an_account() {
+        let mut throttle = Throttle::default();
+        let mut tried = 0;
+        for n in 0..2_000u32 {
+            let remote = IpAddr::from(n.to_be_bytes());
+            let now = Timestamp(1_000_000 + i64::from(n) * 60);
+            if throttle.wait_ms("ana", remote, now) == 0 {
+                throttle.failed("ana", remote, now);
+                tried += 1;
+            }
+        }
+        assert!(tried < 20, "{tried} passwords in two minutes");
+    }
+
+    #[test]
+    fn atk_a01_strangers_never_lock_out_the_only_admin() {
+        let mut throttle = Throttle::default();
+        let home = IpAddr::from(HOME);
+        throttle.succeeded("ana", home);
+        let mut now = Timestamp(1_000_000);
+        for n in 0..1_000u32 {
+            throttle.failed("ana", IpAddr::from((n << 8 | 1).to_be_bytes()), now);
+            now = now.plus_ms(10);
+        }
+        assert_eq!(throttle.wait_ms("ana", home, now), 0);
+        let elsewhere = throttle.wait_ms("ana", IpAddr::from(STRANGER), now);
+        assert!((1..=ACCOUNT_CAP_MS).contains(&elsewhere), "a new place waits, but never longer than 30 s: {elsewhere}");
+    }
+
+    #[test]
+    fn memory_is_bounded_and_time_forgets() {
+        let mut throttle = Throttle::default();
+        for n in 0..30_000u32 {
+            throttle.failed(&format!("u{n}"), IpAddr::from(n.to_be_bytes()), Timestamp(1));
+        }
+        assert!(throttle.addresses.len() <= MOST && throttle.accounts.len() <= MOST);
+        let mut throttle = Throttle::default();
+        for _ in 0..20 {
+            throttle.failed("ana", IpAddr::from(STRANGER), Timestamp(0));
+        }
+        assert_eq!(throttle.wait_ms("ana", IpAddr::from(STRANGER), Timestamp(FORGOTTEN_AFTER_MS + 1)), 0);
+    }
+}

@@ -1,0 +1,240 @@
+//! The page of servers: state, sandbox, tools with their class, the form to add one. Pure.
+
+use askama::Template;
+
+use super::model::{AddServer, Server, ServerAdded, ServerProbed};
+use crate::admin::Actor;
+use crate::admin::actor::Right;
+use crate::admin::shell::{Shell, sentence};
+use crate::base::fault::Fault;
+use crate::web::Fields;
+use crate::web::human;
+use crate::web::view::{Badge, Tone};
+
+/// `/servers`.
+#[derive(Template)]
+#[template(path = "servers/page.html")]
+pub struct ServersPage {
+    /// Around it.
+    pub shell: Shell,
+    /// In it.
+    pub page: ServersView,
+}
+
+/// What the page shows.
+#[derive(Clone, Debug, Default)]
+pub struct ServersView {
+    /// `5 servers, 31 tools`.
+    pub tally: String,
+    /// Role admin.
+    pub may_change: bool,
+    /// Role operator.
+    pub may_probe: bool,
+    /// Role operator.
+    pub may_stop: bool,
+    /// What a look or an addition showed.
+    pub outcome: Option<Outcome>,
+    /// All of them.
+    pub servers: Vec<ServerView>,
+    /// The form, with what was typed.
+    pub form: AddForm,
+}
+
+/// What a look showed.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The finding.
+    pub title: String,
+    /// How long it took, in which protocol.
+    pub note: String,
+    /// The tools.
+    pub tools: Vec<ToolView>,
+}
+
+/// One tool.
+#[derive(Clone, Debug)]
+pub struct ToolView {
+    /// Its name.
+    pub name: String,
+    /// Its class.
+    pub class: &'static str,
+    /// `same`, `changed`, `new`, `taken in`, `gone`.
+    pub state: String,
+}
+
+/// One server.
+#[derive(Clone, Debug)]
+pub struct ServerView {
+    /// Its name.
+    pub name: String,
+    /// Its state.
+    pub badge: Badge,
+    /// Why, when it is not up.
+    pub detail: String,
+    /// `URL` or `Command`.
+    pub target_label: &'static str,
+    /// Where.
+    pub target: String,
+    /// How well it is confined.
+    pub sandbox: String,
+    /// Whether it is not.
+    pub weak: bool,
+    /// Whether it needs somebody.
+    pub hot: bool,
+    /// Whether its command line is approved here.
+    pub approved: bool,
+    /// Pins, names of headers and variables, directories.
+    pub facts: Vec<(&'static str, String)>,
+    /// Its tools.
+    pub tools: Vec<ToolView>,
+}
+
+/// The form to add a server, as it was typed. Headers and variables are secrets and are typed again.
+#[derive(Clone, Debug, Default)]
+pub struct AddForm {
+    /// Field.
+    pub kind: String,
+    /// Field.
+    pub name: String,
+    /// Field.
+    pub url: String,
+    /// Field.
+    pub pins: String,
+    /// Field.
+    pub addresses: String,
+    /// Field.
+    pub plain: bool,
+    /// Field.
+    pub stdio: String,
+    /// Field.
+    pub dirs: String,
+    /// A fault of no field.
+    pub general: String,
+    /// The field that is wrong.
+    pub bad: String,
+    /// What is wrong with it.
+    pub sentence: String,
+}
+
+impl AddForm {
+    /// Whether a field is the wrong one.
+    pub fn is_bad(&self, field: &str) -> bool {
+        self.bad == field
+    }
+
+    /// What was typed.
+    pub fn typed(fields: &Fields) -> Self {
+        let get = |name: &str| fields.get(name).to_owned();
+        Self {
+            kind: get("kind"),
+            name: get("name"),
+            url: get("url"),
+            pins: get("pins"),
+            addresses: get("addresses"),
+            plain: fields.has("plain"),
+            stdio: get("stdio"),
+            dirs: get("dirs"),
+            ..Self::default()
+        }
+    }
+
+    /// With what is wrong, at its field when the form has it.
+    #[must_use]
+    pub fn faulted(mut self, fault: &Fault) -> Self {
+        let text = sentence(&fault.message);
+        match fault.place.as_deref() {
+            Some(field @ ("name" | "url" | "stdio")) => (self.bad, self.sentence) = (field.to_owned(), text),
+            Some(place) => self.general = format!("{place}: {text}"),
+            None => self.general = text,
+        }
+        self
+    }
+}
+
+/// The form as an order.
+pub fn order(fields: &Fields) -> AddServer {
+    let given = |name: &str| Some(fields.get(name).to_owned()).filter(|v| !v.is_empty());
+    let lines = |name: &str| fields.get(name).lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned).collect();
+    let words = |name: &str| fields.get(name).split([',', ' ']).map(str::trim).filter(|w| !w.is_empty()).map(str::to_owned).collect();
+    let name = fields.get("name").to_owned();
+    if fields.get("kind") == "stdio" {
+        let stdio = Some(fields.get("stdio").to_owned());
+        return AddServer { name, stdio, env: given("env"), dirs: lines("dirs"), ..AddServer::default() };
+    }
+    AddServer {
+        name,
+        url: Some(fields.get("url").to_owned()),
+        pins: lines("pins"),
+        plain_loopback: fields.has("plain"),
+        allow_addresses: words("addresses"),
+        headers: given("headers"),
+        ..AddServer::default()
+    }
+}
+
+impl ServerView {
+    /// A server as the page shows it.
+    pub fn of(server: &Server) -> Self {
+        let badge = match server.state.as_str() {
+            "up" => Badge::new(Tone::Ok, "up"),
+            "starting" => Badge::new(Tone::Sea, "starting"),
+            "idle" => Badge::new(Tone::Plain, "idle, nobody has called yet"),
+            "unapproved" => Badge::new(Tone::Warn, "waits for approval"),
+            other => Badge::new(Tone::Warn, other),
+        };
+        let weak = server.sandbox.starts_with("not confined");
+        let http = server.kind == "http";
+        let facts = [("Pins", server.pins.join(", ")), ("Headers", server.headers.join(", ")), ("Environment", server.env.join(", ")), ("Directories", server.dirs.join(", "))];
+        Self {
+            name: server.name.clone(),
+            hot: weak || badge.tone == Tone::Warn,
+            badge,
+            detail: if server.detail.is_empty() { String::new() } else { sentence(&server.detail) },
+            target_label: if http { "URL" } else { "Command" },
+            target: server.target.clone(),
+            sandbox: if server.sandbox.is_empty() { String::new() } else { sentence(&server.sandbox) },
+            weak,
+            approved: server.approved,
+            facts: facts.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
+            tools: server.tools.iter().map(|tool| ToolView { name: tool.name.clone(), class: tool.class.word(), state: String::new() }).collect(),
+        }
+    }
+}
+
+impl Outcome {
+    /// A look.
+    pub fn probed(probed: &ServerProbed) -> Self {
+        let gone = probed.removed.iter().map(|name| ToolView { name: name.clone(), class: "", state: "gone".into() });
+        let seen = probed.tools.iter().map(|tool| ToolView { name: tool.name.clone(), class: tool.class.word(), state: tool.state.clone() });
+        Self {
+            title: format!("{} answered in {} ms", probed.server, probed.ms),
+            note: format!("{}, protocol {}", probed.server_info, probed.protocol),
+            tools: seen.chain(gone).collect(),
+        }
+    }
+
+    /// An addition or approval.
+    pub fn added(added: &ServerAdded) -> Self {
+        let state = |name: &String| if added.added.contains(name) { "taken in" } else if added.changed.contains(name) { "taken in again" } else { "same" };
+        Self {
+            title: format!("{} is taken in with {}", added.server, human::plural(added.tools.len() as u64, "tool")),
+            note: format!("{}, protocol {}", added.server_info, added.protocol),
+            tools: added.tools.iter().map(|t| ToolView { name: t.name.clone(), class: t.class.word(), state: state(&t.name).into() }).collect(),
+        }
+    }
+}
+
+/// The whole page.
+pub fn page(shell: Shell, servers: &[Server], actor: &Actor, outcome: Option<Outcome>, form: AddForm) -> ServersPage {
+    let tools: usize = servers.iter().map(|s| s.tools.len()).sum();
+    let page = ServersView {
+        tally: format!("{}, {}", human::plural(servers.len() as u64, "server"), human::plural(tools as u64, "tool")),
+        may_change: actor.role.has(Right::Administer),
+        may_probe: actor.role.has(Right::Operate),
+        may_stop: actor.role.has(Right::Operate),
+        outcome,
+        servers: servers.iter().map(ServerView::of).collect(),
+        form,
+    };
+    ServersPage { shell, page }
+}
