@@ -1,3 +1,5 @@
+//! Tests of reading and writing the desired state, and of the data directory. Never opens a listener.
+
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
@@ -60,7 +62,6 @@ fn every_fault_of_every_file_is_reported_with_its_line() {
     has("clients/cat.toml:3:", "ghost");
     has("roles/reader.toml:2:", "demo/[");
     has("roles/reader.toml:2:", "names no tool");
-    has("roles/reader.toml:3:", "classes");
     has("roles/reader.toml:3:", "read, write, destructive");
     has("roles/reader.toml:4:", "argument schemas are not available in this version");
     has("roles/broken.toml:1:", "");

@@ -1,3 +1,5 @@
+//! Tests of opening, migrating and copying the database. Never uses a table of a noun.
+
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 

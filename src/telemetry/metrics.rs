@@ -44,7 +44,7 @@ pub fn install() -> Verb<Metrics> {
         .name("lifeboat-metrics".into())
         .spawn(move || {
             loop {
-                std::thread::sleep(UPKEEP);
+                std::thread::park_timeout(UPKEEP);
                 drained.run_upkeep();
             }
         })

@@ -53,7 +53,7 @@ impl Sink {
             if Instant::now() > deadline {
                 return;
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::park_timeout(Duration::from_millis(5));
             entry = back;
         }
         // Timed out or gone: there is nothing more to do for those lines.

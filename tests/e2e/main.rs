@@ -1,1 +1,19 @@
-fn main() {}
+//! End-to-end tests: the real binary, real MCP clients and servers, a real browser. Nothing here reaches into the product's code.
+//!
+//! `tests/run` installs what they need and runs them one after another; `LIFEBOAT_LONG=1` runs them at full size. One case:
+//! `cargo test --manifest-path tests/peers/Cargo.toml --test e2e -- --test-threads=1 kill_timing::` after `cargo build`.
+
+mod browser;
+mod clients;
+mod crash;
+mod dashboard;
+mod flood;
+mod harness;
+mod https;
+mod kill_timing;
+mod ledger;
+mod pages;
+mod rig;
+mod sdk;
+mod sessions;
+mod snippets;

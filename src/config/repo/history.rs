@@ -90,7 +90,7 @@ impl Repository {
         if !name.starts_with(OWN_REFS) || !git2::Reference::is_valid_name(name) {
             return Err(Fault::invalid("ref", format!("a reference of ours begins with {OWN_REFS}")));
         }
-        let _turn = self.turn();
+        let _turn = self.turn()?;
         let raw = self.raw()?;
         let before = match raw.refname_to_id(name) {
             Ok(id) => Some(find(&raw, &id.to_string())?),

@@ -9,8 +9,11 @@ mod working;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use git2::{ErrorCode, Oid, RepositoryInitOptions, RepositoryOpenFlags, Signature, Time};
 
@@ -27,6 +30,15 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 
 const BRANCH: &str = "refs/heads/main";
 const EMPTY: &str = "0000000000000000000000000000000000000000";
+
+const LOCK_TRIES: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// Held while a commit is made; the file's lock ends with the file.
+struct Turn<'a> {
+    _outside: File,
+    _inside: MutexGuard<'a, ()>,
+}
 
 /// Who makes a commit, and when.
 #[derive(Clone, Debug)]
@@ -80,7 +92,7 @@ pub fn changes_between(from: &Files, to: &Files) -> Vec<Change> {
     put.chain(removed).collect()
 }
 
-/// The repository. Cheap to clone; clones share one lock, so that commits of one process come one after the other.
+/// The repository. Cheap to clone; clones share one lock, and a file's lock holds off other processes: commits come one after the other.
 #[derive(Clone, Debug)]
 pub struct Repository {
     root: PathBuf,
@@ -116,7 +128,9 @@ impl Repository {
     pub fn open(root: &Path) -> Verb<Self> {
         let repository = Self { root: root.to_owned(), lock: Arc::default() };
         let raw = repository.raw()?;
+        let turn = repository.turn()?;
         repository.finish_pending(&raw)?;
+        drop(turn);
         Ok(repository)
     }
 
@@ -146,7 +160,7 @@ impl Repository {
     /// `Conflict` when HEAD is another commit by now, or a file to change has uncommitted edits; `Invalid` when the result is no valid
     /// configuration, or nothing would change. Nothing is changed then.
     pub fn commit(&self, expected: &str, changes: &[Change], author: &Author, message: &str) -> Verb<String> {
-        let _turn = self.turn();
+        let _turn = self.turn()?;
         let raw = self.raw()?;
         let old = self.expect_head(&raw, expected)?;
         let mut new = old.files.clone();
@@ -191,7 +205,7 @@ impl Repository {
     /// # Errors
     /// `Invalid` with all faults when they are no valid configuration, or when there are none; `Conflict` when HEAD moved meanwhile.
     pub fn commit_working(&self, author: &Author, message: &str) -> Verb<String> {
-        let _turn = self.turn();
+        let _turn = self.turn()?;
         let raw = self.raw()?;
         let (_, id) = head_of(&raw)?;
         let old = self.expect_head(&raw, &id.to_string())?;
@@ -204,9 +218,22 @@ impl Repository {
         Ok(id)
     }
 
-    fn turn(&self) -> MutexGuard<'_, ()> {
-        // The lock guards no data, so a thread that died with it left nothing half done here.
-        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits for this process's turn and then for other processes', 2 s at most.
+    fn turn(&self) -> Verb<Turn<'_>> {
+        const WHAT: &str = "cannot lock the configuration's repository";
+        // The mutex guards no data, so a thread that died with it left nothing half done here.
+        let inside = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.root.join(".git/lifeboat.lock");
+        let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+        let file = file.map_err(|e| Fault::unavailable(WHAT).because(e))?;
+        for _ in 0..LOCK_TRIES {
+            match file.try_lock() {
+                Ok(()) => return Ok(Turn { _outside: file, _inside: inside }),
+                Err(TryLockError::WouldBlock) => std::thread::park_timeout(LOCK_PAUSE),
+                Err(TryLockError::Error(e)) => return Err(Fault::unavailable(WHAT).because(e)),
+            }
+        }
+        Err(Fault::unavailable("another process keeps the configuration's repository locked"))
     }
 
     /// Opens git's own handle. Done anew for each call: handles cannot be shared between threads.

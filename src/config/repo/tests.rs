@@ -1,3 +1,5 @@
+//! Tests of the repository: compare and set, uncommitted edits, hostile trees and settings. Never touches another repository.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -77,7 +79,7 @@ fn two_commits_on_the_same_head_make_one_conflict() {
     let expected = repository.head().unwrap().commit;
     let results: Vec<_> = std::thread::scope(|scope| {
         let run = |n: usize| {
-            // Two handles: the lock of one process must not be what holds this.
+            // Two handles, as two processes have: they share no mutex.
             let other = Repository { root: repository.root.clone(), lock: Arc::default() };
             let expected = expected.clone();
             scope.spawn(move || other.commit(&expected, &[put(&format!("roles/n{n}.toml"), A)], &author(), "n"))
@@ -89,6 +91,22 @@ fn two_commits_on_the_same_head_make_one_conflict() {
     let lost = results.into_iter().find_map(Result::err).unwrap();
     assert_eq!(lost.kind, FaultKind::Conflict, "{lost:?}");
     assert_eq!(repository.head().unwrap().files.len(), 3);
+}
+
+#[test]
+fn a_head_that_moves_between_reading_and_writing_is_a_conflict() {
+    let (_dir, repository) = fresh();
+    let raw = repository.raw().unwrap();
+    let old = repository.head().unwrap();
+    let with = |path: &str| {
+        let mut files = old.files.clone();
+        files.insert(path.into(), A.into());
+        files
+    };
+    let first = repository.record(&raw, &old, &with("roles/b.toml"), &author(), "b").unwrap();
+    let second = repository.record(&raw, &old, &with("roles/c.toml"), &author(), "c").unwrap_err();
+    assert_eq!(second.kind, FaultKind::Conflict, "git's own comparison holds where a lock does not");
+    assert_eq!(repository.head().unwrap().commit, first);
 }
 
 #[test]

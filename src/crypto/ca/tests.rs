@@ -1,3 +1,5 @@
+//! Tests of the own authority, with openssl as a second opinion where it is installed. Never touches a trust store.
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,3 +1,5 @@
+//! Tests of both sides of TLS over loopback. Never reaches another machine.
+
 use std::net::SocketAddr;
 
 use rustls::ClientConfig;

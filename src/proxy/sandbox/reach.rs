@@ -23,6 +23,7 @@ pub(super) fn find_program(name: &OsStr, path: &str, cwd: &Path) -> Option<PathB
 
 /// What the server must read to run this command line, besides the system's own directories.
 pub(super) fn named_by(program: Option<&Path>, arguments: &[OsString], data: &Path) -> Vec<PathBuf> {
+    let data = &data.canonicalize().unwrap_or_else(|_| data.to_path_buf());
     let mut reads = Vec::new();
     if let Some(program) = program {
         add_around(program, data, &mut reads);
@@ -45,11 +46,16 @@ fn add_around(path: &Path, data: &Path, reads: &mut Vec<PathBuf>) {
     {
         names.push(real);
     }
+    let overlaps = |path: &Path| within(data, path) || within(path, data);
     for name in names {
         let wide = surroundings(&name);
-        // Whoever keeps programs beside the data directory gets the one file only.
-        let narrow = within(data, &wide) || within(&wide, data);
-        reads.push(if narrow { name } else { wide });
+        if !overlaps(&wide) {
+            reads.push(wide);
+        } else if !overlaps(&name) {
+            // Whoever keeps programs beside the data directory gets the one file only.
+            reads.push(name);
+        }
+        // What lies in the data directory is not opened by naming it.
     }
 }
 

@@ -32,7 +32,8 @@ pub struct Strength {
 impl Strength {
     /// Whether the files of Lifeboat are out of reach by at least one of the means.
     pub fn confined(&self) -> bool {
-        self.uid || self.hidden || self.landlock.is_some()
+        // Root could take a cover away again, if nothing else holds it.
+        self.uid || self.landlock.is_some() || (self.hidden && self.user_namespace)
     }
 
     /// One sentence for the dashboard and `doctor`. Begins with "not confined" when that is so.

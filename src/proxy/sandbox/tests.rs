@@ -63,10 +63,15 @@ fn a_command_line_opens_only_what_it_names() {
     let script = make("srv/memory/server.py");
     let package = make("app/node_modules/@x/server/dist/index.js");
     let beside = make("home/run.py");
-    let arguments = [script, package, beside.clone()].map(PathBuf::into_os_string);
+    let key = make("home/data/keys/key");
+    std::os::unix::fs::symlink(&key, root.join("srv/link")).unwrap();
+    let link = root.join("srv/link");
+    let arguments = [script, package, beside.clone(), key, data.clone(), root.clone()].map(PathBuf::into_os_string);
     let reads = reach::named_by(None, &arguments, &data);
     let expected = [root.join("app/node_modules"), beside, root.join("srv/memory")];
     assert_eq!(reads, expected);
+    let reads = reach::named_by(None, &[link.into_os_string()], &data);
+    assert!(reads.iter().all(|path| !data.starts_with(path) && !path.starts_with(&data)), "{reads:?}");
 }
 
 #[test]

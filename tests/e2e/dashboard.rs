@@ -1,0 +1,157 @@
+//! The dashboard in a real browser: set up, stop, release in few actions; every page in light and dark, wide and narrow; and all of it without script.
+
+use serde_json::json;
+
+use crate::browser::Browser;
+use crate::harness::Lifeboat;
+use crate::https;
+use crate::ledger;
+use crate::pages::{
+    ADMIN, KILL, LOGIN, LOGIN_NAME, LOGIN_PASSWORD, LOGIN_SUBMIT, NAV, PASSWORD, RELEASE_REASON, RELEASE_SUBMIT, SETUP, SETUP_CODE,
+    SETUP_NAME, SETUP_PASSWORD, SETUP_SUBMIT, STOP, STOP_NOW, STOPPED_BANNER,
+};
+
+/// Makes the first admin by the plain form and returns the session's cookies.
+pub fn sign_in(lifeboat: &Lifeboat) -> String {
+    let code = lifeboat.first_run().value("setup-code").to_owned();
+    let fields = [("code", code.as_str()), ("name", ADMIN), ("password", PASSWORD)];
+    let made = https::post_form(&lifeboat.admin, &lifeboat.ca(), SETUP, "", &fields).unwrap();
+    assert_eq!(made.status, 303, "setup: {}", made.body);
+    log_in(lifeboat)
+}
+
+fn log_in(lifeboat: &Lifeboat) -> String {
+    let fields = [("name", ADMIN), ("password", PASSWORD)];
+    let answer = https::post_form(&lifeboat.admin, &lifeboat.ca(), LOGIN, "", &fields).unwrap();
+    assert_eq!(answer.status, 303, "login: {}", answer.body);
+    let cookies = answer.cookies();
+    assert!(!cookies.is_empty(), "login sets a cookie");
+    cookies
+}
+
+async fn enter(browser: &Browser) {
+    browser.goto(LOGIN).await;
+    browser.fill(LOGIN_NAME, ADMIN).await;
+    browser.fill(LOGIN_PASSWORD, PASSWORD).await;
+    browser.click(LOGIN_SUBMIT).await;
+    browser.find(STOP).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn setup_stop_and_release_take_at_most_12_actions() {
+    let lifeboat = Lifeboat::start();
+    let code = lifeboat.first_run().value("setup-code").to_owned();
+    let browser = Browser::open(&lifeboat.admin).await;
+    browser.show_as(1280, "light").await;
+    browser.goto(SETUP).await;
+    browser.fill(SETUP_CODE, &code).await;
+    browser.fill(SETUP_NAME, ADMIN).await;
+    browser.fill(SETUP_PASSWORD, PASSWORD).await;
+    browser.click(SETUP_SUBMIT).await;
+    browser.click(STOP).await;
+    browser.click(STOP_NOW).await;
+    browser.find(STOPPED_BANNER).await;
+    let seen = browser.actions();
+    browser.picture("flow-stopped").await;
+    assert_eq!(lifeboat.json(&["kill", "status"])["engaged"], true);
+    browser.goto(KILL).await;
+    browser.fill(RELEASE_REASON, "seen enough").await;
+    browser.click(RELEASE_SUBMIT).await;
+    crate::harness::wait("released", 10, || (lifeboat.json(&["kill", "status"])["engaged"] == false).then_some(()));
+    browser.picture("flow-released").await;
+    assert!(browser.actions() <= 12, "{} actions, {seen} to the stop", browser.actions());
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    let done = ledger::query(&lifeboat, &[]);
+    for action in ["kill.engage", "kill.release"] {
+        assert!(done.iter().any(|event| event["action"] == action && event["operator"] == ADMIN), "{action} stands in the ledger");
+    }
+}
+
+/// Also while engaged, so that the red state is looked at too.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_is_accessible_quiet_and_fits_each_screen() {
+    let lifeboat = Lifeboat::start();
+    sign_in(&lifeboat);
+    let browser = Browser::open(&lifeboat.admin).await;
+    let mut faults = Vec::new();
+    for (path, name) in [(LOGIN, "login")] {
+        look(&browser, path, name, &mut faults).await;
+    }
+    enter(&browser).await;
+    for path in NAV {
+        let name = if *path == "/" { "overview" } else { path.trim_start_matches('/') };
+        look(&browser, path, name, &mut faults).await;
+    }
+    lifeboat.json(&["kill", "engage", "--reason", "runaway client"]);
+    for (path, name) in [("/", "overview-stopped"), (KILL, "kill-stopped")] {
+        look(&browser, path, name, &mut faults).await;
+    }
+    assert_eq!(faults, Vec::<String>::new());
+}
+
+/// One page in four shapes: picture, axe, console, no sideways scrolling, one h1 and a title.
+async fn look(browser: &Browser, path: &str, name: &str, faults: &mut Vec<String>) {
+    for (width, scheme) in [(1280, "light"), (1280, "dark"), (375, "light"), (375, "dark")] {
+        browser.show_as(width, scheme).await;
+        browser.goto(path).await;
+        browser.find("h1").await;
+        browser.picture(&format!("{name}-{width}-{scheme}")).await;
+        let facts =
+            "return [document.querySelectorAll('h1').length, document.title.length > 0, document.documentElement.scrollWidth]";
+        let facts = browser.client.execute(facts, vec![]).await.unwrap();
+        let mut found = Vec::new();
+        if facts[0] != 1 || facts[1] != true {
+            found.push(format!("h1 and title: {facts}"));
+        }
+        if facts[2].as_u64().unwrap_or(0) > u64::from(width) {
+            found.push(format!("scrolls sideways: {} px", facts[2]));
+        }
+        found.extend(browser.complaints().await);
+        found.extend(browser.axe().await);
+        // What axe itself made the console say is no fault of the page.
+        browser.complaints().await;
+        faults.extend(found.into_iter().map(|fault| format!("{path} {width} {scheme}: {fault}")));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_and_release_work_without_script() {
+    let lifeboat = Lifeboat::start();
+    sign_in(&lifeboat);
+    let browser = Browser::open(&lifeboat.admin).await;
+    browser.devtools("Emulation.setScriptExecutionDisabled", json!({"value": true})).await;
+    browser.show_as(375, "dark").await;
+    enter(&browser).await;
+    for path in NAV {
+        browser.goto(path).await;
+        browser.find("h1").await;
+    }
+    browser.click(STOP).await;
+    browser.click(STOP_NOW).await;
+    browser.find(STOPPED_BANNER).await;
+    assert_eq!(lifeboat.json(&["kill", "status"])["engaged"], true);
+    browser.goto(KILL).await;
+    browser.fill(RELEASE_REASON, "seen enough").await;
+    browser.click(RELEASE_SUBMIT).await;
+    crate::harness::wait("released", 10, || (lifeboat.json(&["kill", "status"])["engaged"] == false).then_some(()));
+}
+
+/// The forms alone, as a text browser would use them.
+#[test]
+fn a_stranger_gets_no_page_and_no_kill() {
+    let lifeboat = Lifeboat::start();
+    sign_in(&lifeboat);
+    for path in NAV {
+        let answer = https::get(&lifeboat.admin, &lifeboat.ca(), path).unwrap();
+        assert!(matches!(answer.status, 302 | 303 | 401), "{path} for a stranger: {}", answer.status);
+    }
+    let fields = [("scope", "all"), ("mode", "full"), ("reason", "not known yet")];
+    let answer = https::post_form(&lifeboat.admin, &lifeboat.ca(), "/kill/engage", "", &fields).unwrap();
+    assert!(matches!(answer.status, 302 | 303 | 401 | 403), "{}", answer.status);
+    assert_eq!(lifeboat.json(&["kill", "status"])["engaged"], false);
+    let again =
+        https::post_form(&lifeboat.admin, &lifeboat.ca(), SETUP, "", &[("code", "0"), ("name", "eve"), ("password", PASSWORD)])
+            .unwrap();
+    assert_ne!(again.status, 200, "setup is over once an admin exists");
+    assert_eq!(again.header("set-cookie"), None);
+}

@@ -1,0 +1,38 @@
+//! Strangers at 10,000 requests a second: a client with a key is served, and the ledger hardly grows.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::harness::{Lifeboat, sized};
+use crate::ledger;
+use crate::rig::{Load, Scripted, load_summary};
+
+#[test]
+fn ten_thousand_strangers_a_second_stop_no_client_and_fill_no_ledger() {
+    let lifeboat = Lifeboat::start();
+    let _scripted = Scripted::behind(&lifeboat, "scripted", &[]);
+    let key_file = lifeboat.secret_file("loader.key", &lifeboat.client_for("scripted", "loader"));
+    let before = ledger::verified(&lifeboat);
+    let load = Load::start(&lifeboat, "scripted", &key_file, "keyed", &["--rate", "30", "--connections", "4", "--tool", "echo"]);
+    let seconds = sized(5, 10).to_string();
+    let flood = load_summary(&lifeboat, "scripted", &["--no-key", "--rate", "10000", "--connections", "64", "--seconds", &seconds]);
+    let calls = load.finish();
+    sleep(Duration::from_millis(1500));
+    println!("{flood}");
+    assert!(
+        flood["answers"].as_object().unwrap().keys().all(|code| code == "401"),
+        "a stranger gets 401 and nothing else: {flood}"
+    );
+    assert!(flood["answers"]["401"].as_u64().unwrap_or(0) > 5_000, "the flood was one: {flood}");
+    let good = calls.iter().filter(|line| line["status"] == "ok").count();
+    assert_eq!(good, calls.len(), "every call with a key is served");
+    let mut waits: Vec<u64> =
+        calls.iter().map(|line| (line["done_ns"].as_u64().unwrap() - line["due_ns"].as_u64().unwrap()) / 1_000_000).collect();
+    waits.sort_unstable();
+    let p95 = waits[waits.len() * 95 / 100];
+    assert!(p95 < 1_000, "calls with a key waited: p95 {p95} ms of {waits:?}");
+    let grown = ledger::verified(&lifeboat) - before - calls.len() as u64;
+    assert!(grown <= 100, "the ledger grew by {grown} lines");
+    let refused: u64 = ledger::query(&lifeboat, &[]).iter().filter(|event| event["kind"] == "auth.refused").count() as u64;
+    assert!(refused > 0, "the strangers were counted");
+}

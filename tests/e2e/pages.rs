@@ -1,0 +1,34 @@
+//! Where things are on the dashboard: paths, form fields, selectors. The one place to change when a page changes.
+
+/// Paths of the navigation that exist, each visited by the browser tests.
+pub const NAV: &[&str] = &["/", "/activity", "/kill", "/servers", "/clients", "/operators"];
+
+/// The first admin of a deployment under test.
+pub const ADMIN: &str = "ana";
+/// Its password.
+pub const PASSWORD: &str = "harbour lantern copper 41";
+
+/// First run: code, name, password.
+pub const SETUP: &str = "/setup";
+pub const SETUP_CODE: &str = "form[action='/setup'] input[name=code]";
+pub const SETUP_NAME: &str = "form[action='/setup'] input[name=name]";
+pub const SETUP_PASSWORD: &str = "form[action='/setup'] input[name=password]";
+pub const SETUP_SUBMIT: &str = "form[action='/setup'] button";
+
+/// Sign-in.
+pub const LOGIN: &str = "/login";
+pub const LOGIN_NAME: &str = "form[action='/login'] input[name=name]";
+pub const LOGIN_PASSWORD: &str = "form[action='/login'] input[name=password]";
+pub const LOGIN_SUBMIT: &str = "form[action='/login'] button";
+
+/// The stop control of the bar, and the panel's own button.
+pub const STOP: &str = "header a[href='#halt']";
+pub const STOP_NOW: &str = "#halt form[action='/kill/engage'] button.stop";
+
+/// What the page shows while engaged.
+pub const STOPPED_BANNER: &str = "#banner [role=alert]";
+
+/// The kill page and its release form.
+pub const KILL: &str = "/kill";
+pub const RELEASE_REASON: &str = "form[action='/kill/release'] [name=reason]";
+pub const RELEASE_SUBMIT: &str = "form[action='/kill/release'] button";
