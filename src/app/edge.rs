@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 
-use crate::admin::{Admin, api};
+use crate::admin::{Admin, routes};
 
 const CONNECTIONS: usize = 1_024;
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ pub(super) async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>,
 
 /// Everything the admin listener serves.
 pub(super) fn router(admin: &Arc<Admin>) -> Router {
-    api::router().with_state(admin.clone())
+    routes::router(admin.clone())
 }
 
 /// A router as a service of the bodies hyper hands out.

@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 
 pub use offline::{Offline, local_actor};
 
-use crate::admin::{Admin, kill};
+use crate::admin::{Admin, kill, operators};
 use crate::base::fault::{Fault, Verb};
 use crate::config::paths::DataDir;
 use crate::crypto::tls::ServerTls;
@@ -95,6 +95,7 @@ impl App {
         let proxy_runtime = planes::proxy_runtime()?;
         let admin = opened.admin.clone();
         let planes = planes::start(&options, opened, &lifecycle, proxy_runtime.handle()).await?;
+        first.setup_code = operators::ensure_setup_code(&admin.db, admin.entropy.as_ref()).await?;
         if options.demo {
             first.demo_key = demo::complete(&admin).await?;
         }

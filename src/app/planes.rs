@@ -11,7 +11,7 @@ use tokio::runtime::{Handle, Runtime};
 
 use super::open::Opened;
 use super::{Options, edge, unavailable};
-use crate::admin::{Admin, api, health, kill, publish};
+use crate::admin::{Admin, api, health, kill, operators, publish};
 use crate::base::fault::{Fault, Verb};
 use crate::crypto::files::{Readers, write};
 use crate::crypto::tls::ServerTls;
@@ -119,6 +119,8 @@ fn tend(admin: &Arc<Admin>, lifecycle: &Lifecycle, here: &Handle, tls: &Arc<Serv
     lifecycle.tended(here, "kill records", move || kill::keep(a.clone(), s.clone()));
     let (a, s) = with(admin);
     lifecycle.tended(here, "kill proof line", move || kill::keep_warm(a.clone(), s.clone()));
+    let (a, s) = with(admin);
+    lifecycle.tended(here, "sessions", move || operators::task::watch(a.clone(), s.clone()));
     let (a, s) = with(admin);
     lifecycle.tended(here, "publisher", move || publish::watch(a.clone(), s.clone()));
     let (a, s) = with(admin);

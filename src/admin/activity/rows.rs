@@ -82,7 +82,7 @@ pub struct Fact {
 /// Rows as a part, for the live tail.
 #[derive(Template)]
 #[template(path = "activity/rows.html")]
-pub struct RowsPart {
+pub(super) struct RowsPart {
     /// The rows.
     pub rows: Vec<RowView>,
 }

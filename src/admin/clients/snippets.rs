@@ -5,7 +5,7 @@ use crate::web::origin;
 use crate::web::view::Code;
 
 /// `https://HOST:PORT` of the proxy, by the name the browser used for the dashboard.
-pub fn proxy_address(admin: &Admin, dashboard_host: &str) -> String {
+pub(super) fn proxy_address(admin: &Admin, dashboard_host: &str) -> String {
     let name = origin::name_of(dashboard_host);
     let name = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
     let configured = admin.feed.snapshot().settings.listen.proxy.clone();
@@ -15,7 +15,7 @@ pub fn proxy_address(admin: &Admin, dashboard_host: &str) -> String {
 }
 
 /// All of them for one server.
-pub fn all(proxy: &str, server: &str, ca: &str, key: &str) -> Vec<Code> {
+pub(super) fn all(proxy: &str, server: &str, ca: &str, key: &str) -> Vec<Code> {
     let url = format!("{proxy}/mcp/{server}");
     vec![
         Code::new("curl: list the tools", curl(&url, ca, key)),

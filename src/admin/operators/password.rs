@@ -10,7 +10,7 @@ const SHORTEST: usize = 12;
 ///
 /// # Errors
 /// `Invalid` when it is too short or too long.
-pub async fn make(secret: &Secret<String>) -> Verb<String> {
+pub(super) async fn make(secret: &Secret<String>) -> Verb<String> {
     let length = secret.reveal().chars().count();
     if length < SHORTEST {
         return Err(Fault::invalid("password", format!("A password has {SHORTEST} characters or more; this one has {length}")));
@@ -25,7 +25,7 @@ pub async fn make(secret: &Secret<String>) -> Verb<String> {
 ///
 /// # Errors
 /// When it cannot be checked at all.
-pub async fn check(stored: Option<String>, secret: &Secret<String>) -> Verb<bool> {
+pub(super) async fn check(stored: Option<String>, secret: &Secret<String>) -> Verb<bool> {
     match stored {
         Some(phc) => password::verify(secret.clone(), phc).await,
         None => password::dummy_verify(secret.clone()).await,

@@ -70,7 +70,7 @@ fn hash(row: &SqliteRow, column: &str) -> Result<[u8; 32], sqlx::Error> {
 ///
 /// # Errors
 /// When the database does not answer or a row is not readable.
-pub async fn read(db: &Db) -> Verb<State> {
+pub(super) async fn read(db: &Db) -> Verb<State> {
     let unread = |e| fault(e, "the operators cannot be read");
     let mut state = State::default();
     for row in sqlx::query(READ_OPERATORS).fetch_all(db.reader()).await.map_err(unread)? {
@@ -130,7 +130,7 @@ fn key(row: &SqliteRow) -> Result<(String, HeldKey), sqlx::Error> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn add_code(db: &Db, code_hash: [u8; 32]) -> Verb<bool> {
+pub(super) async fn add_code(db: &Db, code_hash: [u8; 32]) -> Verb<bool> {
     let failed = |e| fault(e, "the setup code cannot be stored");
     let mut tx = db.begin().await?;
     let operators: i64 = sqlx::query_scalar(COUNT_OPERATORS).fetch_one(&mut *tx).await.map_err(failed)?;
@@ -146,14 +146,14 @@ pub async fn add_code(db: &Db, code_hash: [u8; 32]) -> Verb<bool> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn code(db: &Db) -> Verb<Option<[u8; 32]>> {
+pub(super) async fn code(db: &Db) -> Verb<Option<[u8; 32]>> {
     let failed = |e| fault(e, "the setup code cannot be read");
     let row = sqlx::query(READ_CODE).fetch_optional(db.reader()).await.map_err(failed)?;
     row.map(|row| hash(&row, "code_hash")).transpose().map_err(failed)
 }
 
 /// An operator to store.
-pub struct NewOperator<'a> {
+pub(crate) struct NewOperator<'a> {
     /// Its name.
     pub name: &'a str,
     /// Its role.
@@ -169,7 +169,7 @@ pub struct NewOperator<'a> {
 ///
 /// # Errors
 /// `Conflict` when somebody was first.
-pub async fn set_up(db: &Db, first: &NewOperator<'_>) -> Verb<()> {
+pub(super) async fn set_up(db: &Db, first: &NewOperator<'_>) -> Verb<()> {
     let failed = |e| fault(e, "the first admin cannot be stored");
     let mut tx = db.begin().await?;
     let operators: i64 = sqlx::query_scalar(COUNT_OPERATORS).fetch_one(&mut *tx).await.map_err(failed)?;
@@ -190,14 +190,14 @@ async fn insert(tx: &mut sqlx::Transaction<'static, sqlx::Sqlite>, new: &NewOper
 ///
 /// # Errors
 /// `Conflict` when the name is taken.
-pub async fn add(db: &Db, new: &NewOperator<'_>) -> Verb<()> {
+pub(super) async fn add(db: &Db, new: &NewOperator<'_>) -> Verb<()> {
     let mut tx = db.begin().await?;
     insert(&mut tx, new).await?;
     tx.commit().await.map_err(|e| fault(e, "the operator cannot be stored"))
 }
 
 /// What to change about an operator. Each change ends its sessions; all but a role end its keys too.
-pub enum Change<'a> {
+pub(super) enum Change<'a> {
     /// Another role.
     Role(OperatorRole),
     /// May not sign in any more.
@@ -210,7 +210,7 @@ pub enum Change<'a> {
 ///
 /// # Errors
 /// `NotFound` when nothing fits: no such operator, or it is disabled already.
-pub async fn change(db: &Db, name: &str, change: Change<'_>, now: Timestamp) -> Verb<()> {
+pub(super) async fn change(db: &Db, name: &str, change: Change<'_>, now: Timestamp) -> Verb<()> {
     let failed = |e| fault(e, "the operator cannot be changed");
     let mut tx = db.begin().await?;
     let query = match &change {
@@ -232,7 +232,7 @@ pub async fn change(db: &Db, name: &str, change: Change<'_>, now: Timestamp) -> 
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn add_session(db: &Db, id: [u8; 32], session: &Session) -> Verb<()> {
+pub(super) async fn add_session(db: &Db, id: [u8; 32], session: &Session) -> Verb<()> {
     let query = sqlx::query(ADD_SESSION).bind(&id[..]).bind(&session.operator).bind(session.created_at.0);
     let query = query.bind(session.last_seen.0).bind(session.login_at.0).bind(&session.remote).bind(&session.agent);
     query.execute(db.writer()).await.map(|_| ()).map_err(|e| fault(e, "the session cannot be stored"))
@@ -242,7 +242,7 @@ pub async fn add_session(db: &Db, id: [u8; 32], session: &Session) -> Verb<()> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn end_session(db: &Db, id: [u8; 32]) -> Verb<()> {
+pub(super) async fn end_session(db: &Db, id: [u8; 32]) -> Verb<()> {
     let done = sqlx::query(END_SESSION).bind(&id[..]).execute(db.writer()).await;
     done.map(|_| ()).map_err(|e| fault(e, "the session cannot be ended"))
 }
@@ -251,7 +251,7 @@ pub async fn end_session(db: &Db, id: [u8; 32]) -> Verb<()> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn add_key(db: &Db, kid: &str, key: &HeldKey) -> Verb<()> {
+pub(super) async fn add_key(db: &Db, kid: &str, key: &HeldKey) -> Verb<()> {
     let query = sqlx::query(ADD_KEY).bind(kid).bind(&key.operator).bind(&key.hash[..]).bind(key.created_at.0);
     let query = query.bind(key.expires_at.map(|at| at.0));
     query.execute(db.writer()).await.map(|_| ()).map_err(|e| fault(e, "the key cannot be stored"))
@@ -261,7 +261,7 @@ pub async fn add_key(db: &Db, kid: &str, key: &HeldKey) -> Verb<()> {
 ///
 /// # Errors
 /// `NotFound` when there is none to revoke.
-pub async fn revoke_key(db: &Db, kid: &str, now: Timestamp) -> Verb<()> {
+pub(super) async fn revoke_key(db: &Db, kid: &str, now: Timestamp) -> Verb<()> {
     let done = sqlx::query(REVOKE_KEY).bind(kid).bind(now.0).execute(db.writer()).await;
     match done.map_err(|e| fault(e, "the key cannot be revoked"))?.rows_affected() {
         0 => Err(Fault::not_found(format!("there is no running key {kid}"))),
@@ -273,7 +273,7 @@ pub async fn revoke_key(db: &Db, kid: &str, now: Timestamp) -> Verb<()> {
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn keep(db: &Db, seen: &[([u8; 32], Timestamp)], used: &[(String, Timestamp)], over: &[[u8; 32]]) -> Verb<()> {
+pub(super) async fn keep(db: &Db, seen: &[([u8; 32], Timestamp)], used: &[(String, Timestamp)], over: &[[u8; 32]]) -> Verb<()> {
     let failed = |e| fault(e, "the sessions cannot be kept");
     let mut tx = db.begin().await?;
     for (id, at) in seen {

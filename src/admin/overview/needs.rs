@@ -7,7 +7,7 @@ use crate::web::human;
 use crate::web::view::Tone;
 
 /// The list.
-pub fn needs(admin: &Admin, facts: &Facts, shell: &Shell) -> Vec<Need> {
+pub(super) fn needs(admin: &Admin, facts: &Facts, shell: &Shell) -> Vec<Need> {
     let mut needs = if facts.overview.kill.engaged { next_steps(facts, shell) } else { Vec::new() };
     let engaged = facts.overview.kill.engaged;
     // While something is stopped its own proof is on the page, and a drill can wait.

@@ -19,6 +19,7 @@ use super::shell::{FaultPage, FaultPart, FaultView, Here, Shell, Signed, Solo, S
 use super::{Admin, activity, api, clients, health, kill, overview, servers};
 use crate::base::fault::{Fault, FaultKind};
 use crate::base::secret::Secret;
+use crate::telemetry::metrics;
 use crate::web::context::{Dressing, dress};
 use crate::web::cookie::{self, Shown};
 use crate::web::{Context, assets, form, html_with, origin, page, see_other};
@@ -60,16 +61,13 @@ pub const ROUTES: &[&[Entry]] = &[
 
 const API: &str = "/api/";
 
-/// Text of the metrics, as the telemetry gives it.
-pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
-
 /// Everything the admin listener serves.
-pub fn router(admin: Arc<Admin>, metrics: Metrics) -> Router {
+pub fn router(admin: Arc<Admin>) -> Router {
     let dressing = Arc::new(Dressing { clock: admin.clock.clone(), entropy: admin.entropy.clone() });
     Router::new()
         .route("/health", get(serve_health))
         .route("/ready", get(serve_ready))
-        .route("/metrics", get(move || async move { metrics() }))
+        .route("/metrics", get(serve_metrics))
         .route("/static/{*name}", get(serve_static))
         .route("/favicon.ico", get(favicon))
         .merge(operators::routes::routes())
@@ -263,6 +261,13 @@ async fn serve_health(State(admin): State<Arc<Admin>>) -> Response {
     let status = if health::ready(&admin) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let text = serde_json::to_string(&health).unwrap_or_default();
     (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+async fn serve_metrics() -> Response {
+    match metrics::install() {
+        Ok(metrics) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], metrics.render()).into_response(),
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
 }
 
 async fn serve_ready(State(admin): State<Arc<Admin>>) -> StatusCode {
