@@ -77,7 +77,9 @@ pub async fn exchange(stream: &mut TlsStream<TcpStream>, bytes: &[u8], patience:
                 return Some(reply);
             }
             match stream.read(&mut buffer).await {
-                Ok(0) | Err(_) => return parse_head(&seen).map(|(status, headers, at)| Reply { status, headers, body: seen[at..].to_vec() }),
+                Ok(0) | Err(_) => {
+                    return parse_head(&seen).map(|(status, headers, at)| Reply { status, headers, body: seen[at..].to_vec() });
+                }
                 Ok(n) => seen.extend_from_slice(&buffer[..n]),
             }
         }
@@ -131,7 +133,9 @@ pub async fn request(address: SocketAddr, ca_pem: &[u8], method: &str, path: &st
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
         head.push_str(&format!("Host: localhost:{}\r\n", address.port()));
     }
-    let framed = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding"));
+    let framed = headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding"));
     if !framed && (!body.is_empty() || method == "POST") {
         head.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
