@@ -5,6 +5,7 @@ pub mod activity;
 pub mod actor;
 pub mod api;
 pub mod clients;
+pub mod doctor;
 pub mod health;
 pub mod kill;
 pub mod operators;
