@@ -20,7 +20,7 @@ pub mod tools;
 mod tree;
 
 #[cfg(test)]
-mod testing;
+mod tests_house;
 
 use std::sync::Arc;
 
