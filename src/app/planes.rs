@@ -83,8 +83,14 @@ pub(super) async fn start(options: &Options, opened: Opened, lifecycle: &Lifecyc
         "control socket",
         api::socket::serve(socket, edge::incoming(api::router().with_state(admin.clone())), stop.clone()),
     );
-    let ledger = admin.ledger.clone();
-    lifecycle.vital(&here, "recorder", async move { ledger.ended().await });
+    let (ledger, stopped) = (admin.ledger.clone(), stop.clone());
+    // The ledger outlives every other task, so the stop does not wait for its end.
+    lifecycle.vital(&here, "recorder", async move {
+        tokio::select! {
+            () = ledger.ended() => {}
+            () = stopped.cancelled() => {}
+        }
+    });
     tend(&admin, lifecycle, &here, &tls);
     write_addresses(options, addresses)?;
     let host = listen.hosts.first().cloned().unwrap_or_else(|| "localhost".into());
