@@ -14,7 +14,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use serde_json::Value;
 
-use crate::base::fault::{Fault, Verb};
+use crate::base::fault::{Fault, FaultKind, Verb};
 use crate::config::paths::DataDir;
 use crate::demo;
 use crate::proxy::sandbox;
@@ -35,14 +35,23 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Some(demo::SUBCOMMAND) => return demo::run(demo::memory_file(arguments.get(2).and_then(|word| word.to_str()))),
         _ => {}
     }
+    let json = arguments.iter().any(|word| word == "--json");
     match Cli::try_parse_from(arguments) {
         Ok(cli) => perform(cli),
-        Err(fault) => {
-            let asked = matches!(fault.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            fault.print().ok();
-            if asked { DONE } else { BAD_USAGE }
-        }
+        Err(fault) => misused(&fault, json),
     }
+}
+
+fn misused(fault: &clap::Error, json: bool) -> u8 {
+    let asked = matches!(fault.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if asked || !json {
+        fault.print().ok();
+        return if asked { DONE } else { BAD_USAGE };
+    }
+    let text = fault.to_string();
+    let sentence = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    let words: Vec<&str> = sentence.split_whitespace().collect();
+    out::fault(Voice::Json, &Fault::new(FaultKind::Invalid, words.join(" ")))
 }
 
 fn perform(cli: Cli) -> u8 {
@@ -63,8 +72,12 @@ fn tool(data: &DataDir, command: &Command, voice: Voice) -> Verb<u8> {
     runtime.block_on(async {
         match (order, command) {
             (Some(order), _) => {
-                let value = send(data, command, &order).await?;
-                out::result(voice, &value);
+                let text = send(data, command, &order).await?;
+                let value = serde_json::from_str(&text).unwrap_or(Value::Null);
+                match voice {
+                    Voice::Json => out::say(text.trim_end()),
+                    Voice::Text => out::say(&out::text(&value)),
+                }
                 Ok(status_of(&order, &value))
             }
             (None, Command::Audit(AuditCommand::Tail)) => stream::tail(data).await,
@@ -74,7 +87,7 @@ fn tool(data: &DataDir, command: &Command, voice: Voice) -> Verb<u8> {
     })
 }
 
-async fn send(data: &DataDir, command: &Command, order: &Order) -> Verb<Value> {
+async fn send(data: &DataDir, command: &Command, order: &Order) -> Verb<String> {
     if let Some(mut control) = Control::connect(data).await? {
         return control.call(order.method.clone(), &order.path, order.body.as_ref()).await;
     }
