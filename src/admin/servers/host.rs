@@ -118,7 +118,11 @@ pub(super) fn digest(upstream: &StdioUpstream, kept: &[String]) -> String {
 ///
 /// # Errors
 /// When the database does not answer or a sealed row cannot be opened.
-pub(in crate::admin) async fn running_secrets(db: &Db, sealer: &InstanceKey, desired: &Desired) -> Verb<HashMap<String, ServerSecrets>> {
+pub(in crate::admin) async fn running_secrets(
+    db: &Db,
+    sealer: &InstanceKey,
+    desired: &Desired,
+) -> Verb<HashMap<String, ServerSecrets>> {
     let sealed = store::secrets(db).await?;
     let approvals = store::approvals(db).await?;
     let mut all = HashMap::new();

@@ -43,7 +43,7 @@ async fn show(visit: Visit) -> Response {
 }
 
 async fn one(Path(name): Path<String>) -> Response {
-    see_other(&format!("/servers#{}", crate::web::form::encode(&name)))
+    see_other(&format!("/servers#server-{}", crate::web::form::encode(&name)))
 }
 
 async fn whole(visit: &Visit, status: StatusCode, outcome: Option<Outcome>, form: AddForm, refusal: Option<String>) -> Response {
@@ -86,7 +86,9 @@ async fn do_approve(visit: Visit, Path(name): Path<String>) -> Response {
 
 async fn do_remove(visit: Visit, Path(name): Path<String>) -> Response {
     match remove(&visit.admin, &visit.signed.actor, &name).await {
-        Ok(removed) => visit.done("/servers", format!("{} removed. Its tools are unknown to every client; its vault stays.", removed.server)),
+        Ok(removed) => {
+            visit.done("/servers", format!("{} removed. Its tools are unknown to every client; its vault stays.", removed.server))
+        }
         Err(fault) => whole(&visit, page::status_of(fault.kind), None, AddForm::default(), Some(sentence(&fault.message))).await,
     }
 }

@@ -62,10 +62,12 @@ async fn a_commit_never_sweeps_in_somebody_elses_edits() {
     app.add_client("later", "reader", 0).await;
     assert!(git(&app, &["show", "HEAD:roles/writer.toml"]).contains("write"));
     assert!(!std::fs::read_to_string(config.join("roles/writer.toml")).expect("read").contains("write"), "the edit is still there");
-    let reply = app.post(&app.writer, &modern("tools/call", "write_note"), call(1, "write_note", json!({})).to_string().as_bytes()).await;
+    let reply =
+        app.post(&app.writer, &modern("tools/call", "write_note"), call(1, "write_note", json!({})).to_string().as_bytes()).await;
     assert_eq!(reply.code(), 0, "an edit counts only after config commit");
     app.api("POST", "/api/v1/config/commit", json!({"as": "ana", "message": "writer reads only"})).await;
-    let reply = app.post(&app.writer, &modern("tools/call", "write_note"), call(1, "write_note", json!({})).to_string().as_bytes()).await;
+    let reply =
+        app.post(&app.writer, &modern("tools/call", "write_note"), call(1, "write_note", json!({})).to_string().as_bytes()).await;
     assert_eq!(reply.reason(), "policy.class");
     assert!(git(&app, &["log", "-1", "--format=%an %s"]).contains("ana writer reads only"));
 }

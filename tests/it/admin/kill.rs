@@ -41,7 +41,11 @@ async fn every_scope_and_mode_stops_what_it_names_and_nothing_else() {
         assert_eq!(engaged["effective"], json!(true), "{order}: {engaged}");
         assert_eq!(engaged["proofs"][0]["refused"], json!(true), "{order}: {engaged}");
         app.upstream.forget();
-        for (stopped, reply) in [(writer_reads, echo(&app, &app.writer).await), (writer_writes, write(&app, &app.writer).await), (reader_reads, echo(&app, &app.reader).await)] {
+        for (stopped, reply) in [
+            (writer_reads, echo(&app, &app.writer).await),
+            (writer_writes, write(&app, &app.writer).await),
+            (reader_reads, echo(&app, &app.reader).await),
+        ] {
             assert_eq!(reply.code() == -31001, stopped, "{order}: {}", reply.json());
             if stopped {
                 assert_eq!(reply.json()["error"]["data"]["executed"], "no");
@@ -64,7 +68,11 @@ async fn atk_p38_lists_ping_and_cancel_stay_while_everything_that_executes_is_re
     for (method, params, name) in [
         ("resources/read", json!({"uri": "x://y", "_meta": meta}), "x://y"),
         ("prompts/get", json!({"name": "p", "_meta": meta}), "p"),
-        ("completion/complete", json!({"ref": {"type": "ref/prompt", "name": "p"}, "argument": {"name": "a", "value": ""}, "_meta": meta}), ""),
+        (
+            "completion/complete",
+            json!({"ref": {"type": "ref/prompt", "name": "p"}, "argument": {"name": "a", "value": ""}, "_meta": meta}),
+            "",
+        ),
     ] {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
         let reply = app.post(&app.writer, &modern(method, name), body.as_bytes()).await;

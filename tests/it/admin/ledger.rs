@@ -8,23 +8,45 @@ use crate::support::TestApp;
 #[tokio::test]
 async fn a_write_stands_twice_and_a_read_once() {
     let app = TestApp::start().await;
-    let write = app.post(&app.writer, &modern("tools/call", "write_note"), call(1, "write_note", json!({"text": "hidden-value"})).to_string().as_bytes()).await;
+    let write = app
+        .post(
+            &app.writer,
+            &modern("tools/call", "write_note"),
+            call(1, "write_note", json!({"text": "hidden-value"})).to_string().as_bytes(),
+        )
+        .await;
     let read = app.post(&app.writer, &modern("tools/call", "echo"), call(2, "echo", json!({})).to_string().as_bytes()).await;
     let events = app.events("limit=50").await;
     let kinds = |reply: &crate::support::wire::Reply| -> Vec<String> {
         let id = reply.header("lifeboat-request-id").expect("an id").to_owned();
-        events.iter().filter(|event| event["request_id"] == json!(id)).map(|event| event["kind"].as_str().expect("a kind").to_owned()).collect()
+        events
+            .iter()
+            .filter(|event| event["request_id"] == json!(id))
+            .map(|event| event["kind"].as_str().expect("a kind").to_owned())
+            .collect()
     };
     assert_eq!(kinds(&write), ["call.outcome", "call.intent"]);
     assert_eq!(kinds(&read), ["call"]);
     let outcome = events.iter().find(|event| event["kind"] == "call.outcome").expect("an outcome");
-    for (field, value) in [("client", "writer"), ("server", "up"), ("tool", "write_note"), ("class", "write"), ("decision", "permit"), ("grant", "writer#1"), ("status", "ok"), ("executed", "yes")] {
+    for (field, value) in [
+        ("client", "writer"),
+        ("server", "up"),
+        ("tool", "write_note"),
+        ("class", "write"),
+        ("decision", "permit"),
+        ("grant", "writer#1"),
+        ("status", "ok"),
+        ("executed", "yes"),
+    ] {
         assert_eq!(outcome[field], json!(value), "{outcome}");
     }
     assert!(outcome["revision"].as_str().is_some_and(|revision| revision.contains('+')), "{outcome}");
     assert!(outcome["latency_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{outcome}");
     assert!(!app.ledger_text().contains("hidden-value"), "parameters are shapes, not values");
-    assert_eq!(app.api("GET", "/api/v1/audit/verify", Value::Null).await, json!({"ok": true, "segments": 1, "events": events_in(&app), "first_bad": null}));
+    assert_eq!(
+        app.api("GET", "/api/v1/audit/verify", Value::Null).await,
+        json!({"ok": true, "segments": 1, "events": events_in(&app), "first_bad": null})
+    );
 }
 
 fn events_in(app: &TestApp) -> usize {
@@ -41,7 +63,12 @@ async fn strangers_are_counted_not_listed() {
     }
     app.settle().await;
     let text = app.ledger_text();
-    let rows: Vec<Value> = text.lines().skip(before).filter_map(|line| serde_json::from_str(line).ok()).filter(|event: &Value| event["kind"] == "auth.refused").collect();
+    let rows: Vec<Value> = text
+        .lines()
+        .skip(before)
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .filter(|event: &Value| event["kind"] == "auth.refused")
+        .collect();
     let counted: u64 = rows.iter().filter_map(|row| row["params"]["count"].as_u64()).sum();
     assert_eq!(counted, 40, "{rows:?}");
     assert!(rows.len() <= 9 * 5, "{}", rows.len());

@@ -88,7 +88,9 @@ fn names_at(rest: &str) -> Vec<String> {
 fn a_word_stays_in_its_home() {
     let homes: [(&str, fn(&str) -> bool); 6] = [
         ("sqlx::", |p| p.starts_with("src/db/") || p.ends_with("/store.rs")),
-        ("axum::", |p| p.starts_with("src/web/") || p.starts_with("src/proxy/") || p.starts_with("src/app/") || p.ends_with("/routes.rs")),
+        ("axum::", |p| {
+            p.starts_with("src/web/") || p.starts_with("src/proxy/") || p.starts_with("src/app/") || p.ends_with("/routes.rs")
+        }),
         ("git2::", |p| p.starts_with("src/config/")),
         ("rcgen::", |p| p.starts_with("src/crypto/")),
         ("argon2::", |p| p.starts_with("src/crypto/")),

@@ -265,7 +265,8 @@ async fn a_server_that_is_not_there_ran_nothing() {
     let mut desired: lifeboat::config::ServerConfig =
         toml::from_str("[upstream.http]\nurl = \"http://127.0.0.1:1/mcp\"\nplain_loopback = true").expect("server");
     let old = rig.feed.snapshot();
-    let mut entry = lifeboat::policy::snapshot::ServerEntry { name: "s".into(), config: desired.clone(), secrets: Default::default() };
+    let mut entry =
+        lifeboat::policy::snapshot::ServerEntry { name: "s".into(), config: desired.clone(), secrets: Default::default() };
     desired.tools.clone_from(&old.servers["s"].config.tools);
     entry.config = desired;
     let snapshot = lifeboat::policy::Snapshot {

@@ -133,7 +133,13 @@ impl Rig {
         Self { address, feed, seen, ledger, ledger_full, strangers, client, upstream, stop }
     }
 
-    pub(super) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Request<Full<Bytes>> {
+    pub(super) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Bytes>,
+    ) -> Request<Full<Bytes>> {
         let mut request = Request::builder().method(method).uri(format!("https://localhost:{}{path}", self.address.port()));
         for (name, value) in headers {
             request = request.header(*name, *value);

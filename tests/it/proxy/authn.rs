@@ -11,7 +11,20 @@ async fn atk_p01_no_route_serves_a_stranger() {
     let app = TestApp::start().await;
     app.upstream.forget();
     let body = call(1, "echo", json!({})).to_string();
-    let paths = ["/", "/mcp/up", "//mcp/up", "/mcp/", "/mcp", "/MCP/up", "/mcp%2fup", "/./mcp/up", "/mcp;x/up", "/oauth/token", "/metrics", "/api/v1/status"];
+    let paths = [
+        "/",
+        "/mcp/up",
+        "//mcp/up",
+        "/mcp/",
+        "/mcp",
+        "/MCP/up",
+        "/mcp%2fup",
+        "/./mcp/up",
+        "/mcp;x/up",
+        "/oauth/token",
+        "/metrics",
+        "/api/v1/status",
+    ];
     for path in paths {
         for method in ["GET", "POST", "DELETE", "PUT", "PATCH", "OPTIONS", "HEAD"] {
             let body = if method == "POST" { body.as_bytes() } else { b"" };
@@ -37,7 +50,9 @@ async fn a_key_reaches_only_the_paths_that_exist() {
         let reply = app.bare("POST", path, &[("Authorization", &format!("Bearer {}", app.writer))], b"{}").await;
         assert_eq!(reply.status, 404, "{path}");
     }
-    let reply = app.post_to("/mcp/ghost", &app.writer, &modern("tools/call", "echo"), call(1, "echo", json!({})).to_string().as_bytes()).await;
+    let reply = app
+        .post_to("/mcp/ghost", &app.writer, &modern("tools/call", "echo"), call(1, "echo", json!({})).to_string().as_bytes())
+        .await;
     assert_eq!((reply.status, reply.code(), reply.reason().as_str()), (200, -31002, "policy.unknown_server"));
     assert_eq!(app.upstream.hits().len(), 0);
 }
@@ -87,7 +102,10 @@ async fn atk_p04_a_read_only_client_cannot_write() {
         assert_eq!((reply.status, reply.code(), reply.reason().as_str()), (200, -31002, reason), "{tool}");
         assert_eq!(reply.json()["error"]["data"]["executed"], "no");
         let event = app.last_call().await;
-        assert_eq!((&event["client"], &event["tool"], &event["decision"], &event["reason"]), (&json!("reader"), &json!(tool), &json!("refuse"), &json!(reason)));
+        assert_eq!(
+            (&event["client"], &event["tool"], &event["decision"], &event["reason"]),
+            (&json!("reader"), &json!(tool), &json!("refuse"), &json!(reason))
+        );
         assert_eq!(event["request_id"].as_str(), reply.header("lifeboat-request-id"));
     }
     let reply = app.post(&app.writer, &modern("tools/call", "wipe"), call(1, "wipe", json!({})).to_string().as_bytes()).await;
@@ -142,7 +160,8 @@ async fn a_client_over_its_rate_is_refused_in_band_with_a_hint() {
     let mut stream = wire::connect(app.proxy, &app.ca).await;
     let mut refused = None;
     for id in 0..20 {
-        let reply = app.on(&mut stream, &app.slow, &modern("tools/call", "echo"), call(id, "echo", json!({})).to_string().as_bytes()).await;
+        let reply =
+            app.on(&mut stream, &app.slow, &modern("tools/call", "echo"), call(id, "echo", json!({})).to_string().as_bytes()).await;
         assert_eq!(reply.status, 200);
         if reply.code() != 0 {
             refused = Some(reply);

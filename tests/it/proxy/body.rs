@@ -11,16 +11,23 @@ async fn bad(app: &TestApp, body: &[u8]) {
     let reply = refused_before_upstream(app, body).await;
     assert_eq!(reply.status, 400, "{}", String::from_utf8_lossy(&body[..body.len().min(200)]));
     let code = reply.code();
-    assert!(matches!(code, -32700 | -32600 | -32602 | -32020), "code {code} for {}", String::from_utf8_lossy(&body[..body.len().min(200)]));
+    assert!(
+        matches!(code, -32700 | -32600 | -32602 | -32020),
+        "code {code} for {}",
+        String::from_utf8_lossy(&body[..body.len().min(200)])
+    );
 }
 
-const META: &str = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
+const META: &str =
+    r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}"#;
 
 #[tokio::test]
 async fn atk_p05_duplicate_name_in_params() {
     let app = TestApp::start().await;
     for (first, last) in [("echo", "wipe"), ("wipe", "echo")] {
-        let body = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{first}","name":"{last}","arguments":{{}},{META}}}}}"#);
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"{first}","name":"{last}","arguments":{{}},{META}}}}}"#
+        );
         bad(&app, body.as_bytes()).await;
     }
 }
@@ -31,10 +38,16 @@ async fn atk_p06_pit_7_duplicate_keys_also_escaped_and_nested() {
     for body in [
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","method":"tools/call","params":{{"name":"echo",{META}}}}}"#),
         format!(r#"{{"jsonrpc":"2.0","id":1,"id":2,"method":"tools/call","params":{{"name":"echo",{META}}}}}"#),
-        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo",{META}}},"params":{{"name":"wipe",{META}}}}}"#),
+        format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo",{META}}},"params":{{"name":"wipe",{META}}}}}"#
+        ),
         format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo","na\u006de":"wipe",{META}}}}}"#),
-        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo","arguments":{{}},"arguments":{{"a":1}},{META}}}}}"#),
-        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo","arguments":{{"a":{{"b":1,"b":2}}}},{META}}}}}"#),
+        format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo","arguments":{{}},"arguments":{{"a":1}},{META}}}}}"#
+        ),
+        format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo","arguments":{{"a":{{"b":1,"b":2}}}},{META}}}}}"#
+        ),
     ] {
         bad(&app, body.as_bytes()).await;
     }
@@ -60,11 +73,17 @@ async fn atk_p16_pit_6_batches_in_every_era() {
     let one = call(1, "echo", json!({})).to_string();
     let denied = call(2, "wipe", json!({})).to_string();
     let thousand = format!("[{}]", vec![one.clone(); 1000].join(","));
-    for body in [format!("[{one}]"), format!("[{one},{denied}]"), thousand, format!(" \n[{one}]"), format!("\u{feff}[{one}]"), "[]".into()] {
+    for body in
+        [format!("[{one}]"), format!("[{one},{denied}]"), thousand, format!(" \n[{one}]"), format!("\u{feff}[{one}]"), "[]".into()]
+    {
         bad(&app, body.as_bytes()).await;
         app.upstream.forget();
         for version in ["2025-11-25", "2025-06-18", "2025-03-26"] {
-            let headers = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream"), ("MCP-Protocol-Version", version)];
+            let headers = [
+                ("Content-Type", "application/json"),
+                ("Accept", "application/json, text/event-stream"),
+                ("MCP-Protocol-Version", version),
+            ];
             let reply = app.post(&app.writer, &headers, body.as_bytes()).await;
             assert_eq!(reply.status, 400, "{version}");
         }
@@ -105,7 +124,11 @@ async fn atk_p18_depth() {
     let nested = |depth: usize| {
         // Two levels are the message and its params; the arguments object is the third.
         let inner = depth - 3;
-        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo","arguments":{{"a":{}1{}}},{META}}}}}"#, "[".repeat(inner), "]".repeat(inner))
+        format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"echo","arguments":{{"a":{}1{}}},{META}}}}}"#,
+            "[".repeat(inner),
+            "]".repeat(inner)
+        )
     };
     for depth in [10, 64] {
         let reply = app.post(&app.writer, &modern("tools/call", "echo"), nested(depth).as_bytes()).await;

@@ -93,7 +93,9 @@ async fn atk_p32_no_token_goes_up_and_no_cookie_comes_down() {
     app.upstream.forget();
     app.upstream.script(|hit| {
         (hit.rpc() == "tools/call").then(|| {
-            let mut answer = crate::support::upstream::json_answer(&json!({"jsonrpc": "2.0", "id": hit.json()["id"], "result": {"content": []}}));
+            let mut answer = crate::support::upstream::json_answer(
+                &json!({"jsonrpc": "2.0", "id": hit.json()["id"], "result": {"content": []}}),
+            );
             answer.headers_mut().insert("set-cookie", "a=b".parse().expect("a value"));
             answer.headers_mut().insert("www-authenticate", "Bearer realm=\"up\"".parse().expect("a value"));
             answer
@@ -118,7 +120,9 @@ async fn pit_12_the_upstream_sees_its_own_host_with_port() {
 async fn origin_and_host_of_elsewhere_are_refused() {
     let app = TestApp::start().await;
     let body = call(1, "echo", json!({})).to_string();
-    for header in [("Origin", "http://evil.example"), ("Origin", "null"), ("Host", "evil.example"), ("Host", "localhost.evil.example:8444")] {
+    for header in
+        [("Origin", "http://evil.example"), ("Origin", "null"), ("Host", "evil.example"), ("Host", "localhost.evil.example:8444")]
+    {
         app.upstream.forget();
         let mut headers = modern("tools/call", "echo");
         headers.push(header);

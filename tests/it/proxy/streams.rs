@@ -16,7 +16,11 @@ fn progress(n: u64) -> String {
 
 async fn open(app: &TestApp, key: &str, body: &str) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
     let mut stream = wire::connect(app.proxy, &app.ca).await;
-    let mut head = format!("POST /mcp/up HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\n", app.proxy.port(), body.len());
+    let mut head = format!(
+        "POST /mcp/up HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\n",
+        app.proxy.port(),
+        body.len()
+    );
     for (name, value) in modern("tools/call", "echo") {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -24,7 +28,11 @@ async fn open(app: &TestApp, key: &str, body: &str) -> tokio_rustls::client::Tls
     stream
 }
 
-async fn read_until(stream: &mut tokio_rustls::client::TlsStream<tokio::net::TcpStream>, word: &str, patience: Duration) -> Option<(String, Duration)> {
+async fn read_until(
+    stream: &mut tokio_rustls::client::TlsStream<tokio::net::TcpStream>,
+    word: &str,
+    patience: Duration,
+) -> Option<(String, Duration)> {
     let started = Instant::now();
     let mut seen = Vec::new();
     let mut buffer = [0u8; 8192];
@@ -46,7 +54,8 @@ async fn pit_1_progress_comes_spaced_not_at_once() {
     let app = TestApp::start().await;
     app.upstream.script(|hit| {
         (hit.rpc() == "tools/call").then(|| {
-            let last = event(&json!({"jsonrpc": "2.0", "id": hit.json()["id"], "result": {"content": [], "resultType": "complete"}}));
+            let last =
+                event(&json!({"jsonrpc": "2.0", "id": hit.json()["id"], "result": {"content": [], "resultType": "complete"}}));
             sse_answer(vec![(0, progress(1)), (400, progress(2)), (400, last)], false)
         })
     });
@@ -141,7 +150,9 @@ async fn atk_p21_pit_19_responses_over_the_cap_end_in_band() {
     let body = call(1, "echo", json!({})).to_string();
     let big = over.clone();
     app.upstream.script(move |hit| {
-        (hit.rpc() == "tools/call").then(|| json_answer(&json!({"jsonrpc": "2.0", "id": hit.json()["id"], "result": {"content": [{"type": "text", "text": big}]}})))
+        (hit.rpc() == "tools/call").then(|| {
+            json_answer(&json!({"jsonrpc": "2.0", "id": hit.json()["id"], "result": {"content": [{"type": "text", "text": big}]}}))
+        })
     });
     let reply = app.post(&app.reader, &modern("tools/call", "echo"), body.as_bytes()).await;
     assert_eq!((reply.status, reply.code(), reply.reason().as_str()), (200, -31006, "size.response"));
@@ -168,7 +179,11 @@ async fn atk_p21_pit_19_responses_over_the_cap_end_in_band() {
 async fn pit_11_a_notification_is_answered_202_and_nothing_else() {
     let app = TestApp::start().await;
     app.upstream.script(|hit| hit.rpc().starts_with("notifications/").then(|| status(http::StatusCode::OK)));
-    let headers = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream"), ("MCP-Protocol-Version", "2025-11-25")];
+    let headers = [
+        ("Content-Type", "application/json"),
+        ("Accept", "application/json, text/event-stream"),
+        ("MCP-Protocol-Version", "2025-11-25"),
+    ];
     let reply = app.post(&app.reader, &headers, br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#).await;
     assert_eq!((reply.status, reply.body.len()), (202, 0));
     assert_eq!(reply.header("content-type"), None);

@@ -14,7 +14,11 @@ async fn atk_p22_framing_that_two_parsers_read_differently() {
     let app = TestApp::start().await;
     app.upstream.forget();
     let body = call(1, "echo", json!({})).to_string();
-    let start = format!("POST /mcp/up HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: echo\r\n", app.proxy.port(), app.writer);
+    let start = format!(
+        "POST /mcp/up HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nAccept: application/json, text/event-stream\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: echo\r\n",
+        app.proxy.port(),
+        app.writer
+    );
     let chunk = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
     let cases = [
         ("two lengths", format!("{start}Content-Length: {}\r\nContent-Length: 3\r\n\r\n{body}", body.len())),
@@ -23,7 +27,10 @@ async fn atk_p22_framing_that_two_parsers_read_differently() {
         ("obs-fold", format!("{start}X-A: b\r\n c\r\nContent-Length: {}\r\n\r\n{body}", body.len())),
         ("chunk size overflow", format!("{start}Transfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n{body}\r\n0\r\n\r\n")),
         ("space before colon", format!("{start}Content-Length : {}\r\n\r\n{body}", body.len())),
-        ("huge chunk extension", format!("{start}Transfer-Encoding: chunked\r\n\r\n{:x};{}\r\n{body}\r\n0\r\n\r\n", body.len(), "x".repeat(65_536))),
+        (
+            "huge chunk extension",
+            format!("{start}Transfer-Encoding: chunked\r\n\r\n{:x};{}\r\n{body}\r\n0\r\n\r\n", body.len(), "x".repeat(65_536)),
+        ),
     ];
     for (name, bytes) in cases {
         let mut stream = wire::connect(app.proxy, &app.ca).await;
@@ -46,7 +53,11 @@ async fn atk_p24_slow_headers_and_slow_bodies_end() {
     let mut header = wire::connect(app.proxy, &app.ca).await;
     header.write_all(b"POST /mcp/up HTT").await.expect("sent");
     let mut body = wire::connect(app.proxy, &app.ca).await;
-    let head = format!("POST /mcp/up HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nAccept: */*\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: echo\r\nContent-Length: 1000\r\n\r\n{{", app.proxy.port(), app.writer);
+    let head = format!(
+        "POST /mcp/up HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nAccept: */*\r\nMCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/call\r\nMcp-Name: echo\r\nContent-Length: 1000\r\n\r\n{{",
+        app.proxy.port(),
+        app.writer
+    );
     body.write_all(head.as_bytes()).await.expect("sent");
     let end = |mut stream: tokio_rustls::client::TlsStream<tokio::net::TcpStream>| async move {
         let mut seen = Vec::new();

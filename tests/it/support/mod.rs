@@ -144,9 +144,12 @@ impl TestApp {
     /// Every line of the open segment.
     pub(crate) fn ledger_text(&self) -> String {
         let mut text = String::new();
-        let mut names: Vec<_> = std::fs::read_dir(self.data.path().join("audit")).expect("the ledger").flatten().map(|entry| entry.path()).collect();
+        let mut names: Vec<_> =
+            std::fs::read_dir(self.data.path().join("audit")).expect("the ledger").flatten().map(|entry| entry.path()).collect();
         names.sort();
-        for path in names.iter().filter(|path| path.extension().is_some_and(|end| end == "jsonl") && !path.ends_with("checkpoints.jsonl")) {
+        for path in
+            names.iter().filter(|path| path.extension().is_some_and(|end| end == "jsonl") && !path.ends_with("checkpoints.jsonl"))
+        {
             text.push_str(&std::fs::read_to_string(path).expect("text"));
         }
         text

@@ -52,11 +52,8 @@ impl Upstream {
     pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let nothing: Arc<Script> = Arc::new(|_: &Hit| None);
-        let upstream = Self {
-            address: listener.local_addr().expect("bound"),
-            hits: Arc::default(),
-            script: Arc::new(Mutex::new(nothing)),
-        };
+        let upstream =
+            Self { address: listener.local_addr().expect("bound"), hits: Arc::default(), script: Arc::new(Mutex::new(nothing)) };
         let served = upstream.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {

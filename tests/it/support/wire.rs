@@ -77,7 +77,9 @@ pub(crate) async fn exchange(stream: &mut TlsStream<TcpStream>, bytes: &[u8], pa
                 return Some(reply);
             }
             match stream.read(&mut buffer).await {
-                Ok(0) | Err(_) => return parse_head(&seen).map(|(status, headers, at)| Reply { status, headers, body: seen[at..].to_vec() }),
+                Ok(0) | Err(_) => {
+                    return parse_head(&seen).map(|(status, headers, at)| Reply { status, headers, body: seen[at..].to_vec() });
+                }
                 Ok(n) => seen.extend_from_slice(&buffer[..n]),
             }
         }
@@ -125,13 +127,22 @@ fn dechunk(mut rest: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// One request on a connection of its own.
-pub(crate) async fn request(address: SocketAddr, ca_pem: &[u8], method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
+pub(crate) async fn request(
+    address: SocketAddr,
+    ca_pem: &[u8],
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Reply {
     let mut stream = connect(address, ca_pem).await;
     let mut head = format!("{method} {path} HTTP/1.1\r\n");
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
         head.push_str(&format!("Host: localhost:{}\r\n", address.port()));
     }
-    let framed = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding"));
+    let framed = headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("content-length") || name.eq_ignore_ascii_case("transfer-encoding"));
     if !framed && (!body.is_empty() || method == "POST") {
         head.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
