@@ -84,7 +84,14 @@ pub(super) async fn start(options: &Options, opened: Opened, lifecycle: &Lifecyc
         api::socket::serve(socket, edge::incoming(api::router().with_state(admin.clone())), stop.clone()),
     );
     let ledger = admin.ledger.clone();
-    lifecycle.vital(&here, "recorder", async move { ledger.ended().await });
+    let stopping = lifecycle.stop_token();
+    // The writer outlives this task on purpose: it is shut down last, when nobody records any more.
+    lifecycle.vital(&here, "recorder", async move {
+        tokio::select! {
+            () = ledger.ended() => {}
+            () = stopping.cancelled() => {}
+        }
+    });
     tend(&admin, lifecycle, &here, &tls);
     write_addresses(options, addresses)?;
     let host = listen.hosts.first().cloned().unwrap_or_else(|| "localhost".into());

@@ -1,48 +1,44 @@
 //! The snippets that `up --demo` prints and the README shows, run as they stand. Changes no byte of them.
 
-use std::path::Path;
+use std::os::unix::fs::symlink;
 use std::process::{Command, Output, Stdio};
 
 use crate::harness::{Lifeboat, root, text};
 use crate::ledger;
 use crate::rig::{node_dir, python};
 
-/// Runs one snippet the way its reader would: saved to a file beside the packages it imports.
-fn run(lifeboat: &Lifeboat, name: &str, snippet: &str) -> Output {
-    let key = lifeboat.first_run().value("demo-client key").to_owned();
-    let mut command = match name {
-        "python" => interpreter(&python(), &lifeboat.home().join("snippet.py"), snippet),
-        "typescript" => interpreter(Path::new("node"), &node_dir().join(format!("snippet-{}.mjs", lifeboat.pid())), snippet),
-        "curl" => interpreter(Path::new("bash"), &lifeboat.home().join("snippet.sh"), snippet),
-        other => panic!("nobody knows how to run a snippet in {other}"),
-    };
-    let ca = lifeboat.ca();
-    // Where each snippet says that the key and the CA come from.
-    command.env("LIFEBOAT_KEY", key).env("LIFEBOAT_CA", &ca).env("NODE_EXTRA_CA_CERTS", &ca);
-    command.current_dir(lifeboat.home()).stdin(Stdio::null()).output().unwrap()
-}
-
-fn interpreter(program: &Path, file: &Path, snippet: &str) -> Command {
-    std::fs::write(file, snippet).unwrap();
-    let mut command = Command::new(program);
-    command.arg(file);
-    command
+/// Runs one snippet as a reader pastes it: into a shell that stands beside the packages it names, in the directory that holds the data directory.
+fn run(lifeboat: &Lifeboat, snippet: &str) -> Output {
+    let modules = lifeboat.home().join("node_modules");
+    if !modules.exists() {
+        symlink(node_dir().join("node_modules"), modules).unwrap();
+    }
+    let programs = python().parent().map(std::path::Path::to_path_buf).unwrap();
+    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
+    Command::new("bash")
+        .arg("-c")
+        .arg(snippet)
+        .env("PATH", path)
+        .current_dir(lifeboat.home())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
 }
 
 /// Works, shows a stop that a reader understands, works again; and each call stands in the ledger.
 fn works_stops_and_comes_back(lifeboat: &Lifeboat, name: &str, snippet: &str) {
     let rows = || ledger::query(lifeboat, &["--client", "demo-client"]).iter().filter(|row| ledger::is_outcome(row)).count();
     let before = rows();
-    let good = run(lifeboat, name, snippet);
+    let good = run(lifeboat, snippet);
     assert!(good.status.success(), "{name}: {}{}", text(&good.stdout), text(&good.stderr));
     assert!(!good.stdout.is_empty(), "{name} prints what the tool said");
     assert!(rows() > before, "{name} left no row");
     lifeboat.json(&["kill", "engage", "--reason", "not known yet"]);
-    let stopped = run(lifeboat, name, snippet);
+    let stopped = run(lifeboat, snippet);
     let shown = text(&stopped.stdout) + &text(&stopped.stderr);
     assert!(shown.contains("stopped by an operator"), "{name} under a kill shows: {shown}");
     lifeboat.json(&["kill", "release", "--reason", "seen enough"]);
-    let again = run(lifeboat, name, snippet);
+    let again = run(lifeboat, snippet);
     assert!(again.status.success(), "{name} after the release: {}", text(&again.stderr));
 }
 

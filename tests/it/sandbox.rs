@@ -1,4 +1,5 @@
 //! The real trampoline around a hostile server: what it cannot reach, and that nothing of it outlives a kill or Lifeboat.
+#![expect(clippy::unwrap_used, reason = "a test may")]
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::Admin;
 use super::control::meant;
-use super::store;
+use super::{file, store};
 use crate::audit::Durability;
 
 const RETRY: Duration = Duration::from_millis(500);
@@ -15,6 +15,9 @@ const ATTEMPT: Duration = Duration::from_secs(3);
 
 /// Runs until `stop`; then once more, for what the last moment left.
 pub async fn keep(admin: Arc<Admin>, stop: CancellationToken) {
+    if let Err(fault) = file::set_aside(admin.data.root()) {
+        tracing::warn!(%fault, "no blocks could be set aside for the file KILL");
+    }
     loop {
         let behind = !round(&admin).await;
         tokio::select! {

@@ -89,7 +89,7 @@ pub(super) fn kill_descendants() {
             // It may have ended since.
             let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
-        std::thread::sleep(ROUND);
+        std::thread::park_timeout(ROUND);
     }
 }
 

@@ -10,6 +10,7 @@ mod life;
 mod lines;
 mod supervise;
 mod table;
+mod turn;
 
 #[cfg(test)]
 mod tests;
@@ -294,5 +295,11 @@ impl StdioServer {
         self.stop.cancel();
         // An error means that the supervisor is gone, which is what is waited for.
         let _ = self.ended.clone().wait_for(|over| *over).await;
+    }
+}
+
+impl Drop for StdioServer {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }

@@ -4,16 +4,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 use super::handshake::Discover;
 use super::launch::launch;
 use super::life::{End, live};
+use super::turn::turn;
 use super::{Phase, Shared};
 use crate::policy::snapshot::ServerEntry;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// How long the server before may take to end.
+const TURN_WAIT: Duration = Duration::from_secs(8);
 /// A pause that a call may well wait for.
 const SOON: Duration = Duration::from_secs(2);
 /// Whoever was up this long has recovered.
@@ -35,6 +39,33 @@ impl Supervisor {
             self.shared.set_phase(Phase::Never(why.to_owned()));
             return self.stop.cancelled().await;
         }
+        let Some(_turn) = self.turn().await else { return self.over() };
+        self.keep_alive().await;
+        self.over();
+    }
+
+    /// Waits until the server before, of the same name, has left the vault. `None`: stopped meanwhile.
+    async fn turn(&self) -> Option<OwnedMutexGuard<()>> {
+        let waiting = turn(self.data.join("vaults").join(&*self.entry.name));
+        tokio::pin!(waiting);
+        loop {
+            tokio::select! {
+                turn = &mut waiting => return Some(turn),
+                () = self.stop.cancelled() => return None,
+                () = tokio::time::sleep(TURN_WAIT) => {
+                    let why = "another process of this server is still running";
+                    self.shared.phase.send_replace(Phase::Down(why.to_owned()));
+                }
+            }
+        }
+    }
+
+    // The state is not told: the server that comes next, or nobody, has one now.
+    fn over(&self) {
+        self.shared.phase.send_replace(Phase::Down("the server was stopped".to_owned()));
+    }
+
+    async fn keep_alive(&self) {
         let mut pause = FIRST_PAUSE;
         let mut failures = 0u32;
         let mut discover = Discover::Ask;
@@ -67,7 +98,6 @@ impl Supervisor {
                 () = self.stop.cancelled() => break,
             }
         }
-        self.shared.set_phase(Phase::Down("the server was stopped".to_owned()));
     }
 
     async fn one_life(&self, discover: Discover) -> End {

@@ -42,9 +42,10 @@ fn fake_trampoline() -> PathBuf {
 }
 
 struct Rig {
+    entry: Arc<ServerEntry>,
     server: Arc<StdioServer>,
     feed: Arc<Feed>,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 fn rig(mode: &str, approved: bool) -> Rig {
@@ -54,6 +55,10 @@ fn rig(mode: &str, approved: bool) -> Rig {
     let secrets = ServerSecrets { approved, ..ServerSecrets::default() };
     let entry = Arc::new(ServerEntry { name: "s".into(), config, secrets });
     let (feed, _) = Feed::new(Snapshot::default(), KillOverlay::default());
+    Rig { server: start(&entry, &feed, &data), entry, feed, data }
+}
+
+fn start(entry: &Arc<ServerEntry>, feed: &Arc<Feed>, data: &tempfile::TempDir) -> Arc<StdioServer> {
     let parts = StdioParts {
         data: data.path().to_path_buf(),
         exe: fake_trampoline(),
@@ -61,7 +66,7 @@ fn rig(mode: &str, approved: bool) -> Rig {
         entropy: Arc::new(Zero),
         stop: CancellationToken::new(),
     };
-    Rig { server: StdioServer::start(entry, parts), feed, _data: data }
+    StdioServer::start(entry.clone(), parts)
 }
 
 impl Rig {
@@ -274,4 +279,22 @@ async fn shutdown_lets_a_child_end_in_order_and_kills_one_that_does_not() {
         assert!(began.elapsed() < Duration::from_secs(6), "{mode}");
         assert!(rig.server.ready(Duration::from_millis(10)).await.is_err());
     }
+}
+
+#[tokio::test]
+async fn two_children_never_share_a_vault() {
+    let rig = rig("ignores-the-end", true);
+    rig.server.ready(WAIT).await.unwrap();
+    let old = rig.pid().await;
+    let next = start(&rig.entry, &rig.feed, &rig.data);
+    assert!(next.ready(Duration::from_millis(500)).await.is_err());
+    assert!(alive(&old));
+    let Rig { server, entry, feed, data } = rig;
+    // Dropping it is enough.
+    drop(server);
+    next.ready(WAIT).await.unwrap();
+    assert!(!alive(&old));
+    assert_eq!(feed.server("s").unwrap().state, "up");
+    let replaced = Rig { server: next, entry, feed, data };
+    assert_ne!(replaced.pid().await, old);
 }

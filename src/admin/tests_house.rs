@@ -1,0 +1,173 @@
+//! A whole admin plane on a temporary directory for tests: real SQLite, git, ledger, certificates; and a listener that stands in for the proxy.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{Actor, Admin, OperatorRole, Parts, Via, kill, publish};
+use crate::audit::{self, Ledger, Opening};
+use crate::base::clock::{Clock, SystemClock};
+use crate::config::paths::DataDir;
+use crate::config::repo::{Author, Repository};
+use crate::config::{Class, Settings};
+use crate::crypto::random::SystemEntropy;
+use crate::crypto::seal::InstanceKey;
+use crate::crypto::{ca, tls};
+use crate::db::{Db, Migrations};
+use crate::policy::Mode;
+use crate::policy::feed::{Feed, ProbeRequest, Probed, ProxyListener, ToolSeen};
+
+/// An admin plane in a temporary directory.
+pub(crate) struct House {
+    pub(crate) admin: Arc<Admin>,
+    pub(crate) stop: CancellationToken,
+    /// Whether the stand-in refuses what is killed; `false` plays a proxy whose kill does not work.
+    pub(crate) obeys: Arc<AtomicBool>,
+    _tasks: DropGuard,
+    dir: tempfile::TempDir,
+}
+
+const SERVER: &str = "[upstream.http]\nurl = \"https://tools.example.com/mcp\"\n[tools.read_graph]\nclass = \"read\"\n[tools.add]\nclass = \"write\"\n";
+
+/// The configuration a house begins with: server `demo`, role `demo`.
+pub(crate) fn files() -> BTreeMap<String, Vec<u8>> {
+    let role = "[[grant]]\ntools = [\"demo/*\"]\nclasses = [\"read\", \"write\"]\n";
+    [("lifeboat.toml", ""), ("servers/demo.toml", SERVER), ("roles/demo.toml", role)]
+        .into_iter()
+        .map(|(path, text)| (path.to_owned(), text.as_bytes().to_vec()))
+        .collect()
+}
+
+pub(crate) fn operator(role: OperatorRole) -> Actor {
+    Actor { name: "ana".into(), role, via: Via::Api, login_at: None }
+}
+
+pub(crate) fn root() -> Actor {
+    operator(OperatorRole::Admin)
+}
+
+impl House {
+    pub(crate) async fn open() -> Self {
+        Self::open_at(tempfile::tempdir().unwrap()).await
+    }
+
+    /// Opens a house on the directory of an earlier one.
+    pub(crate) async fn open_at(dir: tempfile::TempDir) -> Self {
+        tls::install();
+        let data = DataDir::new(dir.path());
+        data.create().unwrap();
+        let now = SystemClock.now();
+        let hosts = Settings::default().listen.hosts;
+        let ca = ca::ensure_ca(&data.ca_pem(), &data.ca_key(), &hosts, now).unwrap();
+        ca::ensure_server(&ca, &data.server_pem(), &data.server_key(), &hosts, now).unwrap();
+        let author = Author { name: "first".into(), at: now };
+        let repository = Repository::init(&data.config(), &author, &files()).unwrap();
+        let db = Db::open_with(&data.state_db(), &Migrations::embedded().unwrap(), Duration::from_secs(2)).await.unwrap();
+        let signer = audit::load_or_create_key(&data.ledger_key()).unwrap();
+        let (ledger, recorder) =
+            Ledger::open(Opening::new(data.audit(), Settings::default().audit, Arc::new(SystemClock), signer)).unwrap();
+        let sealer = Arc::new(InstanceKey::ensure(&data.instance_key(), &SystemEntropy).unwrap());
+        let overlay = kill::load(Some(&db), data.root(), now, &SystemEntropy).await;
+        let (snapshot, refused) = publish::first(&db, &repository, &sealer).await.unwrap();
+        let (feed, probes) = Feed::new(snapshot, overlay);
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let admin = Admin::open(Parts { db, repository, feed, recorder, ledger, clock, entropy, data, sealer, refused }).await;
+        let stop = CancellationToken::new();
+        tokio::spawn(kill::keep(admin.clone(), stop.clone()));
+        tokio::spawn(kill::watch(admin.clone(), stop.clone()));
+        tokio::spawn(answer_probes(probes));
+        tokio::spawn(admin.ledger.clone().run_index(stop.clone()));
+        Self { admin, obeys: Arc::new(AtomicBool::new(true)), _tasks: stop.clone().drop_guard(), stop, dir }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Ends the tasks as a stop does; gives the directory for the next start.
+    pub(crate) async fn close(self) -> tempfile::TempDir {
+        self.stop.cancel();
+        self.admin.ledger.shutdown().await;
+        self.admin.db.close().await;
+        let Self { admin, dir, .. } = self;
+        drop(admin);
+        // The tasks give up their hold of the ledger's lock when they see the stop.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        dir
+    }
+
+    /// Starts a listener that does of the proxy's work what a proof sees: canary, kill, refusal.
+    pub(crate) async fn listen(&self, name: &str) -> SocketAddr {
+        let data = &self.admin.data;
+        let served = tls::ServerTls::load(&data.server_pem(), &data.server_key()).unwrap();
+        let acceptor = TlsAcceptor::from(served.server_config(&["http/1.1"]).unwrap());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (feed, obeys, stop) = (self.admin.feed.clone(), self.obeys.clone(), self.stop.clone());
+        tokio::spawn(stop.run_until_cancelled_owned(async move {
+            while let Ok((tcp, _)) = listener.accept().await {
+                let (acceptor, feed, obeys) = (acceptor.clone(), feed.clone(), obeys.clone());
+                tokio::spawn(async move {
+                    let Ok(stream) = acceptor.accept(tcp).await else { return };
+                    let service = hyper::service::service_fn(move |request| stand_in(feed.clone(), obeys.clone(), request));
+                    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+                });
+            }
+        }));
+        self.admin.feed.add_listener(ProxyListener { name: name.into(), address });
+        address
+    }
+}
+
+async fn stand_in(
+    feed: Arc<Feed>,
+    obeys: Arc<AtomicBool>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    let plain = |status: u16| Response::builder().status(status).body(Full::default()).unwrap();
+    let shown = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let server = request.uri().path().trim_start_matches("/mcp/").to_owned();
+    let Some(principal) = shown.strip_prefix("Bearer ").and_then(|token| feed.take_canary(token)) else { return Ok(plain(401)) };
+    let name = request.headers()["mcp-name"].to_str().unwrap().to_owned();
+    let body: serde_json::Value = serde_json::from_slice(&request.into_body().collect().await?.to_bytes()).unwrap();
+    let tool = body["params"]["name"].as_str().unwrap_or_default();
+    assert_eq!(name, tool);
+    let class = principal.canary.as_ref().map_or(Class::Destructive, |canary| canary.class);
+    let overlay = feed.kill();
+    let stopped = overlay.stops(&server, Some(tool), &principal.client, class).filter(|_| obeys.load(Ordering::SeqCst));
+    let reason = match stopped {
+        Some(entry) if entry.mode == Mode::ReadOnly => (-31001, "kill.read_only"),
+        Some(_) => (-31001, "kill.engaged"),
+        None => (-31002, "policy.no_grant"),
+    };
+    let error = json!({"jsonrpc": "2.0", "id": 1, "error": {"code": reason.0, "message": "m", "data": {"reason": reason.1}}});
+    Ok(Response::new(Full::from(error.to_string())))
+}
+
+/// Plays the proxy's part of a probe: every server has `read_graph` and `wipe`, and a server called `down` does not answer.
+async fn answer_probes(mut probes: mpsc::Receiver<ProbeRequest>) {
+    let tool = |name: &str, class| ToolSeen {
+        name: name.into(),
+        class,
+        definition: json!({"name": name, "inputSchema": {"type": "object"}}).to_string(),
+    };
+    while let Some(request) = probes.recv().await {
+        let tools = vec![tool("read_graph", Class::Read), tool("wipe", Class::Destructive)];
+        let seen = Probed { server_info: "stand-in 1".into(), protocol: "2026-07-28".into(), tools, ms: 1 };
+        let answer = if request.server.name.as_ref() == "down" { Err("connection refused".to_owned()) } else { Ok(seen) };
+        let _ = request.reply.send(answer);
+    }
+}
