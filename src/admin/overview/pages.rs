@@ -193,7 +193,7 @@ pub fn page(admin: &Admin, shell: Shell, facts: Facts) -> OverviewPage {
         .kill
         .last_proof
         .as_ref()
-        .filter(|p| facts.overview.kill.states.iter().any(|s| s.decision_id == p.decision_id));
+        .filter(|p| facts.overview.kill.states.iter().any(|s| s.decision_id == p.decision_id && s.mode == p.mode));
     let page = OverviewView {
         day: human::long_day(now),
         time: Moment { datetime: now.to_string(), text: human::minute(now) },

@@ -28,12 +28,13 @@ pub fn scope_name(scope: &str) -> &str {
 
 /// The banner for what is stopped: everything first, then the unproven, then the first of the rest.
 pub fn banner(status: &kill::Status, listeners: usize, now: Timestamp) -> Option<Banner> {
-    let proof_of = |id: &str| status.last_proof.as_ref().filter(|proof| proof.decision_id == id);
-    let unproven = |s: &&kill::State| proof_of(&s.decision_id).is_some_and(|proof| !proof.effective);
+    // A full stop that was released to read-only has a proof of the full stop; of what holds now it proves nothing.
+    let proof_of = |s: &kill::State| status.last_proof.as_ref().filter(|p| p.decision_id == s.decision_id && p.mode == s.mode);
+    let unproven = |s: &&kill::State| proof_of(s).is_some_and(|proof| !proof.effective);
     let whole = |s: &&kill::State| s.scope == "everything" && s.mode == "full";
     let states = &status.states;
     let worst = states.iter().find(unproven).or_else(|| states.iter().find(whole)).or_else(|| states.first())?;
-    let proof = proof_of(&worst.decision_id);
+    let proof = proof_of(worst);
     let by = format!("{} UTC by {}: {}", human::clock(worst.since), worst.by, worst.reason);
     let made = |class, icon, claim: String, detail: String, open| Some(Banner { class, icon, claim, detail, link: "Manage", open });
     match proof {

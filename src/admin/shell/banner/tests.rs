@@ -68,7 +68,8 @@ fn a_proof_under_way_is_said_and_keeps_the_page_looking() {
 
 #[test]
 fn a_partial_stop_is_amber() {
-    let banner = shown(vec![state("client ci-runner", "read-only", "kd_1")], Some(proof("kd_1", [true, true])));
+    let proved = Proof { mode: "read-only".into(), ..proof("kd_1", [true, true]) };
+    let banner = shown(vec![state("client ci-runner", "read-only", "kd_1")], Some(proved));
     assert_eq!((banner.class, banner.claim.as_str()), ("warn", "Read-only for ci-runner"));
     assert!(banner.detail.starts_with("Writes and destructive calls are stopped · proved at 2 of 2 in 12 ms"), "{}", banner.detail);
 }
@@ -77,5 +78,12 @@ fn a_partial_stop_is_amber() {
 fn the_worst_wins() {
     let states = vec![state("client ci-runner", "read-only", "kd_1"), state("everything", "full", "kd_2")];
     assert_eq!(shown(states.clone(), Some(proof("kd_2", [true, true]))).class, "stopped");
-    assert_eq!(shown(states, Some(proof("kd_1", [false, true]))).class, "fire");
+    let silent = Proof { mode: "read-only".into(), ..proof("kd_1", [false, true]) };
+    assert_eq!(shown(states, Some(silent)).class, "fire");
+}
+
+#[test]
+fn a_proof_of_the_full_stop_proves_nothing_of_what_is_left_of_it() {
+    let banner = shown(vec![state("everything", "read-only", "kd_1")], Some(proof("kd_1", [true, true])));
+    assert!(!banner.detail.contains("proved"), "{}", banner.detail);
 }
