@@ -36,7 +36,7 @@ fn works_stops_and_comes_back(lifeboat: &Lifeboat, name: &str, snippet: &str) {
     lifeboat.json(&["kill", "engage", "--reason", "not known yet"]);
     let stopped = run(lifeboat, snippet);
     let shown = text(&stopped.stdout) + &text(&stopped.stderr);
-    assert!(shown.contains("stopped by an operator"), "{name} under a kill shows: {shown}");
+    assert!(shown.contains("Stopped by an operator"), "{name} under a kill shows: {shown}");
     lifeboat.json(&["kill", "release", "--reason", "seen enough"]);
     let again = run(lifeboat, snippet);
     assert!(again.status.success(), "{name} after the release: {}", text(&again.stderr));
