@@ -7,8 +7,8 @@ use crate::harness::Lifeboat;
 use crate::https;
 use crate::ledger;
 use crate::pages::{
-    ADMIN, KILL, LOGIN, LOGIN_NAME, LOGIN_PASSWORD, LOGIN_SUBMIT, NAV, PASSWORD, RELEASE_REASON, RELEASE_SUBMIT, SETUP, SETUP_CODE,
-    SETUP_NAME, SETUP_PASSWORD, SETUP_SUBMIT, STOP, STOP_NOW, STOPPED_BANNER,
+    ADMIN, KILL, LOGIN, LOGIN_NAME, LOGIN_PASSWORD, LOGIN_SUBMIT, NAV, PASSWORD, RELEASE_EVERYTHING, RELEASE_REASON,
+    RELEASE_SUBMIT, SETUP, SETUP_CODE, SETUP_NAME, SETUP_PASSWORD, SETUP_SUBMIT, STOP, STOP_NOW, STOPPED_BANNER,
 };
 
 /// Makes the first admin by the plain form and returns the session's cookies.
@@ -21,7 +21,7 @@ pub fn sign_in(lifeboat: &Lifeboat) -> String {
 }
 
 fn log_in(lifeboat: &Lifeboat) -> String {
-    let fields = [("name", ADMIN), ("password", PASSWORD)];
+    let fields = [("operator", ADMIN), ("password", PASSWORD)];
     let answer = https::post_form(&lifeboat.admin, &lifeboat.ca(), LOGIN, "", &fields).unwrap();
     assert_eq!(answer.status, 303, "login: {}", answer.body);
     let cookies = answer.cookies();
@@ -55,6 +55,7 @@ async fn setup_stop_and_release_take_at_most_12_actions() {
     browser.picture("flow-stopped").await;
     assert_eq!(lifeboat.json(&["kill", "status"])["engaged"], true);
     browser.goto(KILL).await;
+    browser.click(RELEASE_EVERYTHING).await;
     browser.fill(RELEASE_REASON, "seen enough").await;
     browser.click(RELEASE_SUBMIT).await;
     crate::harness::wait("released", 10, || (lifeboat.json(&["kill", "status"])["engaged"] == false).then_some(()));
@@ -131,6 +132,7 @@ async fn stop_and_release_work_without_script() {
     browser.find(STOPPED_BANNER).await;
     assert_eq!(lifeboat.json(&["kill", "status"])["engaged"], true);
     browser.goto(KILL).await;
+    browser.click(RELEASE_EVERYTHING).await;
     browser.fill(RELEASE_REASON, "seen enough").await;
     browser.click(RELEASE_SUBMIT).await;
     crate::harness::wait("released", 10, || (lifeboat.json(&["kill", "status"])["engaged"] == false).then_some(()));
@@ -145,7 +147,7 @@ fn a_stranger_gets_no_page_and_no_kill() {
         let answer = https::get(&lifeboat.admin, &lifeboat.ca(), path).unwrap();
         assert!(matches!(answer.status, 302 | 303 | 401), "{path} for a stranger: {}", answer.status);
     }
-    let fields = [("scope", "all"), ("mode", "full"), ("reason", "not known yet")];
+    let fields = [("scope", "everything"), ("mode", "full"), ("reason", "not known yet")];
     let answer = https::post_form(&lifeboat.admin, &lifeboat.ca(), "/kill/engage", "", &fields).unwrap();
     assert!(matches!(answer.status, 302 | 303 | 401 | 403), "{}", answer.status);
     assert_eq!(lifeboat.json(&["kill", "status"])["engaged"], false);
