@@ -10,6 +10,7 @@ use crate::pages::{
     ADMIN, KILL, LOGIN, LOGIN_NAME, LOGIN_PASSWORD, LOGIN_SUBMIT, NAV, PASSWORD, RELEASE_EVERYTHING, RELEASE_REASON,
     RELEASE_SUBMIT, SETUP, SETUP_CODE, SETUP_NAME, SETUP_PASSWORD, SETUP_SUBMIT, STOP, STOP_NOW, STOPPED_BANNER,
 };
+use crate::snippets::run;
 
 /// Makes the first admin by the plain form and returns the session's cookies.
 pub fn sign_in(lifeboat: &Lifeboat) -> String {
@@ -72,12 +73,12 @@ async fn setup_stop_and_release_take_at_most_12_actions() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_accessible_quiet_and_fits_each_screen() {
     let lifeboat = Lifeboat::start();
-    sign_in(&lifeboat);
     let browser = Browser::open(&lifeboat.admin).await;
     let mut faults = Vec::new();
-    for (path, name) in [(LOGIN, "login")] {
-        look(&browser, path, name, &mut faults).await;
-    }
+    look(&browser, SETUP, "setup", &mut faults).await;
+    sign_in(&lifeboat);
+    look(&browser, LOGIN, "login", &mut faults).await;
+    have_something_to_show(&lifeboat);
     enter(&browser).await;
     for path in NAV {
         let name = if *path == "/" { "overview" } else { path.trim_start_matches('/') };
@@ -90,12 +91,27 @@ async fn every_page_is_accessible_quiet_and_fits_each_screen() {
     assert_eq!(faults, Vec::<String>::new());
 }
 
+/// Calls that were answered, refused and stopped, a stranger, a second client and server, so that the pages have rows.
+fn have_something_to_show(lifeboat: &Lifeboat) {
+    let call = lifeboat.first_run().snippet("curl");
+    let called = || assert!(run(lifeboat, &call).status.success(), "the curl snippet calls a tool");
+    called();
+    lifeboat.json(&["kill", "engage", "--reason", "leaked key", "--client", "demo-client"]);
+    called();
+    lifeboat.json(&["kill", "release", "--reason", "a new key is out", "--client", "demo-client"]);
+    called();
+    lifeboat.client_for("demo", "second-client");
+    lifeboat.cli(&["client", "revoke", "second-client"]);
+    https::get(&lifeboat.proxy, &lifeboat.ca(), "/mcp/demo").unwrap();
+}
+
 /// One page in four shapes: picture, axe, console, no sideways scrolling, one h1 and a title.
 async fn look(browser: &Browser, path: &str, name: &str, faults: &mut Vec<String>) {
     for (width, scheme) in [(1280, "light"), (1280, "dark"), (375, "light"), (375, "dark")] {
         browser.show_as(width, scheme).await;
         browser.goto(path).await;
         browser.find("h1").await;
+        browser.show_whole(width).await;
         browser.picture(&format!("{name}-{width}-{scheme}")).await;
         let facts =
             "return [document.querySelectorAll('h1').length, document.title.length > 0, document.documentElement.scrollWidth]";
