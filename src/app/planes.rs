@@ -85,7 +85,8 @@ pub(super) async fn start(
         api::socket::serve(socket, edge::incoming(api::router().with_state(admin.clone())), stop.clone()),
     );
     let ledger = admin.ledger.clone();
-    lifecycle.vital(&here, "recorder", async move { ledger.ended().await });
+    // The recorder ends last, after the stop: only its end before that is a death.
+    lifecycle.vital(&here, "recorder", async move { stop.run_until_cancelled(ledger.ended()).await.unwrap_or_default() });
     tend(&admin, lifecycle, &here, &tls);
     let host = listen.hosts.first().cloned().unwrap_or_else(|| "localhost".into());
     let planes = Planes { admin_address: addresses.0, proxy_address: addresses.1, host, tls, proxy };

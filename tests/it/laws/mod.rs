@@ -1,6 +1,7 @@
 //! The laws of the house, kept by reading the source. Each failure names every place at once.
 
 mod source;
+mod sql;
 
 use std::fs;
 
