@@ -94,12 +94,15 @@ impl App {
         let lifecycle = Arc::new(Lifecycle::default());
         let proxy_runtime = planes::proxy_runtime()?;
         let admin = opened.admin.clone();
-        let planes = planes::start(&options, opened, &lifecycle, proxy_runtime.handle()).await?;
-        first.setup_code = operators::ensure_setup_code(&admin.db, admin.entropy.as_ref()).await?;
+        let (planes, doors) = planes::start(&options, opened, &lifecycle, proxy_runtime.handle()).await?;
+        if operators::needs_setup(&admin) {
+            first.setup_code = operators::ensure_setup_code(&admin.db, admin.entropy.as_ref()).await?;
+        }
         if options.demo {
             first.demo_key = demo::complete(&admin).await?;
         }
         let welcome = first_run::welcome(&options, &planes, first)?;
+        planes::listen(&planes, doors, &admin, &lifecycle, proxy_runtime.handle())?;
         let local = offline::router(&admin);
         Ok(Self {
             tls: planes.tls.clone(),
