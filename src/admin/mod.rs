@@ -5,6 +5,7 @@ pub mod activity;
 pub mod actor;
 pub mod api;
 pub mod clients;
+pub mod doctor;
 pub mod health;
 pub mod kill;
 pub mod operators;
@@ -19,7 +20,7 @@ pub mod tools;
 mod tree;
 
 #[cfg(test)]
-mod testing;
+mod tests_house;
 
 use std::sync::Arc;
 

@@ -356,7 +356,13 @@ impl FaultView {
             FaultKind::Unavailable => "Not done: something does not answer",
             FaultKind::Bug => "Not done: a fault of Lifeboat",
         };
-        Self { title, text: sentence(&fault.message), place: fault.place.clone().unwrap_or_default(), id: context.id.clone(), tone: "warn" }
+        Self {
+            title,
+            text: sentence(&fault.message),
+            place: fault.place.clone().unwrap_or_default(),
+            id: context.id.clone(),
+            tone: "warn",
+        }
     }
 }
 

@@ -104,7 +104,8 @@ pub(super) async fn start(options: &Options, opened: Opened, lifecycle: &Lifecyc
         api::socket::serve(socket, edge::incoming(api::router().with_state(admin.clone())), stop.clone()),
     );
     let ledger = admin.ledger.clone();
-    lifecycle.vital(&here, "recorder", async move { ledger.ended().await });
+    // The recorder ends last, after the stop: only its end before that is a death.
+    lifecycle.vital(&here, "recorder", async move { stop.run_until_cancelled(ledger.ended()).await.unwrap_or_default() });
     tend_kill(&admin, lifecycle, runtimes.kill);
     tend(&admin, lifecycle, &here, &tls);
     write_addresses(options, addresses)?;

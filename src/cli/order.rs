@@ -180,8 +180,8 @@ fn server_add(args: &ServerAddArgs) -> Verb<Value> {
 fn tool(command: &ToolCommand) -> Verb<Order> {
     Ok(match command {
         ToolCommand::List { server: None } => Order::get("/api/v1/tools"),
-        ToolCommand::List { server: Some(server) } => Order::get(format!("/api/v1/tools?server={}", segment(server))),
-        ToolCommand::Show { name } => Order::get(format!("/api/v1/tools/show?tool={}", segment(name))),
+        ToolCommand::List { server: Some(server) } => Order::get(format!("/api/v1/tools?filter={}", segment(server))),
+        ToolCommand::Show { name } => Order::get(format!("/api/v1/tools?filter={}", segment(name))),
         ToolCommand::Class { name, class } => Order::post("/api/v1/tools/class", json!({"tool": name, "class": class})),
         ToolCommand::Approve { name } => Order::post("/api/v1/tools/approve", json!({"tool": name})),
         ToolCommand::Diff { .. } => return Err(not_yet("tool diff")),

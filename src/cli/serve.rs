@@ -40,6 +40,7 @@ pub(super) fn serve(data: &DataDir, voice: Voice) -> Verb<u8> {
 
 fn run(options: Options, voice: Voice) -> Verb<u8> {
     let _log = telemetry::logs::init()?;
+    telemetry::metrics::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("admin").enable_all().build();
     let runtime = runtime.map_err(|cause| Fault::unavailable("no runtime can be started").because(cause))?;
     let ended = runtime.block_on(async {

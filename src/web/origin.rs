@@ -130,7 +130,9 @@ mod tests {
 
     #[test]
     fn atk_a13_next_is_a_path_of_this_site() {
-        for bad in ["//evil", "/\\evil", "https://evil", "javascript:alert(1)", "", "evil", "/a\nb", "/a b", "/\t/evil", "/login?next=/x"] {
+        for bad in
+            ["//evil", "/\\evil", "https://evil", "javascript:alert(1)", "", "evil", "/a\nb", "/a b", "/\t/evil", "/login?next=/x"]
+        {
             assert_eq!(local_path(bad), "/", "{bad:?}");
         }
         assert_eq!(local_path("/activity?client=ci&status=refused"), "/activity?client=ci&status=refused");

@@ -1,8 +1,11 @@
 //! The one integration binary: laws of the source, and the whole app on free ports.
 
+#![expect(clippy::expect_used, reason = "a test stops where it fails")]
+
 mod admin;
 mod laws;
 mod plane;
 mod proxy;
 mod sandbox;
 mod support;
+mod unprivileged;

@@ -17,12 +17,12 @@ use tokio::sync::watch;
 
 use super::pages::{self, Found};
 use super::rows::{RowView, RowsPart};
+use crate::admin::Admin;
 use crate::admin::actor::Right;
 use crate::admin::operators::{self, Touch};
 use crate::admin::routes::{Access, Entry, Visit};
 use crate::admin::shell::{Here, stopped_now};
 use crate::audit::{Event, Filter, Tail, Tailed};
-use crate::admin::Admin;
 use crate::base::secret::Secret;
 use crate::web::{Fields, html_with, page};
 
@@ -73,7 +73,8 @@ async fn export(visit: Visit, RawQuery(query): RawQuery) -> Response {
     match begin().await {
         Err(fault) => visit.fail(&fault),
         Ok(chunks) => {
-            let body = Body::from_stream(stream::unfold(chunks, |mut chunks| async move { chunks.recv().await.map(|c| (c, chunks)) }));
+            let body =
+                Body::from_stream(stream::unfold(chunks, |mut chunks| async move { chunks.recv().await.map(|c| (c, chunks)) }));
             let headers = [
                 (header::CONTENT_TYPE, "application/x-ndjson"),
                 (header::CONTENT_DISPOSITION, "attachment; filename=\"lifeboat-audit.jsonl\""),

@@ -169,7 +169,10 @@ fn detail(event: &Event, may_stop: bool) -> Detail {
     let took = event.latency_ms.map(|ms| format!(" in {}", human::latency(ms))).unwrap_or_default();
     let title = match (is_call(event), event.decision.as_deref()) {
         (true, Some("refuse")) => format!("Refused{took}: {}", text(&event.reason)),
-        (true, _) => format!("{}{took}", if event.kind == "call.intent" { "Permitted, outcome not yet known" } else { "Permitted and answered" }),
+        (true, _) => format!(
+            "{}{took}",
+            if event.kind == "call.intent" { "Permitted, outcome not yet known" } else { "Permitted and answered" }
+        ),
         (false, _) => event.action.clone().unwrap_or_else(|| event.kind.clone()),
     };
     Detail {
@@ -198,11 +201,21 @@ fn trace(event: &Event) -> Vec<Step> {
         steps.push(step(Tone::Ok, "Authenticated", format!("key lbk_{kid} from {}", text(&event.remote))));
     }
     if let Some(method) = &event.method {
-        steps.push(step(Tone::Ok, "Parsed", format!("{method}{}", event.bytes_in.map(|n| format!(", {}", human::bytes(n))).unwrap_or_default())));
+        steps.push(step(
+            Tone::Ok,
+            "Parsed",
+            format!("{method}{}", event.bytes_in.map(|n| format!(", {}", human::bytes(n))).unwrap_or_default()),
+        ));
     }
     match (event.decision.as_deref(), &event.grant) {
-        (Some("refuse"), _) => steps.push(step(Tone::Warn, "Refused", format!("{}, class {}", text(&event.reason), event.class.as_deref().unwrap_or("unknown")))),
-        (_, Some(grant)) => steps.push(step(Tone::Ok, "Grant", format!("{grant}, class {}", event.class.as_deref().unwrap_or("read")))),
+        (Some("refuse"), _) => steps.push(step(
+            Tone::Warn,
+            "Refused",
+            format!("{}, class {}", text(&event.reason), event.class.as_deref().unwrap_or("unknown")),
+        )),
+        (_, Some(grant)) => {
+            steps.push(step(Tone::Ok, "Grant", format!("{grant}, class {}", event.class.as_deref().unwrap_or("read"))))
+        }
         (Some(_), None) => steps.push(step(Tone::Ok, "Permitted", "needs no grant".into())),
         (None, None) => {}
     }

@@ -19,7 +19,7 @@ use super::super::kill::OrderBody;
 use super::super::revisions::CommitOrder;
 use super::super::roles::SetRole;
 use super::super::servers::AddServer;
-use super::super::{Actor, Admin, clients, health, kill, overview, revisions, roles, servers, tools};
+use super::super::{Actor, Admin, clients, doctor, health, kill, overview, revisions, roles, servers, tools};
 use crate::base::fault::{Fault, FaultKind, Verb};
 use crate::config::Class;
 
@@ -45,6 +45,7 @@ pub fn router() -> Router<Arc<Admin>> {
         .route("/status", get(status))
         .route("/overview", get(first_page))
         .route("/health", get(checks))
+        .route("/doctor", get(examine))
         .route("/kill", get(kill_status))
         .route("/kill/history", get(kill_history))
         .route("/kill/engage", post(kill_engage))
@@ -126,6 +127,10 @@ async fn first_page(State(admin): Shared, Caller(actor): Caller) -> Response {
 
 async fn checks(State(admin): Shared, _: Caller) -> Response {
     reply(Ok(health::health(&admin).await))
+}
+
+async fn examine(State(admin): Shared, Caller(actor): Caller) -> Response {
+    reply(doctor::examine(&admin, &actor).await)
 }
 
 async fn kill_status(State(admin): Shared, Caller(actor): Caller) -> Response {

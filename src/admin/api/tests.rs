@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use super::{router, socket};
-use crate::admin::testing::House;
+use crate::admin::tests_house::House;
 use crate::audit::Event;
 
 async fn serve(house: &House) -> String {

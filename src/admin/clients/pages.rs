@@ -82,7 +82,9 @@ pub struct KeyView {
 impl KeyView {
     fn of(key: &ClientKey, now: Timestamp) -> Self {
         let note = match (key.state.as_str(), key.revoked_at, key.expires_at) {
-            ("revoked", Some(at), _) => format!("revoked {} by {}", human::when(at, now), key.revoked_by.as_deref().unwrap_or("lifeboat")),
+            ("revoked", Some(at), _) => {
+                format!("revoked {} by {}", human::when(at, now), key.revoked_by.as_deref().unwrap_or("lifeboat"))
+            }
             ("expired", _, Some(at)) => format!("expired {}", human::when(at, now)),
             (_, _, Some(at)) => format!("expires {}", human::until(at, now)),
             _ => format!("since {}", human::day(key.created_at, now)),

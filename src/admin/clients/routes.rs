@@ -57,7 +57,9 @@ async fn do_add(visit: Visit, fields: Fields) -> Response {
     match act().await {
         Ok(added) => {
             let roles: String = added.roles.iter().map(|role| format!(" --role {role}")).collect();
-            let shell = visit.shell(Here::Clients, "New key").same(format!("lifeboat client add {}{roles}", added.client), "POST /api/v1/clients");
+            let shell = visit
+                .shell(Here::Clients, "New key")
+                .same(format!("lifeboat client add {}{roles}", added.client), "POST /api/v1/clients");
             html(&pages::added(&visit.admin, shell, &added))
         }
         Err(fault) => {
@@ -71,7 +73,11 @@ async fn do_revoke(visit: Visit, Path(name): Path<String>) -> Response {
     match revoke(&visit.admin, &visit.signed.actor, &name).await {
         Ok(revoked) => {
             let kids: Vec<String> = revoked.kids.iter().map(|kid| format!("lbk_{kid}")).collect();
-            let what = if kids.is_empty() { format!("{} had no running key", revoked.client) } else { format!("Key {} revoked", kids.join(", ")) };
+            let what = if kids.is_empty() {
+                format!("{} had no running key", revoked.client)
+            } else {
+                format!("Key {} revoked", kids.join(", "))
+            };
             visit.done("/clients", format!("{what}. Refused since {} UTC.", human::clock_ms(revoked.revoked_at)))
         }
         Err(fault) => whole(&visit, page::status_of(fault.kind), AddForm::default(), Some(sentence(&fault.message))).await,

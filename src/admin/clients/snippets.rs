@@ -90,7 +90,13 @@ mod tests {
         let all = all("https://localhost:8444", "demo", "/data/tls/ca.pem", "lbk_x");
         assert_eq!(all.len(), 4);
         for code in all {
-            assert!(code.text.contains("https://localhost:8444/mcp/demo") && code.text.contains("lbk_x") && code.text.contains("ca.pem"), "{}", code.label);
+            assert!(
+                code.text.contains("https://localhost:8444/mcp/demo")
+                    && code.text.contains("lbk_x")
+                    && code.text.contains("ca.pem"),
+                "{}",
+                code.label
+            );
         }
     }
 }

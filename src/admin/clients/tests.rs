@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use sqlx::Connection;
 
 use super::{AddClient, add, list, revoke, show};
-use crate::admin::testing::{House, operator, root};
+use crate::admin::tests_house::{House, operator, root};
 use crate::admin::{OperatorRole, roles, tools};
 use crate::base::fault::FaultKind;
 use crate::config::{Class, GrantConfig};

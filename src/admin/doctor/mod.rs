@@ -79,7 +79,9 @@ fn sandbox(admin: &Admin) -> Check {
 async fn database(admin: &Admin) -> Check {
     match admin.db.check().await {
         Ok(()) => check("state.db", State::Ok, "answers", ""),
-        Err(fault) => check("state.db", State::Fail, fault.message, "see which other process holds it; the kill switch works without it"),
+        Err(fault) => {
+            check("state.db", State::Fail, fault.message, "see which other process holds it; the kill switch works without it")
+        }
     }
 }
 
@@ -101,7 +103,16 @@ fn recovery_identity(admin: &Admin) -> Check {
 
 fn modes(admin: &Admin) -> Vec<Check> {
     let data = &admin.data;
-    let private = [data.state_db(), data.instance_key(), data.ledger_key(), data.ca_key(), data.server_key(), data.first_run(), data.keys(), data.run()];
+    let private = [
+        data.state_db(),
+        data.instance_key(),
+        data.ledger_key(),
+        data.ca_key(),
+        data.server_key(),
+        data.first_run(),
+        data.keys(),
+        data.run(),
+    ];
     private.iter().filter_map(|path| open_to_others(path)).collect()
 }
 

@@ -28,7 +28,8 @@ type Https = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 const LARGEST_ANSWER: usize = 64 * 1024;
 const CONNECT: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_secs(90);
-const KEEP_WARM: Duration = Duration::from_secs(20);
+// Shorter than the time after which the proxy closes an idle connection.
+const KEEP_WARM: Duration = Duration::from_secs(5);
 const PING: Duration = Duration::from_secs(2);
 
 /// The client of the canaries.

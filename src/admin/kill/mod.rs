@@ -112,17 +112,13 @@ pub async fn release(admin: &Admin, actor: &Actor, order: Release) -> Verb<Relea
     let after = before.release(&order.scope, order.to);
     let ending =
         store::Ending { scope: order.scope.clone(), at: now, by: actor.name.clone(), reason: reason.clone(), to: order.to };
+    let _resync = Resync(admin);
     let cleared = tokio::time::timeout(RELEASE_WAIT, store::release(&admin.db, &after, &ending)).await;
-    let done = match cleared {
-        Err(_) => Err(slow()),
-        Ok(Err(fault)) => Err(Fault { message: format!("Not released: {}", fault.message), ..fault }),
-        Ok(Ok(())) => finish_release(admin, actor, &order, &reason, seen).await,
-    };
-    if done.is_err() {
-        // The database may say released by now; memory decides, and a restart must find it engaged.
-        admin.kill.resync();
+    match cleared {
+        Err(_) => return Err(slow()),
+        Ok(Err(fault)) => return Err(Fault { message: format!("Not released: {}", fault.message), ..fault }),
+        Ok(Ok(())) => finish_release(admin, actor, &order, &reason, seen).await?,
     }
-    done?;
     admin.kill.owe_checkpoint("kill.release");
     Ok(Released {
         scope: order.scope.text(),
@@ -131,6 +127,16 @@ pub async fn release(admin: &Admin, actor: &Actor, order: Release) -> Verb<Relea
         by: actor.name.clone(),
         states: states(admin),
     })
+}
+
+/// Has the database follow memory once a release is over, also one that failed or whose caller went away half way: the database may say
+/// released by then, and a restart must find what memory says.
+struct Resync<'a>(&'a Admin);
+
+impl Drop for Resync<'_> {
+    fn drop(&mut self) {
+        self.0.kill.resync();
+    }
 }
 
 /// What is stopped, and the last proof. Answers from memory.

@@ -228,7 +228,13 @@ impl PastView {
 }
 
 /// The whole page from what the verbs said.
-pub fn page(admin: &Admin, shell: Shell, status: &Status, past: Result<Vec<Past>, String>, actor: &crate::admin::Actor) -> KillPage {
+pub fn page(
+    admin: &Admin,
+    shell: Shell,
+    status: &Status,
+    past: Result<Vec<Past>, String>,
+    actor: &crate::admin::Actor,
+) -> KillPage {
     let now = shell.now;
     let (past, no_past) = match past {
         Ok(past) => (past, "No kill and no drill yet. Until one has run, nobody knows how long a stop takes.".to_owned()),
@@ -273,13 +279,25 @@ fn tiles(admin: &Admin, status: &Status, now: Timestamp) -> Vec<Tile> {
     let proof = match &status.last_proof {
         None => Tile::new("Last proof", Tone::Warn, "None yet", "run a kill drill"),
         Some(proof) => match proof.effective_ms {
-            Some(ms) => Tile::new("Last proof", Tone::Ok, format!("{ms} ms"), format!("{}, {}", tally(&proof.proofs), human::ago(proof.at, now))),
-            None => Tile::new("Last proof", Tone::Fire, "Unproven", format!("{}, {}", tally(&proof.proofs), human::ago(proof.at, now))),
+            Some(ms) => Tile::new(
+                "Last proof",
+                Tone::Ok,
+                format!("{ms} ms"),
+                format!("{}, {}", tally(&proof.proofs), human::ago(proof.at, now)),
+            ),
+            None => {
+                Tile::new("Last proof", Tone::Fire, "Unproven", format!("{}, {}", tally(&proof.proofs), human::ago(proof.at, now)))
+            }
         },
     };
     let state = match status.states.as_slice() {
         [] => Tile::new("State", Tone::Plain, "Not engaged", format!("epoch {}", admin.feed.kill().epoch)),
-        [one] => Tile::new("State", Tone::Warn, format!("{}, {}", scope_name(&one.scope), one.mode), format!("since {} by {}", human::minute(one.since), one.by)),
+        [one] => Tile::new(
+            "State",
+            Tone::Warn,
+            format!("{}, {}", scope_name(&one.scope), one.mode),
+            format!("since {} by {}", human::minute(one.since), one.by),
+        ),
         more => Tile::new("State", Tone::Warn, format!("{} engaged", more.len()), format!("epoch {}", admin.feed.kill().epoch)),
     };
     let file = super::file::path(admin.data.root()).exists();

@@ -96,7 +96,8 @@ async fn do_engage(visit: Visit, headers: HeaderMap, fields: Fields) -> Response
 fn came_from(headers: &HeaderMap) -> String {
     let referer = headers.get(header::REFERER).and_then(|value| value.to_str().ok());
     let path = referer.and_then(|text| text.parse::<axum::http::Uri>().ok()).map(|uri| uri.path().to_owned());
-    path.filter(|path| ["/", "/activity", "/servers", "/clients", "/operators"].contains(&path.as_str())).unwrap_or_else(|| "/kill".into())
+    path.filter(|path| ["/", "/activity", "/servers", "/clients", "/operators"].contains(&path.as_str()))
+        .unwrap_or_else(|| "/kill".into())
 }
 
 fn said(engaged: &Engaged) -> String {

@@ -8,7 +8,7 @@ use sqlx::Connection;
 
 use super::file::{self, Said};
 use super::{Order, Release, engage, engage_by_signal, history, load, prove, release, status};
-use crate::admin::testing::{House, operator, root};
+use crate::admin::tests_house::{House, operator, root};
 use crate::admin::{Actor, OperatorRole, Via};
 use crate::base::clock::Timestamp;
 use crate::base::fault::FaultKind;

@@ -29,8 +29,7 @@ pub async fn add(admin: &Admin, actor: &Actor, operator: &str, expires_days: Opt
     }
     let minted = keys::mint(KeyPrefix::Operator, admin.entropy.as_ref());
     let expires_at = expires_days.map(|days| now.plus_ms(i64::from(days).saturating_mul(DAY_MS)));
-    let held =
-        HeldKey { operator: operator.to_owned(), hash: minted.hash, created_at: now, expires_at, ..HeldKey::default() };
+    let held = HeldKey { operator: operator.to_owned(), hash: minted.hash, created_at: now, expires_at, ..HeldKey::default() };
     store::add_key(&admin.db, &minted.kid, &held).await?;
     admin.operators.state().keys.insert(minted.kid.clone(), held);
     admin.record(Event::action(&actor.name, "operator.key.add", format!("{operator} {}", minted.kid))).await?;

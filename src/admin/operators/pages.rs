@@ -231,7 +231,13 @@ impl AddForm {
 }
 
 /// The whole page.
-pub fn page(shell: Shell, all: (&[Operator], &[OperatorKey]), actor: &Actor, new_key: Option<NewKey>, form: AddForm) -> OperatorsPage {
+pub fn page(
+    shell: Shell,
+    all: (&[Operator], &[OperatorKey]),
+    actor: &Actor,
+    new_key: Option<NewKey>,
+    form: AddForm,
+) -> OperatorsPage {
     let now = shell.now;
     let operator = |o: &Operator| OperatorView {
         name: o.name.clone(),

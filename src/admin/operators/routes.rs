@@ -95,10 +95,17 @@ async fn show_login(State(admin): State<Arc<Admin>>, context: Context, headers: 
     };
     match known {
         // Somebody who is signed in comes here only to give the password again.
-        Some(actor) if fields.has("again") => login_page(&context, StatusCode::OK, LoginView { name: actor.name, next, ..LoginView::default() }),
+        Some(actor) if fields.has("again") => {
+            login_page(&context, StatusCode::OK, LoginView { name: actor.name, next, ..LoginView::default() })
+        }
         Some(_) => see_other(&next),
         None => {
-            let fault = admin.operators.unread.as_ref().map(|why| format!("Nobody can sign in: {why}. Stop from the host.")).unwrap_or_default();
+            let fault = admin
+                .operators
+                .unread
+                .as_ref()
+                .map(|why| format!("Nobody can sign in: {why}. Stop from the host."))
+                .unwrap_or_default();
             login_page(&context, StatusCode::OK, LoginView { next, fault, ..LoginView::default() })
         }
     }
@@ -119,7 +126,8 @@ async fn do_login(State(admin): State<Arc<Admin>>, context: Context, headers: He
             login_page(&context, StatusCode::UNAUTHORIZED, view("Name or password is wrong, or the operator is disabled.".into()))
         }
         Err(NotSignedIn::Later(seconds)) => {
-            let text = format!("Too many tries. The next one counts in {seconds} s; until then even the right password is not looked at.");
+            let text =
+                format!("Too many tries. The next one counts in {seconds} s; until then even the right password is not looked at.");
             let mut response = login_page(&context, StatusCode::TOO_MANY_REQUESTS, view(text));
             page::put(response.headers_mut(), header::RETRY_AFTER, &seconds.to_string());
             response
@@ -148,7 +156,8 @@ async fn whole(visit: &Visit, status: StatusCode, key: Option<NewKey>, form: Add
     match read {
         Err(fault) => visit.fail(&fault),
         Ok((operators, keys)) => {
-            let shell = visit.shell(Here::Operators, "Operators").same("lifeboat operator list", "GET /api/v1/operators").refusing(refusal);
+            let shell =
+                visit.shell(Here::Operators, "Operators").same("lifeboat operator list", "GET /api/v1/operators").refusing(refusal);
             html_with(status, &pages::page(shell, (&operators, &keys), actor, key, form))
         }
     }
@@ -161,11 +170,14 @@ async fn refuse(visit: &Visit, fault: &Fault, form: AddForm) -> Response {
 async fn do_add(visit: Visit, fields: Fields) -> Response {
     let act = async || {
         let role: OperatorRole = fields.get("role").parse()?;
-        let input = AddOperator { name: fields.get("name").to_owned(), role, password: Secret::new(fields.raw("password").to_owned()) };
+        let input =
+            AddOperator { name: fields.get("name").to_owned(), role, password: Secret::new(fields.raw("password").to_owned()) };
         add(&visit.admin, &visit.signed.actor, input).await
     };
     match act().await {
-        Ok(added) => visit.done("/operators", format!("{} added, {}. The first password is yours to hand over.", added.name, added.role)),
+        Ok(added) => {
+            visit.done("/operators", format!("{} added, {}. The first password is yours to hand over.", added.name, added.role))
+        }
         Err(fault) => refuse(&visit, &fault, AddForm::typed(&fields).faulted(&fault)).await,
     }
 }

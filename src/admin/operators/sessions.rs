@@ -16,10 +16,7 @@ use crate::crypto::keys::{self, KeyPrefix};
 ///
 /// # Errors
 /// When the database does not answer.
-pub async fn ensure_setup_code(
-    db: &crate::db::Db,
-    entropy: &dyn crate::base::ids::Entropy,
-) -> Verb<Option<Secret<String>>> {
+pub async fn ensure_setup_code(db: &crate::db::Db, entropy: &dyn crate::base::ids::Entropy) -> Verb<Option<Secret<String>>> {
     let code = keys::setup_code(entropy);
     let stored = store::add_code(db, keys::hash_text(code.reveal())).await?;
     Ok(stored.then_some(code))

@@ -28,7 +28,11 @@ fn shown(need: &super::Need, shell: &Shell) -> Need {
     match need.id {
         "kill.never_proved" | "kill.proof_old" | "kill.unproven" if may_stop => {
             let drill = Need { icon: "clock", post: true, ..to("Run a kill drill", "/kill/drill".into()) };
-            if need.id == "kill.never_proved" { Need { title: "Press stop once: it was never proved here".into(), ..drill } } else { drill }
+            if need.id == "kill.never_proved" {
+                Need { title: "Press stop once: it was never proved here".into(), ..drill }
+            } else {
+                drill
+            }
         }
         "sandbox.weak" | "server.down" | "server.unapproved" => to("Open the server", anchored("servers")),
         "key.expires" => to("Open the client", "/clients".into()),
@@ -45,7 +49,10 @@ fn next_steps(facts: &Facts, shell: &Shell) -> Vec<Need> {
         tone: Tone::Sea,
         icon: "now",
         title: format!("Find out what happened before {since}"),
-        text: format!("Stopped by {}: {}. The calls up to the stop are in the ledger, each with its decision.", state.by, state.reason),
+        text: format!(
+            "Stopped by {}: {}. The calls up to the stop are in the ledger, each with its decision.",
+            state.by, state.reason
+        ),
         button: "Look at the calls".into(),
         path: format!("/activity?until={}", state.since),
         post: false,
@@ -61,7 +68,11 @@ fn next_steps(facts: &Facts, shell: &Shell) -> Vec<Need> {
     let may_release = crate::admin::OperatorRole::Admin.word() == shell.me.role;
     let release = Need {
         icon: "todo",
-        title: if name == "everything" { "Narrow the stop, then release the rest".into() } else { format!("Release {name} when it is safe") },
+        title: if name == "everything" {
+            "Narrow the stop, then release the rest".into()
+        } else {
+            format!("Release {name} when it is safe")
+        },
         text: "Stop only what did it, then release everything else: first to read-only.".into(),
         button: if may_release { "Narrow or release".into() } else { "Open the kill switch".into() },
         path: "/kill".into(),
@@ -81,10 +92,20 @@ fn beginnings(admin: &Admin, facts: &Facts) -> Vec<Need> {
         ..Need::default()
     };
     if facts.overview.servers.is_empty() {
-        needs.push(todo("Add the first server", "Over HTTPS, or a command on this host. Its tools are read once and classed.", "Add a server", "/servers#add"));
+        needs.push(todo(
+            "Add the first server",
+            "Over HTTPS, or a command on this host. Its tools are read once and classed.",
+            "Add a server",
+            "/servers#add",
+        ));
     }
     if admin.feed.snapshot().clients.is_empty() {
-        needs.push(todo("Add the first client", "It gets a key, shown once, and calls tools through the proxy.", "Add a client", "/clients#add"));
+        needs.push(todo(
+            "Add the first client",
+            "It gets a key, shown once, and calls tools through the proxy.",
+            "Add a client",
+            "/clients#add",
+        ));
     }
     needs
 }

@@ -2,10 +2,10 @@
 
 use askama::Template;
 
+use crate::admin::Admin;
 use crate::admin::kill::pages::{ProofView, ReleaseView, Scale};
 use crate::admin::servers::Server;
 use crate::admin::shell::{Shell, scope_name};
-use crate::admin::Admin;
 use crate::audit::{Bucket, Event, ReasonCount, Totals};
 use crate::base::clock::Timestamp;
 use crate::web::chart::{self, Rect};
@@ -188,7 +188,12 @@ pub fn page(admin: &Admin, shell: Shell, facts: Facts) -> OverviewPage {
     let bars = chart::bars(&columns);
     let any = facts.overview.totals.calls > 0;
     let needs = super::needs::needs(admin, &facts, &shell);
-    let proof = facts.overview.kill.last_proof.as_ref().filter(|p| facts.overview.kill.states.iter().any(|s| s.decision_id == p.decision_id));
+    let proof = facts
+        .overview
+        .kill
+        .last_proof
+        .as_ref()
+        .filter(|p| facts.overview.kill.states.iter().any(|s| s.decision_id == p.decision_id));
     let page = OverviewView {
         day: human::long_day(now),
         time: Moment { datetime: now.to_string(), text: human::minute(now) },
@@ -243,22 +248,38 @@ fn tiles(admin: &Admin, facts: &Facts, up: usize, now: Timestamp) -> Vec<Tile> {
     let tools: usize = facts.overview.servers.iter().map(|s| s.tools.len()).sum();
     let ledger = admin.ledger.state();
     let written = match &ledger.why {
-        None => Tile::new("Ledger", Tone::Ok, "Writing", format!("{}, {}", human::plural(ledger.last_seq, "event"), human::bytes(ledger.bytes))),
+        None => Tile::new(
+            "Ledger",
+            Tone::Ok,
+            "Writing",
+            format!("{}, {}", human::plural(ledger.last_seq, "event"), human::bytes(ledger.bytes)),
+        ),
         Some(why) => Tile::new("Ledger", Tone::Fire, "Cannot be written", why.clone()),
     };
     vec![
         kill,
         Tile::new("Servers", tone, format!("{up} of {all} up"), human::plural(tools as u64, "tool")),
-        Tile::new("Calls, 24 h", Tone::Plain, human::count(facts.overview.totals.calls), format!("{} refused", human::count(facts.overview.totals.refused))),
+        Tile::new(
+            "Calls, 24 h",
+            Tone::Plain,
+            human::count(facts.overview.totals.calls),
+            format!("{} refused", human::count(facts.overview.totals.refused)),
+        ),
         Tile::new("In flight", Tone::Plain, human::count(admin.feed.in_flight(None) as u64), "now"),
-        Tile::new("Clients", Tone::Plain, human::count(admin.feed.snapshot().clients.len() as u64), human::plural(admin.feed.snapshot().keys.len() as u64, "running key")),
+        Tile::new(
+            "Clients",
+            Tone::Plain,
+            human::count(admin.feed.snapshot().clients.len() as u64),
+            human::plural(admin.feed.snapshot().keys.len() as u64, "running key"),
+        ),
         written,
     ]
 }
 
 fn hours(buckets: &[Bucket], now: Timestamp) -> Vec<String> {
     let quarter = buckets.len() / 4;
-    let mut labels: Vec<String> = [0, 1, 2, 3].iter().filter_map(|n| buckets.get(n * quarter)).map(|b| human::minute(b.start)).collect();
+    let mut labels: Vec<String> =
+        [0, 1, 2, 3].iter().filter_map(|n| buckets.get(n * quarter)).map(|b| human::minute(b.start)).collect();
     labels.push(human::minute(now));
     labels
 }
@@ -276,12 +297,7 @@ fn finding(buckets: &[Bucket], totals: &Totals) -> String {
 }
 
 fn row(bucket: &Bucket, now: Timestamp) -> Row {
-    Row {
-        at: Moment::when(bucket.start, now),
-        permitted: bucket.permitted,
-        refused: bucket.refused,
-        errors: bucket.upstream_error,
-    }
+    Row { at: Moment::when(bucket.start, now), permitted: bucket.permitted, refused: bucket.refused, errors: bucket.upstream_error }
 }
 
 fn reason(reason: &ReasonCount) -> Reason {
@@ -296,7 +312,10 @@ fn reason(reason: &ReasonCount) -> Reason {
 
 fn line(event: &Event, now: Timestamp) -> LedgerLine {
     LedgerLine {
-        at: Moment { datetime: event.ts.to_string(), text: if now.since_ms(event.ts) < 43_200_000 { human::minute(event.ts) } else { human::when(event.ts, now) } },
+        at: Moment {
+            datetime: event.ts.to_string(),
+            text: if now.since_ms(event.ts) < 43_200_000 { human::minute(event.ts) } else { human::when(event.ts, now) },
+        },
         action: event.action.clone().unwrap_or_default(),
         object: event.object.clone().unwrap_or_default(),
         by: event.operator.clone().unwrap_or_else(|| "lifeboat".into()),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{first, publish, watch};
 use crate::admin::revisions::{CommitOrder, check, commit, history, standing};
-use crate::admin::testing::{House, root};
+use crate::admin::tests_house::{House, root};
 use crate::base::fault::FaultKind;
 
 fn git(house: &House, arguments: &[&str]) {

@@ -118,7 +118,9 @@ async fn gate(State(admin): State<Arc<Admin>>, mut request: Request, next: Next)
     let signed = match cookie::read(request.headers()) {
         Shown::Several => return two_cookies(&context),
         Shown::None => None,
-        Shown::One(token) => operators::who(&admin, token, touch).map(|actor| Signed { actor, token: Secret::new(token.to_owned()) }),
+        Shown::One(token) => {
+            operators::who(&admin, token, touch).map(|actor| Signed { actor, token: Secret::new(token.to_owned()) })
+        }
     };
     match (&signed, right) {
         (None, Some(_)) => return to_sign_in(&admin, &context),
@@ -153,7 +155,8 @@ async fn by_key(admin: &Admin, context: &Context, mut request: Request, next: Ne
 
 // Nobody can tell which of the two is the planted one, so neither counts, and the browser forgets ours.
 fn two_cookies(context: &Context) -> Response {
-    let sentence = "Your browser sent two session cookies, so neither counts. Close it, or clear the cookies of this site, and sign in again";
+    let sentence =
+        "Your browser sent two session cookies, so neither counts. Close it, or clear the cookies of this site, and sign in again";
     let mut response = stranger(context, &Fault::denied(sentence));
     page::put(response.headers_mut(), header::SET_COOKIE, &cookie::clear());
     response

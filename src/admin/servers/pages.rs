@@ -155,7 +155,8 @@ impl AddForm {
 pub fn order(fields: &Fields) -> AddServer {
     let given = |name: &str| Some(fields.get(name).to_owned()).filter(|v| !v.is_empty());
     let lines = |name: &str| fields.get(name).lines().map(str::trim).filter(|l| !l.is_empty()).map(str::to_owned).collect();
-    let words = |name: &str| fields.get(name).split([',', ' ']).map(str::trim).filter(|w| !w.is_empty()).map(str::to_owned).collect();
+    let words =
+        |name: &str| fields.get(name).split([',', ' ']).map(str::trim).filter(|w| !w.is_empty()).map(str::to_owned).collect();
     let name = fields.get("name").to_owned();
     if fields.get("kind") == "stdio" {
         let stdio = Some(fields.get("stdio").to_owned());
@@ -184,7 +185,12 @@ impl ServerView {
         };
         let weak = server.sandbox.starts_with("not confined");
         let http = server.kind == "http";
-        let facts = [("Pins", server.pins.join(", ")), ("Headers", server.headers.join(", ")), ("Environment", server.env.join(", ")), ("Directories", server.dirs.join(", "))];
+        let facts = [
+            ("Pins", server.pins.join(", ")),
+            ("Headers", server.headers.join(", ")),
+            ("Environment", server.env.join(", ")),
+            ("Directories", server.dirs.join(", ")),
+        ];
         Self {
             name: server.name.clone(),
             hot: weak || badge.tone == Tone::Warn,
@@ -196,7 +202,11 @@ impl ServerView {
             weak,
             approved: server.approved,
             facts: facts.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
-            tools: server.tools.iter().map(|tool| ToolView { name: tool.name.clone(), class: tool.class.word(), state: String::new() }).collect(),
+            tools: server
+                .tools
+                .iter()
+                .map(|tool| ToolView { name: tool.name.clone(), class: tool.class.word(), state: String::new() })
+                .collect(),
         }
     }
 }
@@ -205,7 +215,11 @@ impl Outcome {
     /// A look.
     pub fn probed(probed: &ServerProbed) -> Self {
         let gone = probed.removed.iter().map(|name| ToolView { name: name.clone(), class: "", state: "gone".into() });
-        let seen = probed.tools.iter().map(|tool| ToolView { name: tool.name.clone(), class: tool.class.word(), state: tool.state.clone() });
+        let seen = probed.tools.iter().map(|tool| ToolView {
+            name: tool.name.clone(),
+            class: tool.class.word(),
+            state: tool.state.clone(),
+        });
         Self {
             title: format!("{} answered in {} ms", probed.server, probed.ms),
             note: format!("{}, protocol {}", probed.server_info, probed.protocol),
@@ -215,11 +229,23 @@ impl Outcome {
 
     /// An addition or approval.
     pub fn added(added: &ServerAdded) -> Self {
-        let state = |name: &String| if added.added.contains(name) { "taken in" } else if added.changed.contains(name) { "taken in again" } else { "same" };
+        let state = |name: &String| {
+            if added.added.contains(name) {
+                "taken in"
+            } else if added.changed.contains(name) {
+                "taken in again"
+            } else {
+                "same"
+            }
+        };
         Self {
             title: format!("{} is taken in with {}", added.server, human::plural(added.tools.len() as u64, "tool")),
             note: format!("{}, protocol {}", added.server_info, added.protocol),
-            tools: added.tools.iter().map(|t| ToolView { name: t.name.clone(), class: t.class.word(), state: state(&t.name).into() }).collect(),
+            tools: added
+                .tools
+                .iter()
+                .map(|t| ToolView { name: t.name.clone(), class: t.class.word(), state: state(&t.name).into() })
+                .collect(),
         }
     }
 }

@@ -86,7 +86,9 @@ async fn do_approve(visit: Visit, Path(name): Path<String>) -> Response {
 
 async fn do_remove(visit: Visit, Path(name): Path<String>) -> Response {
     match remove(&visit.admin, &visit.signed.actor, &name).await {
-        Ok(removed) => visit.done("/servers", format!("{} removed. Its tools are unknown to every client; its vault stays.", removed.server)),
+        Ok(removed) => {
+            visit.done("/servers", format!("{} removed. Its tools are unknown to every client; its vault stays.", removed.server))
+        }
         Err(fault) => whole(&visit, page::status_of(fault.kind), None, AddForm::default(), Some(sentence(&fault.message))).await,
     }
 }

@@ -1,7 +1,7 @@
 //! Cases of servers: what is taken in, what is approved, what stays out of git.
 
 use super::{AddServer, add, approve, list, probe, remove};
-use crate::admin::testing::{House, operator, root};
+use crate::admin::tests_house::{House, operator, root};
 use crate::admin::{OperatorRole, tools};
 use crate::base::fault::FaultKind;
 use crate::config::Class;
