@@ -99,12 +99,15 @@ impl App {
         let admin = opened.admin.clone();
         let kill_runtime = planes::kill_runtime()?;
         let runtimes = planes::Runtimes { proxy: proxy_runtime.handle(), kill: kill_runtime.handle() };
-        let planes = planes::start(&options, opened, &lifecycle, runtimes).await?;
-        first.setup_code = operators::ensure_setup_code(&admin.db, admin.entropy.as_ref()).await?;
+        let (planes, doors) = planes::start(&options, opened, &lifecycle, runtimes).await?;
+        if operators::needs_setup(&admin) {
+            first.setup_code = operators::ensure_setup_code(&admin.db, admin.entropy.as_ref()).await?;
+        }
         if options.demo {
             first.demo_key = demo::complete(&admin).await?;
         }
         let welcome = first_run::welcome(&options, &planes, first)?;
+        planes::listen(&planes, doors, &admin, &lifecycle, proxy_runtime.handle())?;
         let local = offline::router(&admin);
         Ok(Self {
             tls: planes.tls.clone(),

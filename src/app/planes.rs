@@ -1,5 +1,5 @@
-//! Starts the two planes: binds both listeners, serves them on two runtimes, and starts every tended task. Says where it listens in
-//! `run/addresses.json`.
+//! Starts the two planes: binds both listeners, starts every tended task, and serves on two runtimes once the first run is complete. Says
+//! where it listens in `run/addresses.json`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +13,7 @@ use super::open::Opened;
 use super::{Options, edge, unavailable};
 use crate::admin::{Admin, api, health, kill, operators, publish};
 use crate::base::fault::{Fault, Verb};
+use crate::config::paths::DataDir;
 use crate::crypto::files::{Readers, write};
 use crate::crypto::tls::ServerTls;
 use crate::lifecycle::Lifecycle;
@@ -31,6 +32,12 @@ pub(super) struct Planes {
     pub tls: Arc<ServerTls>,
     /// The proxy plane.
     pub proxy: Proxy,
+}
+
+/// Bound, and accepting nothing yet: who connects waits in the backlog.
+pub(super) struct Doors {
+    admin: TcpListener,
+    proxy: TcpListener,
 }
 
 /// The runtime of the proxy plane.
@@ -62,11 +69,16 @@ pub(super) struct Runtimes<'a> {
     pub kill: &'a Handle,
 }
 
-/// Binds and serves.
+/// Binds, and starts everything but the listeners.
 ///
 /// # Errors
 /// When an address cannot be bound or the certificate not be read.
-pub(super) async fn start(options: &Options, opened: Opened, lifecycle: &Lifecycle, runtimes: Runtimes<'_>) -> Verb<Planes> {
+pub(super) async fn start(
+    options: &Options,
+    opened: Opened,
+    lifecycle: &Lifecycle,
+    runtimes: Runtimes<'_>,
+) -> Verb<(Planes, Doors)> {
     let proxy_runtime = runtimes.proxy;
     let Opened { admin, probes } = opened;
     let listen = admin.feed.snapshot().settings.listen.clone();
@@ -85,18 +97,7 @@ pub(super) async fn start(options: &Options, opened: Opened, lifecycle: &Lifecyc
         Proxy::new(parts(options, &admin, lifecycle, exe)?, probes)
     };
     let stop = lifecycle.stop_token();
-    lifecycle.vital(
-        proxy_runtime,
-        "listener proxy",
-        proxy.serve(proxy_listener, tls.server_config(&["h2", "http/1.1"])?, "proxy", stop.clone()),
-    );
-    let router = super::edge::router(&admin);
     let here = Handle::current();
-    lifecycle.vital(
-        &here,
-        "listener admin",
-        edge::serve(admin_listener, tls.server_config(&["h2", "http/1.1"])?, router, stop.clone()),
-    );
     let socket = api::socket::open(&admin)?;
     lifecycle.vital(
         &here,
@@ -108,9 +109,23 @@ pub(super) async fn start(options: &Options, opened: Opened, lifecycle: &Lifecyc
     lifecycle.vital(&here, "recorder", async move { stop.run_until_cancelled(ledger.ended()).await.unwrap_or_default() });
     tend_kill(&admin, lifecycle, runtimes.kill);
     tend(&admin, lifecycle, &here, &tls);
-    write_addresses(options, addresses)?;
     let host = listen.hosts.first().cloned().unwrap_or_else(|| "localhost".into());
-    Ok(Planes { admin_address: addresses.0, proxy_address: addresses.1, host, tls, proxy })
+    let planes = Planes { admin_address: addresses.0, proxy_address: addresses.1, host, tls, proxy };
+    Ok((planes, Doors { admin: admin_listener, proxy: proxy_listener }))
+}
+
+/// Accepts from now on: whoever finds `/ready` or `run/addresses.json` finds a complete first run with it.
+///
+/// # Errors
+/// When the certificate does not serve or the addresses cannot be written.
+pub(super) fn listen(planes: &Planes, doors: Doors, admin: &Arc<Admin>, lifecycle: &Lifecycle, proxy_runtime: &Handle) -> Verb<()> {
+    let stop = lifecycle.stop_token();
+    let protocols = ["h2", "http/1.1"];
+    let (to_proxy, to_admin) = (planes.tls.server_config(&protocols)?, planes.tls.server_config(&protocols)?);
+    write_addresses(&admin.data, (planes.admin_address, planes.proxy_address))?;
+    lifecycle.vital(proxy_runtime, "listener proxy", planes.proxy.serve(doors.proxy, to_proxy, "proxy", stop.clone()));
+    lifecycle.vital(&Handle::current(), "listener admin", edge::serve(doors.admin, to_admin, edge::router(admin), stop));
+    Ok(())
 }
 
 fn parts(options: &Options, admin: &Arc<Admin>, lifecycle: &Lifecycle, exe: PathBuf) -> Verb<ProxyParts> {
@@ -169,7 +184,7 @@ fn local(listener: &TcpListener) -> Verb<SocketAddr> {
     listener.local_addr().map_err(|cause| unavailable("a listener has no address", cause))
 }
 
-fn write_addresses(options: &Options, (admin, proxy): (SocketAddr, SocketAddr)) -> Verb<()> {
+fn write_addresses(data: &DataDir, (admin, proxy): (SocketAddr, SocketAddr)) -> Verb<()> {
     let text = json!({"admin": admin.to_string(), "proxy": proxy.to_string(), "pid": std::process::id()}).to_string();
-    write(&options.data.run().join("addresses.json"), text.as_bytes(), Readers::Owner)
+    write(&data.run().join("addresses.json"), text.as_bytes(), Readers::Owner)
 }
