@@ -50,6 +50,25 @@ pub(super) fn proxy_runtime() -> Verb<Runtime> {
     runtime.map_err(|cause| unavailable("the proxy's runtime cannot be started", cause))
 }
 
+/// The runtime of the last resort: one thread that watches the file `KILL` and the signal, so that a blocked dashboard cannot keep
+/// anybody from stopping.
+///
+/// # Errors
+/// When no thread can be started.
+pub(super) fn kill_runtime() -> Verb<Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("kill").enable_all().build();
+    runtime.map_err(|cause| unavailable("the kill switch's runtime cannot be started", cause))
+}
+
+/// Where the planes run, besides the runtime that starts them.
+#[derive(Clone, Copy)]
+pub(super) struct Runtimes<'a> {
+    /// The proxy plane's.
+    pub proxy: &'a Handle,
+    /// The last resort's.
+    pub kill: &'a Handle,
+}
+
 /// Binds, and starts everything but the listeners.
 ///
 /// # Errors
@@ -58,8 +77,9 @@ pub(super) async fn start(
     options: &Options,
     opened: Opened,
     lifecycle: &Lifecycle,
-    proxy_runtime: &Handle,
+    runtimes: Runtimes<'_>,
 ) -> Verb<(Planes, Doors)> {
+    let proxy_runtime = runtimes.proxy;
     let Opened { admin, probes } = opened;
     let listen = admin.feed.snapshot().settings.listen.clone();
     let data = &options.data;
@@ -87,6 +107,7 @@ pub(super) async fn start(
     let ledger = admin.ledger.clone();
     // The recorder ends last, after the stop: only its end before that is a death.
     lifecycle.vital(&here, "recorder", async move { stop.run_until_cancelled(ledger.ended()).await.unwrap_or_default() });
+    tend_kill(&admin, lifecycle, runtimes.kill);
     tend(&admin, lifecycle, &here, &tls);
     let host = listen.hosts.first().cloned().unwrap_or_else(|| "localhost".into());
     let planes = Planes { admin_address: addresses.0, proxy_address: addresses.1, host, tls, proxy };
@@ -126,15 +147,20 @@ fn parts(options: &Options, admin: &Arc<Admin>, lifecycle: &Lifecycle, exe: Path
     })
 }
 
-fn tend(admin: &Arc<Admin>, lifecycle: &Lifecycle, here: &Handle, tls: &Arc<ServerTls>) {
+fn tend_kill(admin: &Arc<Admin>, lifecycle: &Lifecycle, kill_runtime: &Handle) {
     let stop = lifecycle.stop_token();
     let with = |admin: &Arc<Admin>| (admin.clone(), stop.clone());
     let (a, s) = with(admin);
-    lifecycle.tended(here, "kill file", move || kill::watch(a.clone(), s.clone()));
+    lifecycle.tended(kill_runtime, "kill file", move || kill::watch(a.clone(), s.clone()));
     let (a, s) = with(admin);
-    lifecycle.tended(here, "kill records", move || kill::keep(a.clone(), s.clone()));
+    lifecycle.tended(kill_runtime, "kill records", move || kill::keep(a.clone(), s.clone()));
     let (a, s) = with(admin);
-    lifecycle.tended(here, "kill proof line", move || kill::keep_warm(a.clone(), s.clone()));
+    lifecycle.tended(kill_runtime, "kill proof line", move || kill::keep_warm(a.clone(), s.clone()));
+}
+
+fn tend(admin: &Arc<Admin>, lifecycle: &Lifecycle, here: &Handle, tls: &Arc<ServerTls>) {
+    let stop = lifecycle.stop_token();
+    let with = |admin: &Arc<Admin>| (admin.clone(), stop.clone());
     let (a, s) = with(admin);
     lifecycle.tended(here, "sessions", move || operators::task::watch(a.clone(), s.clone()));
     let (a, s) = with(admin);

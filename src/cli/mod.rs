@@ -9,11 +9,13 @@ mod serve;
 mod stream;
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 use serde_json::Value;
 
+use crate::admin::kill::Running;
 use crate::base::fault::{Fault, FaultKind, Verb};
 use crate::config::paths::DataDir;
 use crate::demo;
@@ -22,6 +24,10 @@ use args::{AuditCommand, Cli, Command, KillCommand};
 use control::Control;
 use order::Order;
 use out::Voice;
+
+// A kill takes milliseconds; its proof at most five seconds.
+const SILENCE: Duration = Duration::from_secs(1);
+const LAST_CHANCE: Duration = Duration::from_secs(6);
 
 const DONE: u8 = 0;
 const CHECK_FAILED: u8 = 2;
@@ -88,13 +94,40 @@ fn tool(data: &DataDir, command: &Command, voice: Voice) -> Verb<u8> {
 }
 
 async fn send(data: &DataDir, command: &Command, order: &Order) -> Verb<String> {
-    if let Some(mut control) = Control::connect(data).await? {
-        return control.call(order.method.clone(), &order.path, order.body.as_ref()).await;
-    }
     if let Command::Kill(KillCommand::Engage { .. }) = command {
-        return offline::engage(data, order.body.as_ref());
+        return stop(data, order).await;
     }
-    offline::send(data, order).await
+    match ask(data, order).await? {
+        Some(value) => Ok(value),
+        None => offline::send(data, order).await,
+    }
+}
+
+/// The answer of a running Lifeboat; `None` when none listens.
+async fn ask(data: &DataDir, order: &Order) -> Verb<Option<String>> {
+    let Some(mut control) = Control::connect(data).await? else { return Ok(None) };
+    control.call(order.method.clone(), &order.path, order.body.as_ref()).await.map(Some)
+}
+
+/// Stops by the control socket, and by the file `KILL` when the socket does not answer at once: the file has a watcher of its own.
+async fn stop(data: &DataDir, order: &Order) -> Verb<String> {
+    let mut asked = std::pin::pin!(ask(data, order));
+    let quick = tokio::time::timeout(SILENCE, &mut asked).await;
+    let waiting = quick.is_err();
+    match quick {
+        Ok(Ok(Some(value))) => return Ok(value),
+        Ok(Ok(None)) => return offline::engage(data, order.body.as_ref(), Running::No),
+        Ok(Err(fault)) if fault.kind != FaultKind::Unavailable => return Err(fault),
+        Ok(Err(_)) | Err(_) => {}
+    }
+    let by_file = offline::engage(data, order.body.as_ref(), Running::Silent)?;
+    if !waiting {
+        return Ok(by_file);
+    }
+    match tokio::time::timeout(LAST_CHANCE, asked).await {
+        Ok(Ok(Some(value))) => Ok(value),
+        _ => Ok(by_file),
+    }
 }
 
 fn status_of(order: &Order, value: &Value) -> u8 {

@@ -34,11 +34,11 @@ pub(super) async fn lines(data: &DataDir, path: &str) -> Verb<()> {
 }
 
 /// Engages by the file alone, so that a stopped or broken Lifeboat comes up engaged. Needs neither database nor ledger.
-pub(super) fn engage(data: &DataDir, body: Option<&Value>) -> Verb<String> {
+pub(super) fn engage(data: &DataDir, body: Option<&Value>, running: kill::Running) -> Verb<String> {
     let body = body.cloned().unwrap_or(Value::Null);
     let order: kill::OrderBody =
         serde_json::from_value(body).map_err(|cause| Fault::invalid("kill engage", "the order cannot be read").because(cause))?;
     let by = crate::app::local_actor().name;
-    let engaged = kill::engage_offline(data.root(), &by, order, SystemClock.now(), &SystemEntropy)?;
+    let engaged = kill::engage_offline(data.root(), &by, order, (SystemClock.now(), &SystemEntropy), running)?;
     serde_json::to_string(&engaged).map_err(|cause| Fault::bug("an answer that cannot be written").because(cause))
 }

@@ -184,7 +184,9 @@ impl Lifeboat {
 
     /// Commits a file of `config/`, as an operator with an editor does.
     pub fn configure(&self, file: &str, contents: &str) {
-        std::fs::write(self.data().join("config").join(file), contents).unwrap();
+        let path = self.data().join("config").join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, contents).unwrap();
         self.json(&["config", "commit", "--as", "e2e", "-m", &format!("set {file}")]);
     }
 
