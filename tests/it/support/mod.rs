@@ -157,7 +157,7 @@ impl TestApp {
     pub(crate) async fn restart(self) -> Self {
         self.app.stop().await;
         let app = App::start(options(&self.data, "")).await.expect("Lifeboat starts again");
-        Self { proxy: app.proxy_address(), admin: app.admin_address(), app, ..self }
+        Self { proxy: app.proxy_address(), app, ..self }
     }
 }
 
