@@ -63,11 +63,18 @@
     dress();
     copyButtons();
     trim();
-    all(".toast").slice(0, -1).forEach((toast) => toast.remove());
   });
   document.addEventListener("htmx:after:request", (event) => {
     const form = event.target.closest?.("#halt form");
     if (form && event.detail?.ctx?.response?.raw?.ok) close();
+  });
+
+  // Overview and kill page show what is stopped in their content too; nothing is taken from somebody who types.
+  document.addEventListener("kill", () => {
+    const typed = all("#main input:not([type=hidden]), #main textarea").some((field) => field.value !== field.defaultValue);
+    if (["/", "/kill"].includes(location.pathname) && !typed && !document.activeElement?.closest("#main form")) {
+      htmx.ajax("GET", location.pathname + location.search, { source: "#main", target: "#main", select: "#main", swap: "outerHTML" });
+    }
   });
 
   // The stream: ten seconds of silence means that this page may be old.
@@ -81,7 +88,7 @@
     const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
     svg.setAttribute("class", "i");
     svg.setAttribute("aria-hidden", "true");
-    use.setAttribute("href", `#${id}`);
+    use.setAttribute("href", `#i-${id}`);
     svg.append(use);
     return svg;
   };

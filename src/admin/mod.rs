@@ -20,6 +20,8 @@ pub mod tools;
 mod tree;
 
 #[cfg(test)]
+mod tests_gate;
+#[cfg(test)]
 mod tests_house;
 
 use std::sync::Arc;

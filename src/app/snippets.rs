@@ -27,8 +27,8 @@ fn python(facts: &SnippetFacts<'_>) -> String {
         r#"# pip install mcp==2.3.0
 export LIFEBOAT_KEY='{key}'
 python3 - <<'PY'
-import asyncio, os, ssl, httpx2
-from mcp import Client
+import asyncio, os, ssl, sys, httpx2
+from mcp import Client, MCPError
 from mcp.client.streamable_http import streamable_http_client
 
 async def main():
@@ -36,9 +36,12 @@ async def main():
     headers = {{"Authorization": "Bearer " + os.environ["LIFEBOAT_KEY"]}}
     async with httpx2.AsyncClient(verify=tls, headers=headers, timeout=30) as http:
         async with Client(streamable_http_client("{proxy_url}/mcp/{server}", http_client=http)) as client:
-            print((await client.call_tool("{tool}", {{}})).content[0].text)
+            try:
+                print((await client.call_tool("{tool}", {{}})).content[0].text)
+            except MCPError as refused:
+                return f"refused: {{refused.error.message}}"
 
-asyncio.run(main())
+sys.exit(asyncio.run(main()))
 PY
 "#
     )
@@ -55,7 +58,12 @@ import {{ Client, StreamableHTTPClientTransport }} from '@modelcontextprotocol/c
 const client = new Client({{ name: 'snippet', version: '1' }}, {{ versionNegotiation: {{ mode: 'auto' }} }});
 const headers = {{ Authorization: `Bearer ${{process.env.LIFEBOAT_KEY}}` }};
 await client.connect(new StreamableHTTPClientTransport(new URL('{proxy_url}/mcp/{server}'), {{ requestInit: {{ headers }} }}));
-console.log((await client.callTool({{ name: '{tool}', arguments: {{}} }})).content[0].text);
+try {{
+  console.log((await client.callTool({{ name: '{tool}', arguments: {{}} }})).content[0].text);
+}} catch (refused) {{
+  console.error(`refused: ${{refused.message}}`);
+  process.exitCode = 1;
+}}
 await client.close();
 JS
 "#

@@ -59,7 +59,9 @@ mod tests {
         add(&mut all, "tools/s/t.json", definition);
         let expected = [("Region", "/a~1b"), ("N", "/deep/n")].map(|(suffix, at)| (suffix.to_owned(), at.to_owned()));
         assert_eq!(all["s"]["t"], expected);
-        for (path, text) in [("tools/s/u.json", "not JSON"), ("tools/s/u.txt", "{}"), ("vaults/s.toml", ""), ("tools/s/u.json", "{}")] {
+        for (path, text) in
+            [("tools/s/u.json", "not JSON"), ("tools/s/u.txt", "{}"), ("vaults/s.toml", ""), ("tools/s/u.json", "{}")]
+        {
             let before = all.clone();
             add(&mut all, path, text.as_bytes());
             assert_eq!(all, before, "{path} {text}");

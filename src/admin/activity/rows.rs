@@ -109,7 +109,7 @@ impl RowView {
             at: Moment::exact(event.ts),
             who: who(event),
             what: what(event),
-            kind: event.class.clone().unwrap_or_else(|| event.kind.clone()),
+            kind: event.class.clone().unwrap_or_else(|| kind(&event.kind).to_owned()),
             reason: text(&event.reason),
             latency: event.latency_ms.map(human::latency).unwrap_or_default(),
             sizes: sizes(event),
@@ -140,6 +140,14 @@ fn what(event: &Event) -> String {
         (_, _, Some(action)) => format!("{action} {}", text(&event.object)).trim().to_owned(),
         (Some(server), None, None) => format!("{server} {}", text(&event.method)).trim().to_owned(),
         _ => event.method.clone().or_else(|| event.object.clone()).unwrap_or_else(|| event.kind.clone()),
+    }
+}
+
+fn kind(kind: &str) -> &str {
+    match kind {
+        "operator.action" => "operator action",
+        "auth.refused" => "stranger",
+        other => other,
     }
 }
 

@@ -38,7 +38,7 @@ async fn show(visit: Visit) -> Response {
 }
 
 async fn one(Path(name): Path<String>) -> Response {
-    see_other(&format!("/clients#{}", crate::web::form::encode(&name)))
+    see_other(&format!("/clients#client-{}", crate::web::form::encode(&name)))
 }
 
 async fn whole(visit: &Visit, status: StatusCode, form: AddForm, refusal: Option<String>) -> Response {

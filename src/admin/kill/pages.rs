@@ -90,6 +90,8 @@ pub struct ReleaseView {
     pub stale: bool,
     /// How old it is.
     pub login_age: String,
+    /// Whether releasing is the one thing to do on the page.
+    pub primary: bool,
 }
 
 /// A proof.
@@ -255,7 +257,7 @@ pub fn page(
         scale: Scale::of(&took),
         past: past.iter().map(|past| PastView::of(past, now)).collect(),
         no_past,
-        release: release(admin, status, actor, now),
+        release: ReleaseView { primary: true, ..release(admin, status, actor, now) },
         codes: codes(admin, &shell.host),
     };
     KillPage { shell, page }
@@ -271,6 +273,7 @@ pub fn release(admin: &Admin, status: &Status, actor: &crate::admin::Actor, now:
         clients: human::plural(admin.feed.snapshot().clients.len() as u64, "client"),
         draft: operators::draft(admin, &actor.name).unwrap_or_default(),
         stale: actor.need_fresh_login(now).is_err(),
+        primary: false,
         login_age: format!("{} minutes", age / 60_000),
     }
 }
@@ -295,8 +298,8 @@ fn tiles(admin: &Admin, status: &Status, now: Timestamp) -> Vec<Tile> {
         [one] => Tile::new(
             "State",
             Tone::Warn,
-            format!("{}, {}", scope_name(&one.scope), one.mode),
-            format!("since {} by {}", human::minute(one.since), one.by),
+            if one.mode == "full" { "Stopped" } else { "Read-only" },
+            format!("{}, since {} by {}", scope_name(&one.scope), human::minute(one.since), one.by),
         ),
         more => Tile::new("State", Tone::Warn, format!("{} engaged", more.len()), format!("epoch {}", admin.feed.kill().epoch)),
     };

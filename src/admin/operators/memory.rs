@@ -129,3 +129,16 @@ impl Operators {
         locked(&self.throttle)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn atk_a04_a_session_ends_when_idle_and_in_any_case() {
+        let session = Session { created_at: Timestamp(0), last_seen: Timestamp(0), ..Session::default() };
+        assert!(session.lives(Timestamp(IDLE_MS)) && !session.lives(Timestamp(IDLE_MS + 1)));
+        let busy = Session { last_seen: Timestamp(ABSOLUTE_MS), ..session };
+        assert!(busy.lives(Timestamp(ABSOLUTE_MS)) && !busy.lives(Timestamp(ABSOLUTE_MS + 1)));
+    }
+}

@@ -12,8 +12,6 @@ mod throttle;
 pub mod pages;
 pub mod routes;
 pub mod task;
-#[cfg(test)]
-mod tests;
 
 pub use keys::{add as key_add, list as key_list, revoke as key_revoke};
 pub use memory::{ABSOLUTE_MS, IDLE_MS, Operators};

@@ -62,6 +62,10 @@ impl Throttle {
     /// Forgets what failed from here, and remembers that the account comes from here.
     pub fn succeeded(&mut self, account: &str, remote: IpAddr) {
         self.addresses.remove(&place(remote));
+        // This try was counted before it was looked at; those of others stay counted.
+        if let Some(failures) = self.accounts.get_mut(account) {
+            failures.count = failures.count.saturating_sub(1);
+        }
         if !self.knows(account, remote) {
             let known = self.known.entry(account.to_owned()).or_default();
             known.truncate(KNOWN_PER_ACCOUNT - 1);

@@ -24,7 +24,7 @@ fn shown(need: &super::Need, shell: &Shell) -> Need {
     let plain = Need { tone: Tone::Warn, icon: "warn", title, text, ..Need::default() };
     let may_stop = shell.halt.is_some();
     let to = |button: &str, path: String| Need { button: button.into(), path, ..plain.clone() };
-    let anchored = |list: &str| need.href.replacen(&format!("/{list}/"), &format!("/{list}#"), 1);
+    let anchored = |list: &str| need.href.replacen(&format!("/{list}/"), &format!("/{list}#server-"), 1);
     match need.id {
         "kill.never_proved" | "kill.proof_old" | "kill.unproven" if may_stop => {
             let drill = Need { icon: "clock", post: true, ..to("Run a kill drill", "/kill/drill".into()) };

@@ -193,7 +193,7 @@ pub fn page(admin: &Admin, shell: Shell, facts: Facts) -> OverviewPage {
         .kill
         .last_proof
         .as_ref()
-        .filter(|p| facts.overview.kill.states.iter().any(|s| s.decision_id == p.decision_id));
+        .filter(|p| facts.overview.kill.states.iter().any(|s| s.decision_id == p.decision_id && s.mode == p.mode));
     let page = OverviewView {
         day: human::long_day(now),
         time: Moment { datetime: now.to_string(), text: human::minute(now) },
@@ -240,7 +240,12 @@ fn tiles(admin: &Admin, facts: &Facts, up: usize, now: Timestamp) -> Vec<Tile> {
             let tone = if facts.overview.kill.last_proof.is_some() { Tone::Ok } else { Tone::Warn };
             Tile::new("Kill switch", tone, "Ready", note)
         }
-        [one] => Tile::new("Kill switch", Tone::Warn, format!("{}, {}", scope_name(&one.scope), one.mode), note),
+        [one] => Tile::new(
+            "Kill switch",
+            Tone::Warn,
+            if one.mode == "full" { "Stopped" } else { "Read-only" },
+            format!("{}, {note}", scope_name(&one.scope)),
+        ),
         more => Tile::new("Kill switch", Tone::Warn, format!("{} engaged", more.len()), note),
     };
     let all = facts.overview.servers.len();

@@ -43,7 +43,7 @@ async fn show(visit: Visit) -> Response {
 }
 
 async fn one(Path(name): Path<String>) -> Response {
-    see_other(&format!("/servers#{}", crate::web::form::encode(&name)))
+    see_other(&format!("/servers#server-{}", crate::web::form::encode(&name)))
 }
 
 async fn whole(visit: &Visit, status: StatusCode, outcome: Option<Outcome>, form: AddForm, refusal: Option<String>) -> Response {

@@ -54,7 +54,9 @@ pub(super) fn sources() -> Vec<Source> {
 }
 
 fn is_test_file(path: &str) -> bool {
-    path.split('/').any(|part| part == "tests" || part == "tests.rs" || part == "testing.rs" || (part.starts_with("tests_") && part.ends_with(".rs")))
+    path.split('/').any(|part| {
+        part == "tests" || part == "tests.rs" || part == "testing.rs" || (part.starts_with("tests_") && part.ends_with(".rs"))
+    })
 }
 
 /// Blanks what is built for tests only, comments and the contents of strings. Line numbers stay.

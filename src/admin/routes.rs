@@ -278,6 +278,3 @@ async fn serve_metrics() -> Response {
 async fn serve_ready(State(admin): State<Arc<Admin>>) -> StatusCode {
     if health::ready(&admin) { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
-
-#[cfg(test)]
-mod tests;

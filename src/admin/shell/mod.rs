@@ -1,12 +1,17 @@
 //! What surrounds every page: top bar, STOP, banner, stop panel, navigation, and the words of the kill flow (guide 5). Reads memory
 //! only, so that the stop button is there whatever the database does. Never acts.
 
+mod banner;
+mod fault;
+
 use askama::Template;
+
+pub use banner::{Banner, banner, scope_name};
+pub use fault::{FaultPage, FaultPart, FaultView, SoloFault, sentence};
 
 use super::actor::{Actor, Right};
 use super::{Admin, kill, operators};
 use crate::base::clock::Timestamp;
-use crate::base::fault::{Fault, FaultKind};
 use crate::base::secret::Secret;
 use crate::policy::feed::Feed;
 use crate::web::Context;
@@ -62,23 +67,6 @@ pub struct NavGroup {
     pub title: &'static str,
     /// Its links.
     pub links: Vec<NavLink>,
-}
-
-/// The banner: one at a time, the worst.
-#[derive(Clone, Debug)]
-pub struct Banner {
-    /// `fire`, `stopped` or `warn`.
-    pub class: &'static str,
-    /// Its icon.
-    pub icon: &'static str,
-    /// The claim.
-    pub claim: String,
-    /// One sentence with numbers.
-    pub detail: String,
-    /// The word of its link.
-    pub link: &'static str,
-    /// Whether a proof is still open.
-    pub open: bool,
 }
 
 /// The stop panel.
@@ -274,106 +262,6 @@ fn halt(feed: &Feed) -> Halt {
     }
 }
 
-/// What a scope's text is called in a sentence: `ci-runner` for `client ci-runner`.
-pub fn scope_name(scope: &str) -> &str {
-    scope.split_once(' ').map_or(scope, |(_, name)| name)
-}
-
-/// The banner for what is stopped: everything first, then the unproven, then the first of the rest.
-pub fn banner(status: &kill::Status, listeners: usize, now: Timestamp) -> Option<Banner> {
-    let proof_of = |id: &str| status.last_proof.as_ref().filter(|proof| proof.decision_id == id);
-    let unproven = |s: &&kill::State| proof_of(&s.decision_id).is_some_and(|proof| !proof.effective);
-    let whole = |s: &&kill::State| s.scope == "everything" && s.mode == "full";
-    let states = &status.states;
-    let worst = states.iter().find(unproven).or_else(|| states.iter().find(whole)).or_else(|| states.first())?;
-    let proof = proof_of(&worst.decision_id);
-    let by = format!("{} UTC by {}: {}", human::clock(worst.since), worst.by, worst.reason);
-    let made = |class, icon, claim: String, detail: String, open| Some(Banner { class, icon, claim, detail, link: "Manage", open });
-    match proof {
-        Some(proof) if !proof.effective => {
-            let silent: Vec<&str> = proof.proofs.iter().filter(|p| !p.refused).map(|p| p.listener.as_str()).collect();
-            let proved = proof.proofs.len() - silent.len();
-            let detail = format!(
-                "{proved} of {} listeners proved in 5 s. {} did not answer. Fence it now: take it off the network or stop its process.",
-                proof.proofs.len().max(listeners),
-                if silent.is_empty() { "No listener".to_owned() } else { silent.join(", ") }
-            );
-            made("fire", "warn", "Engaged, unproven".into(), detail, false)
-        }
-        None if now.since_ms(worst.since) < 6_000 => {
-            let claim = format!("Stopping. 0 of {listeners} listeners proved.");
-            made(if whole(&worst) { "stopped" } else { "warn" }, "stop", claim, by, true)
-        }
-        _ if whole(&worst) => {
-            let took = proof.and_then(|p| p.effective_ms).map(|ms| format!(" in {ms} ms")).unwrap_or_default();
-            let proved = proof.map(|p| proved_text(p) + " · ").unwrap_or_default();
-            made("stopped", "stop", format!("Stopped everywhere{took}"), format!("{proved}{by}"), false)
-        }
-        _ => Some(partial(worst, proof, states.len(), by)),
-    }
-}
-
-fn proved_text(proof: &kill::Proof) -> String {
-    let cut = human::plural(proof.cut_in_flight as u64, "call");
-    format!("Proved at {0} of {0} listeners · {cut} in flight cut", proof.proofs.len())
-}
-
-fn partial(state: &kill::State, proof: Option<&kill::Proof>, stops: usize, by: String) -> Banner {
-    let name = scope_name(&state.scope);
-    let (claim, first) = match state.mode.as_str() {
-        "read-only" => (format!("Read-only for {name}"), "Writes and destructive calls are stopped"),
-        _ => (format!("Stopped for {name}"), "Its calls are refused; all others go on"),
-    };
-    let proved = proof.and_then(|p| p.effective_ms.map(|ms| format!(" · proved at {0} of {0} in {ms} ms", p.proofs.len())));
-    let more = if stops > 1 { format!(" · {} more engaged", human::plural((stops - 1) as u64, "stop")) } else { String::new() };
-    let detail = format!("{first}{} · {by}{more}", proved.unwrap_or_default());
-    Banner { class: "warn", icon: "stop", claim, detail, link: "Manage", open: false }
-}
-
-/// A fault as a page shows it.
-#[derive(Clone, Debug)]
-pub struct FaultView {
-    /// A few words.
-    pub title: &'static str,
-    /// What failed and what to do.
-    pub text: String,
-    /// The field or line.
-    pub place: String,
-    /// The request id.
-    pub id: String,
-    /// `warn`: a refusal is not a fire.
-    pub tone: &'static str,
-}
-
-impl FaultView {
-    /// The words for a fault.
-    pub fn of(fault: &Fault, context: &Context) -> Self {
-        let title = match fault.kind {
-            FaultKind::NotFound => "Not here",
-            FaultKind::Invalid => "Not done: something is wrong in the form",
-            FaultKind::Conflict => "Not done: it is in the way of something",
-            FaultKind::Denied => "Not allowed",
-            FaultKind::Unavailable => "Not done: something does not answer",
-            FaultKind::Bug => "Not done: a fault of Lifeboat",
-        };
-        Self {
-            title,
-            text: sentence(&fault.message),
-            place: fault.place.clone().unwrap_or_default(),
-            id: context.id.clone(),
-            tone: "warn",
-        }
-    }
-}
-
-/// A message with a capital and a full stop.
-pub fn sentence(message: &str) -> String {
-    let mut chars = message.chars();
-    let first: String = chars.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
-    let end = if message.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{first}{}{end}", chars.as_str())
-}
-
 /// What surrounds a page before anybody is signed in.
 #[derive(Clone, Debug)]
 pub struct Solo {
@@ -399,34 +287,6 @@ impl Solo {
     pub fn is_stopped(&self) -> bool {
         false
     }
-}
-
-/// A fault as a whole page.
-#[derive(Template)]
-#[template(path = "shell/fault.html")]
-pub struct FaultPage {
-    /// Around it.
-    pub shell: Shell,
-    /// The fault.
-    pub fault: FaultView,
-}
-
-/// A fault as a part.
-#[derive(Template)]
-#[template(path = "shell/fault_part.html")]
-pub struct FaultPart {
-    /// The fault.
-    pub fault: FaultView,
-}
-
-/// A fault before anybody is signed in.
-#[derive(Template)]
-#[template(path = "shell/solo_fault.html")]
-pub struct SoloFault {
-    /// Around it.
-    pub shell: Solo,
-    /// The fault.
-    pub fault: FaultView,
 }
 
 /// The live part of the shell.
