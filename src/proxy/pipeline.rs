@@ -81,8 +81,8 @@ async fn stages(shared: &Shared, x: &mut Exchange, parts: Parts, body: &mut Opti
     know(x, &caller, &admitted);
     match (&admitted.route, &admitted.method) {
         (Route::Mcp(_), &Method::POST) => call(shared, x, (admitted, caller), body).await,
-        (Route::Mcp(_), &Method::GET) => streams::open(shared, x, admitted, caller).await,
-        (Route::Mcp(_), &Method::DELETE) => streams::end(shared, x, admitted, caller).await,
+        (Route::Mcp(_), &Method::GET) => streams::open(shared, x, admitted, rate::meter(&shared.limiter, caller)?.caller).await,
+        (Route::Mcp(_), &Method::DELETE) => streams::end(shared, x, admitted, rate::meter(&shared.limiter, caller)?.caller).await,
         (Route::Mcp(_), _) => Err(Refusal::NoMethod),
         _ => Err(Refusal::NoPath),
     }

@@ -240,6 +240,12 @@ async fn atk_p40_over_its_rate_a_client_is_refused_in_band_with_its_own_id() {
     assert!(refused.json()["error"]["data"]["retry_after_ms"].as_u64().expect("wait") <= 1000);
     assert_eq!(rig.hits(), 2);
     assert_eq!(rig.events()[2].tool.as_deref(), Some("look"));
+    let bearer = format!("Bearer {}", super::rig::KEY);
+    for method in ["GET", "DELETE"] {
+        let request = rig.request(method, "/mcp/s", &[("authorization", &bearer), ("accept", "text/event-stream")], "");
+        assert_eq!(rig.send(request).await.reason(), json!("rate.client"), "{method}");
+    }
+    assert_eq!(rig.hits(), 2);
 }
 
 #[tokio::test]
