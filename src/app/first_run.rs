@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::planes::Planes;
-use super::snippets::{SnippetFacts, snippets};
 use super::{Options, Welcome, demo};
+use crate::admin::clients::snippets::{SnippetFacts, snippets};
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::fault::{Fault, Verb};
 use crate::base::secret::Secret;

@@ -7,7 +7,6 @@ mod lock;
 mod offline;
 mod open;
 mod planes;
-pub mod snippets;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +15,8 @@ use std::time::Duration;
 use axum::Router;
 use serde_json::Value;
 use tokio::runtime::Runtime;
+use tokio::signal::unix::Signal;
+use tokio::sync::Mutex;
 
 pub use offline::{Offline, local_actor};
 
@@ -75,6 +76,7 @@ pub struct App {
     tls: Arc<ServerTls>,
     welcome: Welcome,
     proxy_runtime: Option<Runtime>,
+    kill_runtime: Option<Runtime>,
     _lock: lock::Lock,
 }
 
@@ -94,16 +96,22 @@ impl App {
         let lifecycle = Arc::new(Lifecycle::default());
         let proxy_runtime = planes::proxy_runtime()?;
         let admin = opened.admin.clone();
-        let planes = planes::start(&options, opened, &lifecycle, proxy_runtime.handle()).await?;
-        first.setup_code = operators::ensure_setup_code(&admin.db, admin.entropy.as_ref()).await?;
+        let kill_runtime = planes::kill_runtime()?;
+        let runtimes = planes::Runtimes { proxy: proxy_runtime.handle(), kill: kill_runtime.handle() };
+        let (planes, doors) = planes::start(&options, opened, &lifecycle, runtimes).await?;
+        if operators::needs_setup(&admin) {
+            first.setup_code = operators::ensure_setup_code(&admin.db, admin.entropy.as_ref()).await?;
+        }
         if options.demo {
             first.demo_key = demo::complete(&admin).await?;
         }
         let welcome = first_run::welcome(&options, &planes, first)?;
+        planes::listen(&planes, doors, &admin, &lifecycle, proxy_runtime.handle())?;
         let local = offline::router(&admin);
         Ok(Self {
             tls: planes.tls.clone(),
             proxy_runtime: Some(proxy_runtime),
+            kill_runtime: Some(kill_runtime),
             admin,
             local,
             lifecycle,
@@ -150,11 +158,21 @@ impl App {
         }
     }
 
-    /// Stops everything, for SIGUSR2.
-    pub async fn engage_by_signal(&self) {
-        if let Err(fault) = kill::engage_by_signal(&self.admin).await {
-            tracing::error!(%fault, "the signal could not engage the kill switch");
-        }
+    /// Stops everything at each `signal`, on the thread of the last resort.
+    pub fn heed(&self, signal: Signal) {
+        let (admin, stop, signal) = (self.admin.clone(), self.lifecycle.stop_token(), Arc::new(Mutex::new(signal)));
+        let Some(runtime) = &self.kill_runtime else { return };
+        self.lifecycle.tended(runtime.handle(), "kill signal", move || {
+            let (admin, stop, signal) = (admin.clone(), stop.clone(), signal.clone());
+            async move {
+                let mut signal = signal.lock().await;
+                while let Some(Some(())) = stop.run_until_cancelled(signal.recv()).await {
+                    if let Err(fault) = kill::engage_by_signal(&admin).await {
+                        tracing::error!(%fault, "the signal could not engage the kill switch");
+                    }
+                }
+            }
+        });
     }
 
     /// Waits until a vital task dies or `stop` is called.
@@ -185,7 +203,7 @@ impl App {
 impl Drop for App {
     fn drop(&mut self) {
         self.lifecycle.ask_to_stop();
-        if let Some(runtime) = self.proxy_runtime.take() {
+        for runtime in [self.proxy_runtime.take(), self.kill_runtime.take()].into_iter().flatten() {
             runtime.shutdown_background();
         }
     }

@@ -1,14 +1,14 @@
 //! Opens the parts both planes stand on: database, ledger, configuration, policy, kill state. The kill state is read before anything
 //! listens, and an unreadable one means engaged.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
 use crate::admin::{Admin, Parts, kill, publish};
 use crate::audit::checkpoint::{self, Checkpoint};
 use crate::audit::ledger::{Ledger, Opening};
-use crate::base::clock::{SharedClock, SystemClock};
+use crate::base::clock::{SharedClock, SystemClock, Timestamp};
 use crate::base::fault::Verb;
 use crate::base::ids::SharedEntropy;
 use crate::config::paths::DataDir;
@@ -37,6 +37,7 @@ pub(super) struct Opened {
 }
 
 const CHECKPOINTS: &str = "refs/lifeboat/checkpoints";
+const GIT_PAUSE_MS: i64 = 10 * 60 * 1000;
 
 /// Opens them.
 ///
@@ -70,13 +71,33 @@ pub(super) fn settings_of(repository: &Repository) -> Verb<Settings> {
 }
 
 // The copy in git leaves the host with the next push; HEAD stays the desired state alone.
-fn to_repository(repository: Repository, clock: SharedClock) -> crate::audit::checkpoint::CheckpointSink {
+fn to_repository(repository: Repository, clock: SharedClock) -> checkpoint::CheckpointSink {
+    let pace = Pace::default();
     Box::new(move |checkpoint: &Checkpoint| {
+        if !pace.takes(checkpoint) {
+            return;
+        }
         let author = Author { name: "lifeboat".into(), at: clock.now() };
         if let Err(fault) = repository.write_ref(CHECKPOINTS, &as_line(checkpoint), &author) {
             tracing::warn!(%fault, "a checkpoint did not reach the configuration repository");
         }
     })
+}
+
+/// Which checkpoints are worth three objects in git: each one with a reason, and of those of the minute one in ten minutes.
+#[derive(Default)]
+struct Pace(Mutex<Option<Timestamp>>);
+
+impl Pace {
+    fn takes(&self, checkpoint: &Checkpoint) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let rests = last.is_some_and(|last| (0..GIT_PAUSE_MS).contains(&checkpoint.ts.since_ms(last)));
+        if rests && checkpoint.why == "interval" {
+            return false;
+        }
+        *last = Some(checkpoint.ts);
+        true
+    }
 }
 
 fn to_stdout(checkpoint: &Checkpoint) {
@@ -87,4 +108,25 @@ fn to_stdout(checkpoint: &Checkpoint) {
 
 fn as_line(checkpoint: &Checkpoint) -> String {
     serde_json::to_string(checkpoint).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checkpoint(minute: i64, why: &str) -> Checkpoint {
+        let (hash, key, signature) = (String::new(), String::new(), String::new());
+        Checkpoint { seq: 1, hash, ts: Timestamp(minute * 60_000), why: why.to_owned(), key, signature }
+    }
+
+    #[test]
+    fn git_takes_one_checkpoint_in_ten_minutes_and_each_with_a_reason() {
+        let pace = Pace::default();
+        let taken: Vec<i64> = (0..60).filter(|minute| pace.takes(&checkpoint(*minute, "interval"))).collect();
+        assert_eq!(taken, [0, 10, 20, 30, 40, 50]);
+        assert!(pace.takes(&checkpoint(61, "kill.engage")));
+        assert!(pace.takes(&checkpoint(61, "kill.release")));
+        assert!(!pace.takes(&checkpoint(62, "interval")));
+        assert!(pace.takes(&checkpoint(5, "interval")), "a clock that was set back is no pause");
+    }
 }

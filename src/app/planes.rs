@@ -1,5 +1,5 @@
-//! Starts the two planes: binds both listeners, serves them on two runtimes, and starts every tended task. Says where it listens in
-//! `run/addresses.json`.
+//! Starts the two planes: binds both listeners, starts every tended task, and serves on two runtimes once the first run is complete. Says
+//! where it listens in `run/addresses.json`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,6 +13,7 @@ use super::open::Opened;
 use super::{Options, edge, unavailable};
 use crate::admin::{Admin, api, health, kill, operators, publish};
 use crate::base::fault::{Fault, Verb};
+use crate::config::paths::DataDir;
 use crate::crypto::files::{Readers, write};
 use crate::crypto::tls::ServerTls;
 use crate::lifecycle::Lifecycle;
@@ -33,6 +34,12 @@ pub(super) struct Planes {
     pub proxy: Proxy,
 }
 
+/// Bound, and accepting nothing yet: who connects waits in the backlog.
+pub(super) struct Doors {
+    admin: TcpListener,
+    proxy: TcpListener,
+}
+
 /// The runtime of the proxy plane.
 ///
 /// # Errors
@@ -43,11 +50,36 @@ pub(super) fn proxy_runtime() -> Verb<Runtime> {
     runtime.map_err(|cause| unavailable("the proxy's runtime cannot be started", cause))
 }
 
-/// Binds and serves.
+/// The runtime of the last resort: one thread that watches the file `KILL` and the signal, so that a blocked dashboard cannot keep
+/// anybody from stopping.
+///
+/// # Errors
+/// When no thread can be started.
+pub(super) fn kill_runtime() -> Verb<Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("kill").enable_all().build();
+    runtime.map_err(|cause| unavailable("the kill switch's runtime cannot be started", cause))
+}
+
+/// Where the planes run, besides the runtime that starts them.
+#[derive(Clone, Copy)]
+pub(super) struct Runtimes<'a> {
+    /// The proxy plane's.
+    pub proxy: &'a Handle,
+    /// The last resort's.
+    pub kill: &'a Handle,
+}
+
+/// Binds, and starts everything but the listeners.
 ///
 /// # Errors
 /// When an address cannot be bound or the certificate not be read.
-pub(super) async fn start(options: &Options, opened: Opened, lifecycle: &Lifecycle, proxy_runtime: &Handle) -> Verb<Planes> {
+pub(super) async fn start(
+    options: &Options,
+    opened: Opened,
+    lifecycle: &Lifecycle,
+    runtimes: Runtimes<'_>,
+) -> Verb<(Planes, Doors)> {
+    let proxy_runtime = runtimes.proxy;
     let Opened { admin, probes } = opened;
     let listen = admin.feed.snapshot().settings.listen.clone();
     let data = &options.data;
@@ -65,18 +97,7 @@ pub(super) async fn start(options: &Options, opened: Opened, lifecycle: &Lifecyc
         Proxy::new(parts(options, &admin, lifecycle, exe)?, probes)
     };
     let stop = lifecycle.stop_token();
-    lifecycle.vital(
-        proxy_runtime,
-        "listener proxy",
-        proxy.serve(proxy_listener, tls.server_config(&["h2", "http/1.1"])?, "proxy", stop.clone()),
-    );
-    let router = super::edge::router(&admin);
     let here = Handle::current();
-    lifecycle.vital(
-        &here,
-        "listener admin",
-        edge::serve(admin_listener, tls.server_config(&["h2", "http/1.1"])?, router, stop.clone()),
-    );
     let socket = api::socket::open(&admin)?;
     lifecycle.vital(
         &here,
@@ -84,18 +105,27 @@ pub(super) async fn start(options: &Options, opened: Opened, lifecycle: &Lifecyc
         api::socket::serve(socket, edge::incoming(api::router().with_state(admin.clone())), stop.clone()),
     );
     let ledger = admin.ledger.clone();
-    let stopping = lifecycle.stop_token();
-    // The writer outlives this task on purpose: it is shut down last, when nobody records any more.
-    lifecycle.vital(&here, "recorder", async move {
-        tokio::select! {
-            () = ledger.ended() => {}
-            () = stopping.cancelled() => {}
-        }
-    });
+    // The recorder ends last, after the stop: only its end before that is a death.
+    lifecycle.vital(&here, "recorder", async move { stop.run_until_cancelled(ledger.ended()).await.unwrap_or_default() });
+    tend_kill(&admin, lifecycle, runtimes.kill);
     tend(&admin, lifecycle, &here, &tls);
-    write_addresses(options, addresses)?;
     let host = listen.hosts.first().cloned().unwrap_or_else(|| "localhost".into());
-    Ok(Planes { admin_address: addresses.0, proxy_address: addresses.1, host, tls, proxy })
+    let planes = Planes { admin_address: addresses.0, proxy_address: addresses.1, host, tls, proxy };
+    Ok((planes, Doors { admin: admin_listener, proxy: proxy_listener }))
+}
+
+/// Accepts from now on: whoever finds `/ready` or `run/addresses.json` finds a complete first run with it.
+///
+/// # Errors
+/// When the certificate does not serve or the addresses cannot be written.
+pub(super) fn listen(planes: &Planes, doors: Doors, admin: &Arc<Admin>, lifecycle: &Lifecycle, proxy_runtime: &Handle) -> Verb<()> {
+    let stop = lifecycle.stop_token();
+    let protocols = ["h2", "http/1.1"];
+    let (to_proxy, to_admin) = (planes.tls.server_config(&protocols)?, planes.tls.server_config(&protocols)?);
+    write_addresses(&admin.data, (planes.admin_address, planes.proxy_address))?;
+    lifecycle.vital(proxy_runtime, "listener proxy", planes.proxy.serve(doors.proxy, to_proxy, "proxy", stop.clone()));
+    lifecycle.vital(&Handle::current(), "listener admin", edge::serve(doors.admin, to_admin, edge::router(admin), stop));
+    Ok(())
 }
 
 fn parts(options: &Options, admin: &Arc<Admin>, lifecycle: &Lifecycle, exe: PathBuf) -> Verb<ProxyParts> {
@@ -117,15 +147,20 @@ fn parts(options: &Options, admin: &Arc<Admin>, lifecycle: &Lifecycle, exe: Path
     })
 }
 
-fn tend(admin: &Arc<Admin>, lifecycle: &Lifecycle, here: &Handle, tls: &Arc<ServerTls>) {
+fn tend_kill(admin: &Arc<Admin>, lifecycle: &Lifecycle, kill_runtime: &Handle) {
     let stop = lifecycle.stop_token();
     let with = |admin: &Arc<Admin>| (admin.clone(), stop.clone());
     let (a, s) = with(admin);
-    lifecycle.tended(here, "kill file", move || kill::watch(a.clone(), s.clone()));
+    lifecycle.tended(kill_runtime, "kill file", move || kill::watch(a.clone(), s.clone()));
     let (a, s) = with(admin);
-    lifecycle.tended(here, "kill records", move || kill::keep(a.clone(), s.clone()));
+    lifecycle.tended(kill_runtime, "kill records", move || kill::keep(a.clone(), s.clone()));
     let (a, s) = with(admin);
-    lifecycle.tended(here, "kill proof line", move || kill::keep_warm(a.clone(), s.clone()));
+    lifecycle.tended(kill_runtime, "kill proof line", move || kill::keep_warm(a.clone(), s.clone()));
+}
+
+fn tend(admin: &Arc<Admin>, lifecycle: &Lifecycle, here: &Handle, tls: &Arc<ServerTls>) {
+    let stop = lifecycle.stop_token();
+    let with = |admin: &Arc<Admin>| (admin.clone(), stop.clone());
     let (a, s) = with(admin);
     lifecycle.tended(here, "sessions", move || operators::task::watch(a.clone(), s.clone()));
     let (a, s) = with(admin);
@@ -149,7 +184,7 @@ fn local(listener: &TcpListener) -> Verb<SocketAddr> {
     listener.local_addr().map_err(|cause| unavailable("a listener has no address", cause))
 }
 
-fn write_addresses(options: &Options, (admin, proxy): (SocketAddr, SocketAddr)) -> Verb<()> {
+fn write_addresses(data: &DataDir, (admin, proxy): (SocketAddr, SocketAddr)) -> Verb<()> {
     let text = json!({"admin": admin.to_string(), "proxy": proxy.to_string(), "pid": std::process::id()}).to_string();
-    write(&options.data.run().join("addresses.json"), text.as_bytes(), Readers::Owner)
+    write(&data.run().join("addresses.json"), text.as_bytes(), Readers::Owner)
 }

@@ -35,18 +35,17 @@ impl Control {
         Ok(Some(Self { sender, token: token.trim().to_owned() }))
     }
 
-    /// Performs one verb.
+    /// Performs one verb and gives its document as it came.
     ///
     /// # Errors
     /// The verb's own fault, or `Unavailable` when the connection breaks.
-    pub(super) async fn call(&mut self, method: Method, path: &str, body: Option<&Value>) -> Verb<Value> {
+    pub(super) async fn call(&mut self, method: Method, path: &str, body: Option<&Value>) -> Verb<String> {
         let response = tokio::time::timeout(PATIENCE, self.send(method, path, body))
             .await
             .map_err(|_| Fault::unavailable("Lifeboat did not answer on its control socket in 120 s"))??;
         let status = response.status();
         let bytes = response.into_body().collect().await.map_err(broken)?.to_bytes();
-        let value: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        if status.is_success() { Ok(value) } else { Err(fault_of(status, &value)) }
+        document(status, &bytes)
     }
 
     /// Performs one verb that answers with lines, and hands over each line as it comes.
@@ -84,8 +83,19 @@ fn broken(cause: hyper::Error) -> Fault {
     Fault::unavailable("the control socket broke off; see whether Lifeboat still runs").because(cause)
 }
 
+/// The document of a good answer, or the fault of a bad one.
+///
+/// # Errors
+/// The fault that the API wrote down.
+pub(super) fn document(status: StatusCode, bytes: &[u8]) -> Verb<String> {
+    if status.is_success() {
+        return Ok(String::from_utf8_lossy(bytes).into_owned());
+    }
+    Err(fault_of(status, &serde_json::from_slice(bytes).unwrap_or(Value::Null)))
+}
+
 /// Turns the error body of the API back into the fault it came from.
-pub(super) fn fault_of(status: StatusCode, value: &Value) -> Fault {
+fn fault_of(status: StatusCode, value: &Value) -> Fault {
     let error = &value["error"];
     let message = error["message"].as_str().map_or_else(|| format!("Lifeboat answered {status}"), str::to_owned);
     let mut fault = Fault::new(error["kind"].as_str().map_or(FaultKind::Unavailable, FaultKind::from_word), message);

@@ -9,12 +9,14 @@ mod serve;
 mod stream;
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 use serde_json::Value;
 
-use crate::base::fault::{Fault, Verb};
+use crate::admin::kill::Running;
+use crate::base::fault::{Fault, FaultKind, Verb};
 use crate::config::paths::DataDir;
 use crate::demo;
 use crate::proxy::sandbox;
@@ -22,6 +24,10 @@ use args::{AuditCommand, Cli, Command, KillCommand};
 use control::Control;
 use order::Order;
 use out::Voice;
+
+// A kill takes milliseconds; its proof at most five seconds.
+const SILENCE: Duration = Duration::from_secs(1);
+const LAST_CHANCE: Duration = Duration::from_secs(6);
 
 const DONE: u8 = 0;
 const CHECK_FAILED: u8 = 2;
@@ -35,14 +41,23 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
         Some(demo::SUBCOMMAND) => return demo::run(demo::memory_file(arguments.get(2).and_then(|word| word.to_str()))),
         _ => {}
     }
+    let json = arguments.iter().any(|word| word == "--json");
     match Cli::try_parse_from(arguments) {
         Ok(cli) => perform(cli),
-        Err(fault) => {
-            let asked = matches!(fault.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            fault.print().ok();
-            if asked { DONE } else { BAD_USAGE }
-        }
+        Err(fault) => misused(&fault, json),
     }
+}
+
+fn misused(fault: &clap::Error, json: bool) -> u8 {
+    let asked = matches!(fault.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    if asked || !json {
+        fault.print().ok();
+        return if asked { DONE } else { BAD_USAGE };
+    }
+    let text = fault.to_string();
+    let sentence = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    let words: Vec<&str> = sentence.split_whitespace().collect();
+    out::fault(Voice::Json, &Fault::new(FaultKind::Invalid, words.join(" ")))
 }
 
 fn perform(cli: Cli) -> u8 {
@@ -63,8 +78,12 @@ fn tool(data: &DataDir, command: &Command, voice: Voice) -> Verb<u8> {
     runtime.block_on(async {
         match (order, command) {
             (Some(order), _) => {
-                let value = send(data, command, &order).await?;
-                out::result(voice, &value);
+                let text = send(data, command, &order).await?;
+                let value = serde_json::from_str(&text).unwrap_or(Value::Null);
+                match voice {
+                    Voice::Json => out::say(text.trim_end()),
+                    Voice::Text => out::say(&out::text(&value)),
+                }
                 Ok(status_of(&order, &value))
             }
             (None, Command::Audit(AuditCommand::Tail)) => stream::tail(data).await,
@@ -74,14 +93,41 @@ fn tool(data: &DataDir, command: &Command, voice: Voice) -> Verb<u8> {
     })
 }
 
-async fn send(data: &DataDir, command: &Command, order: &Order) -> Verb<Value> {
-    if let Some(mut control) = Control::connect(data).await? {
-        return control.call(order.method.clone(), &order.path, order.body.as_ref()).await;
-    }
+async fn send(data: &DataDir, command: &Command, order: &Order) -> Verb<String> {
     if let Command::Kill(KillCommand::Engage { .. }) = command {
-        return offline::engage(data, order.body.as_ref());
+        return stop(data, order).await;
     }
-    offline::send(data, order).await
+    match ask(data, order).await? {
+        Some(value) => Ok(value),
+        None => offline::send(data, order).await,
+    }
+}
+
+/// The answer of a running Lifeboat; `None` when none listens.
+async fn ask(data: &DataDir, order: &Order) -> Verb<Option<String>> {
+    let Some(mut control) = Control::connect(data).await? else { return Ok(None) };
+    control.call(order.method.clone(), &order.path, order.body.as_ref()).await.map(Some)
+}
+
+/// Stops by the control socket, and by the file `KILL` when the socket does not answer at once: the file has a watcher of its own.
+async fn stop(data: &DataDir, order: &Order) -> Verb<String> {
+    let mut asked = std::pin::pin!(ask(data, order));
+    let quick = tokio::time::timeout(SILENCE, &mut asked).await;
+    let waiting = quick.is_err();
+    match quick {
+        Ok(Ok(Some(value))) => return Ok(value),
+        Ok(Ok(None)) => return offline::engage(data, order.body.as_ref(), Running::No),
+        Ok(Err(fault)) if fault.kind != FaultKind::Unavailable => return Err(fault),
+        Ok(Err(_)) | Err(_) => {}
+    }
+    let by_file = offline::engage(data, order.body.as_ref(), Running::Silent)?;
+    if !waiting {
+        return Ok(by_file);
+    }
+    match tokio::time::timeout(LAST_CHANCE, asked).await {
+        Ok(Ok(Some(value))) => Ok(value),
+        _ => Ok(by_file),
+    }
 }
 
 fn status_of(order: &Order, value: &Value) -> u8 {

@@ -3,7 +3,7 @@
 use http::Method;
 use serde_json::Value;
 
-use super::control::fault_of;
+use super::control::document;
 use super::order::Order;
 use super::out;
 use crate::admin::kill;
@@ -14,15 +14,13 @@ use crate::config::paths::DataDir;
 use crate::crypto::random::SystemEntropy;
 
 /// Performs one verb on the files.
-pub(super) async fn send(data: &DataDir, order: &Order) -> Verb<Value> {
+pub(super) async fn send(data: &DataDir, order: &Order) -> Verb<String> {
     let offline = Offline::open(data).await?;
     let body = order.body.clone().unwrap_or(Value::Null);
     let answered = offline.call(order.method.as_str(), &order.path, &body).await;
     offline.close().await;
     let (status, bytes) = answered?;
-    let value: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    let status = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
-    if status.is_success() { Ok(value) } else { Err(fault_of(status, &value)) }
+    document(http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR), &bytes)
 }
 
 /// Prints every line of an answer.
@@ -36,11 +34,11 @@ pub(super) async fn lines(data: &DataDir, path: &str) -> Verb<()> {
 }
 
 /// Engages by the file alone, so that a stopped or broken Lifeboat comes up engaged. Needs neither database nor ledger.
-pub(super) fn engage(data: &DataDir, body: Option<&Value>) -> Verb<Value> {
+pub(super) fn engage(data: &DataDir, body: Option<&Value>, running: kill::Running) -> Verb<String> {
     let body = body.cloned().unwrap_or(Value::Null);
     let order: kill::OrderBody =
         serde_json::from_value(body).map_err(|cause| Fault::invalid("kill engage", "the order cannot be read").because(cause))?;
     let by = crate::app::local_actor().name;
-    let engaged = kill::engage_offline(data.root(), &by, order, SystemClock.now(), &SystemEntropy)?;
-    serde_json::to_value(engaged).map_err(|cause| Fault::bug("an answer that cannot be written").because(cause))
+    let engaged = kill::engage_offline(data.root(), &by, order, (SystemClock.now(), &SystemEntropy), running)?;
+    serde_json::to_string(&engaged).map_err(|cause| Fault::bug("an answer that cannot be written").because(cause))
 }

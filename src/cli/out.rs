@@ -30,14 +30,6 @@ pub(super) fn warn(text: &str) {
     line(std::io::stderr().lock(), text);
 }
 
-/// Prints the result of a verb.
-pub(super) fn result(voice: Voice, value: &Value) {
-    match voice {
-        Voice::Json => say(&value.to_string()),
-        Voice::Text => say(render(value).trim_end()),
-    }
-}
-
 /// Prints a fault and gives its exit status.
 pub(super) fn fault(voice: Voice, fault: &Fault) -> u8 {
     match voice {
@@ -49,21 +41,65 @@ pub(super) fn fault(voice: Voice, fault: &Fault) -> u8 {
     fault.kind.exit()
 }
 
-fn render(value: &Value) -> String {
+/// A document for people: fields a line each, lists of objects as tables.
+pub(crate) fn text(value: &Value) -> String {
+    match value {
+        Value::Object(fields) if fields.len() == 1 => fields.values().map(block).collect(),
+        Value::Object(fields) => {
+            let lines = ordered(fields.keys()).into_iter().map(|name| match &fields[name] {
+                list @ Value::Array(rows) if rows.iter().any(Value::is_object) => format!("{name}:\n{}", indent(&block(list))),
+                other => format!("{name}: {}", inline(other)),
+            });
+            lines.collect::<Vec<_>>().join("\n")
+        }
+        other => block(other),
+    }
+}
+
+fn block(value: &Value) -> String {
     match value {
         Value::Array(rows) if rows.is_empty() => "none".into(),
-        Value::Array(rows) => rows.iter().map(|row| inline(row) + "\n").collect(),
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(name, field)| match field {
-                Value::Array(rows) if rows.iter().any(Value::is_object) => {
-                    format!("{name}:\n{}", rows.iter().map(|row| format!("  {}\n", inline(row))).collect::<String>())
-                }
-                other => format!("{name}: {}\n", inline(other)),
-            })
-            .collect(),
+        Value::Array(rows) if rows.iter().all(Value::is_object) => table(rows),
+        Value::Object(_) => text(value),
         other => inline(other),
     }
+}
+
+// What people look for first; everything else follows as it comes.
+const FIRST: [&str; 12] = ["seq", "ts", "name", "client", "server", "tool", "kid", "role", "state", "class", "kind", "status"];
+
+fn ordered<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = names.map(String::as_str).collect();
+    names.sort_by_key(|name| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
+    names
+}
+
+// Columns that say the same in every row, or are long digests, are for --json.
+fn table(rows: &[Value]) -> String {
+    const WIDEST: usize = 60;
+    let fields = rows.iter().filter_map(Value::as_object).flat_map(|row| row.iter()).filter(|(_, field)| !field.is_null());
+    let names: std::collections::BTreeSet<&String> =
+        fields.filter(|(_, field)| !inline(field).is_empty()).map(|(name, _)| name).collect();
+    let names: Vec<&str> = ordered(names.into_iter())
+        .into_iter()
+        .filter(|name| !matches!(*name, "hash" | "prev" | "params_sha256" | "definition_sha256"))
+        .collect();
+    let cell = |row: &Value, name: &str| inline(&row[name]).chars().take(WIDEST).collect::<String>();
+    let widths: Vec<usize> = names
+        .iter()
+        .map(|name| rows.iter().map(|row| cell(row, name).chars().count()).max().unwrap_or(0).max(name.len()))
+        .collect();
+    let line = |cells: Vec<String>| {
+        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    let head = line(names.iter().map(|name| (*name).to_owned()).collect());
+    let body = rows.iter().map(|row| line(names.iter().map(|name| cell(row, name)).collect()));
+    std::iter::once(head).chain(body).collect::<Vec<_>>().join("\n")
+}
+
+fn indent(text: &str) -> String {
+    text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
 
 fn inline(value: &Value) -> String {
@@ -71,10 +107,11 @@ fn inline(value: &Value) -> String {
         Value::Null => "-".into(),
         Value::String(text) => text.clone(),
         Value::Array(items) if items.is_empty() => "none".into(),
+        Value::Array(items) if items.iter().all(Value::is_object) => items.len().to_string(),
         Value::Array(items) => items.iter().map(inline).collect::<Vec<_>>().join(", "),
         Value::Object(fields) => {
             let shown = fields.iter().filter(|(_, field)| !field.is_null());
-            shown.map(|(name, field)| format!("{name}={}", inline(field))).collect::<Vec<_>>().join("  ")
+            shown.map(|(name, field)| format!("{name}={}", inline(field))).collect::<Vec<_>>().join(" ")
         }
         other => other.to_string(),
     }
@@ -87,9 +124,12 @@ mod tests {
     #[test]
     fn text_shows_rows_and_fields() {
         let value = json!({"engaged": true, "states": [{"scope": "everything", "mode": "full"}], "last_proof": null});
-        let text = render(&value);
-        assert!(text.contains("engaged: true"), "{text}");
-        assert!(text.contains("  scope=everything  mode=full") || text.contains("  mode=full  scope=everything"), "{text}");
-        assert_eq!(render(&json!([])), "none");
+        let shown = text(&value);
+        assert!(shown.contains("engaged: true"), "{shown}");
+        assert!(shown.contains("states:\n  mode  scope\n  full  everything"), "{shown}");
+        assert_eq!(text(&json!({"events": []})), "none");
+        let clients =
+            json!({"clients": [{"keys": [{}, {}], "name": "ci", "roles": ["a", "b"]}, {"keys": [], "name": "demo-client"}]});
+        assert_eq!(text(&clients), "name         keys  roles\nci           2     a, b\ndemo-client  none  -");
     }
 }

@@ -46,6 +46,9 @@ fn run(options: Options, voice: Voice) -> Verb<u8> {
     let ended = runtime.block_on(async {
         let mut signals = Signals::new()?;
         let app = App::start(options).await?;
+        if let Some(signal) = signals.usr2.take() {
+            app.heed(signal);
+        }
         greet(app.welcome(), voice);
         let end = tokio::select! {
             end = app.wait() => end,
@@ -70,7 +73,8 @@ struct Signals {
     term: Signal,
     int: Signal,
     hup: Signal,
-    usr2: Signal,
+    // Listened to from the first moment on, so that it never ends the process; the app takes it over.
+    usr2: Option<Signal>,
 }
 
 impl Signals {
@@ -80,7 +84,7 @@ impl Signals {
             term: listen(SignalKind::terminate())?,
             int: listen(SignalKind::interrupt())?,
             hup: listen(SignalKind::hangup())?,
-            usr2: listen(SignalKind::user_defined2())?,
+            usr2: Some(listen(SignalKind::user_defined2())?),
         })
     }
 
@@ -91,7 +95,6 @@ impl Signals {
                 _ = self.term.recv() => return,
                 _ = self.int.recv() => return,
                 _ = self.hup.recv() => app.reload_certificates(),
-                _ = self.usr2.recv() => app.engage_by_signal().await,
             }
         }
     }

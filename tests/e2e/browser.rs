@@ -75,6 +75,13 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]})).await;
     }
 
+    /// Makes the window as high as the page that it shows, for a picture of all of it.
+    pub async fn show_whole(&self, width: u32) {
+        let height = self.client.execute("return document.documentElement.scrollHeight", vec![]).await.unwrap();
+        let size = json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 640});
+        self.devtools("Emulation.setDeviceMetricsOverride", size).await;
+    }
+
     /// Goes to a path; counts as one action.
     pub async fn goto(&self, path: &str) {
         self.actions.fetch_add(1, Ordering::Relaxed);
@@ -112,7 +119,7 @@ impl Browser {
         self.actions.load(Ordering::Relaxed)
     }
 
-    /// Keeps a picture of the whole page.
+    /// Keeps a picture of what the window shows.
     pub async fn picture(&self, name: &str) -> PathBuf {
         let folder = target().join("ui-artifacts");
         std::fs::create_dir_all(&folder).unwrap();

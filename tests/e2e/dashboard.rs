@@ -7,9 +7,10 @@ use crate::harness::Lifeboat;
 use crate::https;
 use crate::ledger;
 use crate::pages::{
-    ADMIN, KILL, LOGIN, LOGIN_NAME, LOGIN_PASSWORD, LOGIN_SUBMIT, NAV, PASSWORD, RELEASE_REASON, RELEASE_SUBMIT, SETUP, SETUP_CODE,
-    SETUP_NAME, SETUP_PASSWORD, SETUP_SUBMIT, STOP, STOP_NOW, STOPPED_BANNER,
+    ADMIN, KILL, LOGIN, LOGIN_NAME, LOGIN_PASSWORD, LOGIN_SUBMIT, NAV, PASSWORD, RELEASE_EVERYTHING, RELEASE_REASON,
+    RELEASE_SUBMIT, SETUP, SETUP_CODE, SETUP_NAME, SETUP_PASSWORD, SETUP_SUBMIT, STOP, STOP_NOW, STOPPED_BANNER,
 };
+use crate::snippets::run;
 
 /// Makes the first admin by the plain form and returns the session's cookies.
 pub fn sign_in(lifeboat: &Lifeboat) -> String {
@@ -21,7 +22,7 @@ pub fn sign_in(lifeboat: &Lifeboat) -> String {
 }
 
 fn log_in(lifeboat: &Lifeboat) -> String {
-    let fields = [("name", ADMIN), ("password", PASSWORD)];
+    let fields = [("operator", ADMIN), ("password", PASSWORD)];
     let answer = https::post_form(&lifeboat.admin, &lifeboat.ca(), LOGIN, "", &fields).unwrap();
     assert_eq!(answer.status, 303, "login: {}", answer.body);
     let cookies = answer.cookies();
@@ -55,6 +56,7 @@ async fn setup_stop_and_release_take_at_most_12_actions() {
     browser.picture("flow-stopped").await;
     assert_eq!(lifeboat.json(&["kill", "status"])["engaged"], true);
     browser.goto(KILL).await;
+    browser.click(RELEASE_EVERYTHING).await;
     browser.fill(RELEASE_REASON, "seen enough").await;
     browser.click(RELEASE_SUBMIT).await;
     crate::harness::wait("released", 10, || (lifeboat.json(&["kill", "status"])["engaged"] == false).then_some(()));
@@ -71,12 +73,12 @@ async fn setup_stop_and_release_take_at_most_12_actions() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_is_accessible_quiet_and_fits_each_screen() {
     let lifeboat = Lifeboat::start();
-    sign_in(&lifeboat);
     let browser = Browser::open(&lifeboat.admin).await;
     let mut faults = Vec::new();
-    for (path, name) in [(LOGIN, "login")] {
-        look(&browser, path, name, &mut faults).await;
-    }
+    look(&browser, SETUP, "setup", &mut faults).await;
+    sign_in(&lifeboat);
+    look(&browser, LOGIN, "login", &mut faults).await;
+    have_something_to_show(&lifeboat);
     enter(&browser).await;
     for path in NAV {
         let name = if *path == "/" { "overview" } else { path.trim_start_matches('/') };
@@ -89,12 +91,27 @@ async fn every_page_is_accessible_quiet_and_fits_each_screen() {
     assert_eq!(faults, Vec::<String>::new());
 }
 
+/// Calls that were answered, refused and stopped, a stranger, a second client and server, so that the pages have rows.
+fn have_something_to_show(lifeboat: &Lifeboat) {
+    let call = lifeboat.first_run().snippet("curl");
+    let called = || assert!(run(lifeboat, &call).status.success(), "the curl snippet calls a tool");
+    called();
+    lifeboat.json(&["kill", "engage", "--reason", "leaked key", "--client", "demo-client"]);
+    called();
+    lifeboat.json(&["kill", "release", "--reason", "a new key is out", "--client", "demo-client"]);
+    called();
+    lifeboat.client_for("demo", "second-client");
+    lifeboat.cli(&["client", "revoke", "second-client"]);
+    https::get(&lifeboat.proxy, &lifeboat.ca(), "/mcp/demo").unwrap();
+}
+
 /// One page in four shapes: picture, axe, console, no sideways scrolling, one h1 and a title.
 async fn look(browser: &Browser, path: &str, name: &str, faults: &mut Vec<String>) {
     for (width, scheme) in [(1280, "light"), (1280, "dark"), (375, "light"), (375, "dark")] {
         browser.show_as(width, scheme).await;
         browser.goto(path).await;
         browser.find("h1").await;
+        browser.show_whole(width).await;
         browser.picture(&format!("{name}-{width}-{scheme}")).await;
         let facts =
             "return [document.querySelectorAll('h1').length, document.title.length > 0, document.documentElement.scrollWidth]";
@@ -131,6 +148,7 @@ async fn stop_and_release_work_without_script() {
     browser.find(STOPPED_BANNER).await;
     assert_eq!(lifeboat.json(&["kill", "status"])["engaged"], true);
     browser.goto(KILL).await;
+    browser.click(RELEASE_EVERYTHING).await;
     browser.fill(RELEASE_REASON, "seen enough").await;
     browser.click(RELEASE_SUBMIT).await;
     crate::harness::wait("released", 10, || (lifeboat.json(&["kill", "status"])["engaged"] == false).then_some(()));
@@ -145,7 +163,7 @@ fn a_stranger_gets_no_page_and_no_kill() {
         let answer = https::get(&lifeboat.admin, &lifeboat.ca(), path).unwrap();
         assert!(matches!(answer.status, 302 | 303 | 401), "{path} for a stranger: {}", answer.status);
     }
-    let fields = [("scope", "all"), ("mode", "full"), ("reason", "not known yet")];
+    let fields = [("scope", "everything"), ("mode", "full"), ("reason", "not known yet")];
     let answer = https::post_form(&lifeboat.admin, &lifeboat.ca(), "/kill/engage", "", &fields).unwrap();
     assert!(matches!(answer.status, 302 | 303 | 401 | 403), "{}", answer.status);
     assert_eq!(lifeboat.json(&["kill", "status"])["engaged"], false);

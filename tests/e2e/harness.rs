@@ -71,16 +71,16 @@ impl FirstRun {
 impl Lifeboat {
     /// `up --demo` on free ports, ready to serve.
     pub fn start() -> Self {
-        Self::start_on("127.0.0.1:0", "127.0.0.1:0")
-    }
-
-    /// The same on given addresses.
-    pub fn start_on(admin: &str, proxy: &str) -> Self {
         let home = tempfile::Builder::new().prefix("lifeboat-e2e-").tempdir().unwrap();
         // Children of a Lifeboat that runs as root have uids of their own and must be able to walk through.
         std::fs::set_permissions(home.path(), std::os::unix::fs::PermissionsExt::from_mode(0o711)).unwrap();
-        let child = spawn(home.path(), admin, proxy);
-        let mut this = Self { home, child, admin: admin.to_owned(), proxy: proxy.to_owned() };
+        let child = spawn(home.path(), "127.0.0.1:0", "127.0.0.1:0");
+        Self::adopt(home, child)
+    }
+
+    /// One that somebody else started with `home` as its working directory; waits until it is ready.
+    pub fn adopt(home: TempDir, child: Child) -> Self {
+        let mut this = Self { home, child, admin: String::new(), proxy: String::new() };
         this.wait_ready();
         this
     }
@@ -114,6 +114,7 @@ impl Lifeboat {
             assert!(child.try_wait().unwrap().is_none(), "lifeboat ended at start:\n{}", log_tail(home));
             serde_json::from_slice::<Value>(&std::fs::read(&file).ok()?).ok()
         });
+        assert_eq!(addresses["pid"], child.id(), "another process than the one that was started serves here");
         self.admin = addresses["admin"].as_str().expect("addresses.json has admin").to_owned();
         self.proxy = addresses["proxy"].as_str().expect("addresses.json has proxy").to_owned();
         wait("/ready of the proxy", 60, || self.is_ready().then_some(()));
@@ -183,7 +184,9 @@ impl Lifeboat {
 
     /// Commits a file of `config/`, as an operator with an editor does.
     pub fn configure(&self, file: &str, contents: &str) {
-        std::fs::write(self.data().join("config").join(file), contents).unwrap();
+        let path = self.data().join("config").join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, contents).unwrap();
         self.json(&["config", "commit", "--as", "e2e", "-m", &format!("set {file}")]);
     }
 

@@ -49,8 +49,12 @@ pub fn post_api(authority: &str, ca: &Path, path: &str, key: &str, body: &serde_
     send(authority, ca, request, body.to_string())
 }
 
-/// Sends one request on a connection of its own. Runs on a runtime of its own, so tests stay plain functions.
+/// Sends one request on a connection of its own. Runs on a thread and a runtime of its own, so plain and asynchronous tests can call it.
 pub fn send(authority: &str, ca: &Path, request: hyper::http::request::Builder, body: String) -> std::io::Result<Answer> {
+    std::thread::scope(|threads| threads.spawn(|| exchange(authority, ca, request, body)).join().expect("the exchange panicked"))
+}
+
+fn exchange(authority: &str, ca: &Path, request: hyper::http::request::Builder, body: String) -> std::io::Result<Answer> {
     let dialer = Dialer::new(authority, ca, &[])?;
     let request = request.header("host", authority).body(Full::<Bytes>::from(body)).map_err(std::io::Error::other)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -3,6 +3,7 @@
 //! `tests/run` installs what they need and runs them one after another; `LIFEBOAT_LONG=1` runs them at full size. One case:
 //! `cargo test --manifest-path tests/peers/Cargo.toml --test e2e -- --test-threads=1 kill_timing::` after `cargo build`.
 
+mod blocked;
 mod browser;
 mod clients;
 mod crash;

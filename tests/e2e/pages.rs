@@ -17,18 +17,19 @@ pub const SETUP_SUBMIT: &str = "form[action='/setup'] button";
 
 /// Sign-in.
 pub const LOGIN: &str = "/login";
-pub const LOGIN_NAME: &str = "form[action='/login'] input[name=name]";
+pub const LOGIN_NAME: &str = "form[action='/login'] input[name=operator]";
 pub const LOGIN_PASSWORD: &str = "form[action='/login'] input[name=password]";
 pub const LOGIN_SUBMIT: &str = "form[action='/login'] button";
 
 /// The stop control of the bar, and the panel's own button.
-pub const STOP: &str = "header a[href='#halt']";
+pub const STOP: &str = "#stop[href='#halt']";
 pub const STOP_NOW: &str = "#halt form[action='/kill/engage'] button.stop";
 
 /// What the page shows while engaged.
-pub const STOPPED_BANNER: &str = "#banner [role=alert]";
+pub const STOPPED_BANNER: &str = "#banner[data-stopped=true]";
 
 /// The kill page and its release form.
 pub const KILL: &str = "/kill";
+pub const RELEASE_EVERYTHING: &str = "form[action='/kill/release'] input[name=to][value=everything]";
 pub const RELEASE_REASON: &str = "form[action='/kill/release'] [name=reason]";
 pub const RELEASE_SUBMIT: &str = "form[action='/kill/release'] button";

@@ -48,7 +48,7 @@ fn a_kill_reads_as_a_stop_in_each_sdk_and_a_release_brings_it_back() {
         let call = step(&lines, "call");
         assert_eq!(call["code"], -31001, "{sdk:?}: {lines:?}");
         let message = call["message"].as_str().unwrap();
-        assert!(message.contains("stopped by an operator"), "{sdk:?} shows: {message}");
+        assert!(message.contains("Stopped by an operator"), "{sdk:?} shows: {message}");
         assert_eq!(call["data"]["reason"], "kill.engaged", "{sdk:?}: {call}");
         assert_eq!(call["data"]["executed"], "no", "{sdk:?}: {call}");
     }

@@ -8,3 +8,4 @@ mod plane;
 mod proxy;
 mod sandbox;
 mod support;
+mod unprivileged;

@@ -3,7 +3,7 @@
 mod model;
 pub mod pages;
 pub mod routes;
-mod snippets;
+pub mod snippets;
 mod store;
 #[cfg(test)]
 mod tests;

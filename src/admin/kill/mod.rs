@@ -23,7 +23,7 @@ pub use keeper::keep;
 pub use line::keep_warm;
 pub use load::load;
 pub use model::{CANARY, Engaged, Kind, Order, OrderBody, Past, Proof, ProofAt, Release, Released, State, Status};
-pub use offline::engage_offline;
+pub use offline::{Running, engage_offline};
 pub use store::STATEMENTS;
 pub use watch::watch;
 

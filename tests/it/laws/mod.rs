@@ -230,6 +230,10 @@ fn sha256(bytes: &[u8]) -> String {
 #[test]
 fn the_laws_see_through_comments_strings_and_tests() {
     let text = "//! x\nfn a() { let s = \"panic!(\"; } // .unwrap()\n/* unsafe */ let r = r#\"todo!(\"#;\n#[cfg(test)]\nmod tests { x.unwrap() }";
+    let early = "#[cfg(test)]\nmod tests;\nfn a() { x.unwrap() }\n#[cfg(test)]\nuse a::{b, c};\n#[cfg(test)]\nfn z(x: [u8; 2]) { panic!() }\nfn b() { panic!() }";
+    let early = source::product_code(early);
+    assert!(early.contains("x.unwrap()") && early.contains("fn b()") && !early.contains("fn z"), "{early}");
+    assert_eq!(early.matches("panic!(").count(), 1);
     let code = source::product_code(text);
     for word in ["panic!(", ".unwrap()", "unsafe", "todo!("] {
         assert!(!code.contains(word), "{word} in {code}");

@@ -54,16 +54,40 @@ pub(super) fn sources() -> Vec<Source> {
 }
 
 fn is_test_file(path: &str) -> bool {
-    path.split('/').any(|part| part == "tests" || part == "tests.rs" || (part.starts_with("tests_") && part.ends_with(".rs")))
+    path.split('/').any(|part| {
+        part == "tests" || part == "tests.rs" || part == "testing.rs" || (part.starts_with("tests_") && part.ends_with(".rs"))
+    })
 }
 
-/// Cuts a last `mod tests` and blanks comments and the contents of strings.
+/// Blanks what is built for tests only, comments and the contents of strings. Line numbers stay.
 pub(super) fn product_code(text: &str) -> String {
-    let blank = blank_comments_and_strings(text);
-    match blank.find("#[cfg(test)]") {
-        Some(at) => blank[..at].to_owned(),
-        None => blank,
+    const MARK: &str = "#[cfg(test)]";
+    let mut code = blank_comments_and_strings(text);
+    while let Some(at) = code.find(MARK) {
+        let end = at + MARK.len() + item(&code[at + MARK.len()..]);
+        let blank: String = code[at..end].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect();
+        code.replace_range(at..end, &blank);
     }
+    code
+}
+
+/// Length of the item that begins `rest`: up to its first semicolon, or to the end of its braces.
+fn item(rest: &str) -> usize {
+    let mut depth = 0usize;
+    for (at, c) in rest.char_indices() {
+        match c {
+            '{' | '(' | '[' => depth += 1,
+            '}' | ')' | ']' => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 && c == '}' {
+                    return at + 1;
+                }
+            }
+            ';' if depth == 0 => return at + 1,
+            _ => {}
+        }
+    }
+    rest.len()
 }
 
 fn blank_comments_and_strings(text: &str) -> String {
@@ -80,6 +104,8 @@ fn blank_comments_and_strings(text: &str) -> String {
             length
         } else if rest.starts_with('"') {
             quoted(rest)
+        } else if is_bracket_character(rest) {
+            3
         } else if rest.starts_with("'\"'") || rest.starts_with("'\\\"'") || rest.starts_with("'\\''") {
             rest[1..].find('\'').map_or(1, |i| if rest.starts_with("'\\''") { 4 } else { i + 2 })
         } else {
@@ -92,6 +118,12 @@ fn blank_comments_and_strings(text: &str) -> String {
         at += end;
     }
     out
+}
+
+// A bracket as a character opens nothing.
+fn is_bracket_character(rest: &str) -> bool {
+    let quoted = rest.strip_prefix('\'').filter(|after| after.starts_with(['{', '}', '(', ')', '[', ']', ';']));
+    quoted.is_some_and(|after| after[1..].starts_with('\''))
 }
 
 fn raw_string(rest: &str) -> Option<usize> {

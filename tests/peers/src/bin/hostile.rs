@@ -111,7 +111,8 @@ fn processes() -> Vec<String> {
     lines.push(said("/proc/PARENT/environ", fs::read(format!("/proc/{parent}/environ"))));
     let mut kill = Command::new("kill");
     kill.args(["-0", &parent.to_string()]).stdout(Stdio::null()).stderr(Stdio::null());
-    let ended = kill.status().and_then(|status| if status.success() { Ok(()) } else { Err(std::io::ErrorKind::PermissionDenied.into()) });
+    let ended =
+        kill.status().and_then(|status| if status.success() { Ok(()) } else { Err(std::io::ErrorKind::PermissionDenied.into()) });
     lines.push(said("a signal to the parent", ended));
     lines
 }
