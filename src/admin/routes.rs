@@ -113,6 +113,8 @@ async fn gate(State(admin): State<Arc<Admin>>, mut request: Request, next: Next)
         Some(Access::Public) => (None, Touch::No),
         Some(Access::Signed(right)) => (Some(right), Touch::Yes),
         Some(Access::Stream(right)) => (Some(right), Touch::No),
+        // What is in no table is not served, whatever the router knows.
+        None if matched.is_some() => return StatusCode::METHOD_NOT_ALLOWED.into_response(),
         None => (Some(Right::Read), Touch::Yes),
     };
     let signed = match cookie::read(request.headers()) {

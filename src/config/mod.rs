@@ -6,6 +6,7 @@ mod check_server;
 pub mod client;
 pub mod desired;
 mod document;
+pub mod mirrored;
 pub mod paths;
 pub mod repo;
 pub mod role;

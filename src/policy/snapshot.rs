@@ -8,6 +8,7 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use crate::base::clock::Timestamp;
 use crate::base::secret::Secret;
+use crate::config::mirrored::{Mirrored, MirroredArgument};
 use crate::config::{Class, ConfigFault, Desired, ServerConfig, Settings};
 
 /// `COMMIT+EPOCH`: the commit id of the configuration and the credential epoch.
@@ -97,7 +98,7 @@ pub struct ClientEntry {
 }
 
 /// The policy of one moment.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// Which one it is.
     pub revision: Revision,
@@ -109,9 +110,16 @@ pub struct Snapshot {
     pub clients: HashMap<Arc<str>, Arc<ClientEntry>>,
     /// By kid.
     pub keys: HashMap<Arc<str>, KeyEntry>,
+    /// Which arguments calls must repeat in a header.
+    pub mirrored: Arc<Mirrored>,
 }
 
 impl Snapshot {
+    /// The arguments that a call of this tool must repeat in `Mcp-Param-…`.
+    pub fn mirrored(&self, server: &str, tool: &str) -> &[MirroredArgument] {
+        self.mirrored.get(server).and_then(|tools| tools.get(tool)).map_or(&[], Vec::as_slice)
+    }
+
     /// Builds a snapshot. What this host keeps about servers comes by name; a server without an entry is not approved.
     ///
     /// # Errors
@@ -145,7 +153,8 @@ impl Snapshot {
             })
             .collect();
         let keys = keys.into_iter().map(|key| (key.kid.clone(), key)).collect();
-        Ok(Self { revision, settings: Arc::new(desired.settings.clone()), servers, clients, keys })
+        let mirrored = Arc::new(desired.mirrored.clone());
+        Ok(Self { revision, settings: Arc::new(desired.settings.clone()), servers, clients, keys, mirrored })
     }
 }
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::sync::DropGuard;
 
 /// What a response carries.
@@ -18,8 +18,11 @@ pub struct Body {
 
 enum Content {
     Whole(Option<Bytes>),
-    Stream(mpsc::Receiver<Bytes>),
+    Stream(mpsc::Receiver<Piece>),
 }
+
+/// One piece of a stream with its share of what may wait for the client; the share is free once the connection takes the piece.
+pub type Piece = (Bytes, OwnedSemaphorePermit);
 
 impl Body {
     /// Nothing.
@@ -34,7 +37,7 @@ impl Body {
     }
 
     /// Piece by piece, until the sender is dropped.
-    pub fn stream(pieces: mpsc::Receiver<Bytes>) -> Self {
+    pub fn stream(pieces: mpsc::Receiver<Piece>) -> Self {
         Self { content: Content::Stream(pieces), presence: None }
     }
 
@@ -55,7 +58,7 @@ impl hyper::body::Body for Body {
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match &mut self.content {
             Content::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Content::Stream(pieces) => pieces.poll_recv(context).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes)))),
+            Content::Stream(pieces) => pieces.poll_recv(context).map(|piece| piece.map(|(bytes, _share)| Ok(Frame::data(bytes)))),
         }
     }
 

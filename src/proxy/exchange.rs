@@ -7,17 +7,19 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::body::Body;
+use super::body::{Body, Piece};
 use super::refuse::Executed;
 use super::upstream::Flight;
 use crate::config::Class;
 use crate::mcp::message::Message;
 
-/// Events of one stream that may wait for its client.
+/// Events of one stream that may wait for its client, and their bytes; one event larger than that waits alone.
 const BACKLOG: usize = 16;
+const BACKLOG_BYTES: u32 = 128 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A request on its way through the stages.
@@ -137,7 +139,7 @@ impl Whole {
 pub struct Reply {
     request_id: String,
     head: Option<oneshot::Sender<Response<Body>>>,
-    stream: Option<mpsc::Sender<Bytes>>,
+    stream: Option<(mpsc::Sender<Piece>, Arc<Semaphore>)>,
     sent: u64,
 }
 
@@ -171,7 +173,7 @@ impl Reply {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
         self.finish_head(&mut response, session);
-        self.stream = Some(sender);
+        self.stream = Some((sender, Arc::new(Semaphore::new(BACKLOG_BYTES as usize))));
         // A client that left before the head is noticed by the first event.
         drop(head.send(response));
     }
@@ -182,9 +184,19 @@ impl Reply {
     /// When the client has left, or did not read for 30 s.
     pub async fn event(&mut self, bytes: Bytes) -> Result<(), ClientLeft> {
         self.begin(None);
-        let Some(stream) = &self.stream else { return Err(ClientLeft) };
+        let Some((stream, room)) = &self.stream else { return Err(ClientLeft) };
         self.sent += bytes.len() as u64;
-        stream.send_timeout(bytes, PATIENCE).await.map_err(|_| ClientLeft)
+        let share = u32::try_from(bytes.len()).unwrap_or(BACKLOG_BYTES).min(BACKLOG_BYTES);
+        let room = room.clone();
+        let sending = async {
+            // A client that left takes nothing any more, so its pieces would never make room.
+            let share = tokio::select! {
+                share = room.acquire_many_owned(share) => share.map_err(|_| ClientLeft)?,
+                () = stream.closed() => return Err(ClientLeft),
+            };
+            stream.send((bytes, share)).await.map_err(|_| ClientLeft)
+        };
+        timeout(PATIENCE, sending).await.unwrap_or(Err(ClientLeft))
     }
 
     /// Sends the whole response.

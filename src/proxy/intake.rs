@@ -20,7 +20,7 @@ use super::sessions::{SessionView, digest};
 use super::shape;
 use crate::mcp::era::{Era, era_of};
 use crate::mcp::fault::WireFault;
-use crate::mcp::headers::{check_accept, check_content_encoding, check_content_type, check_mirror, single};
+use crate::mcp::headers::{check_accept, check_content_encoding, check_content_type, check_mirror, check_params, single};
 use crate::mcp::message::{Message, parse};
 use crate::mcp::method::{MethodKind, served};
 use crate::policy::Asked;
@@ -95,6 +95,11 @@ pub async fn read(
     let kind = served(&message, era).map_err(Refusal::Wire)?;
     x.facts.sort = sort(kind);
     let server = admitted.server.unwrap_or_else(|| "".into());
+    if let (Era::Modern, Some(MethodKind::ToolCall), Some(tool)) = (era, kind, message.name()) {
+        let declared = snapshot.mirrored(&server, tool);
+        check_params(&headers, message.arguments_raw(), declared)
+            .map_err(|fault| Refusal::Wire(fault.with_id(message.id_raw())))?;
+    }
     let client = metered.caller.principal.client.clone();
     let session = match (era, kind) {
         (Era::Modern, _) | (_, Some(MethodKind::Initialize)) => None,

@@ -11,21 +11,23 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use super::body::Body;
+use super::connection::{self, Busy, Held, Places};
 use super::exchange::{Exchange, Facts, Reply};
 use super::io::PatientStream;
 use super::pipeline;
 use crate::base::ids::mint;
 
 const CONNECTIONS: usize = 4_096;
+const IDLE: Duration = Duration::from_secs(120);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEADERS: Duration = Duration::from_secs(10);
 const WRITE: Duration = Duration::from_secs(30);
@@ -35,39 +37,27 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, tls: Arc<rustls::ServerConfig>, stop: CancellationToken) {
     let port = listener.local_addr().map_or(0, |address| address.port());
     let acceptor = TlsAcceptor::from(tls);
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    let graceful = GracefulShutdown::new();
+    let places = Places::new(CONNECTIONS);
+    let open = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = places.accept(&listener) => accepted,
         };
         let Some((tcp, remote, place)) = accepted else { continue };
-        let connection = Connection { shared: shared.clone(), remote, port, watcher: graceful.watcher() };
-        shared.tasks.spawn(connection.serve(tcp, acceptor.clone(), place));
+        let connection = Connection { shared: shared.clone(), remote, port, stop: stop.clone() };
+        open.spawn(connection.serve(tcp, acceptor.clone(), place));
     }
     drop(listener);
-    drop(tokio::time::timeout(DRAIN, graceful.shutdown()).await);
-}
-
-/// One connection, when there is a place for it. Out of descriptors means a short rest, not the end of the listener.
-async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = places.clone().acquire_owned().await.ok()?;
-    match listener.accept().await {
-        Ok((tcp, remote)) => Some((tcp, remote, place)),
-        Err(fault) => {
-            tracing::warn!(error = %fault, "a connection could not be accepted");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            None
-        }
-    }
+    open.close();
+    drop(tokio::time::timeout(DRAIN, open.wait()).await);
 }
 
 struct Connection {
     shared: Arc<Shared>,
     remote: SocketAddr,
     port: u16,
-    watcher: Watcher,
+    stop: CancellationToken,
 }
 
 impl Connection {
@@ -84,12 +74,14 @@ impl Connection {
             Err(_) => return,
         };
         let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-        let builder = builder(is_h2);
-        let Self { shared, remote, port, watcher } = self;
-        let service = service_fn(move |request| answer(shared.clone(), remote, port, request));
-        let connection = builder.serve_connection(TokioIo::new(tls), service).into_owned();
-        // A broken connection is the client's affair; its calls have their own end.
-        drop(watcher.watch(connection).await);
+        let Self { shared, remote, port, stop } = self;
+        let busy = Busy::default();
+        let held = busy.clone();
+        let service = service_fn(move |request| {
+            let (shared, held) = (shared.clone(), held.clone());
+            async move { answer(shared, remote, port, request).await.map(|response| response.map(|body| Held::new(body, held))) }
+        });
+        connection::drive(&builder(is_h2), TokioIo::new(tls), service, (busy, IDLE), &stop).await;
         drop(place);
     }
 }

@@ -3,6 +3,7 @@
 pub mod authn;
 pub mod authz;
 pub mod body;
+pub mod connection;
 pub mod exchange;
 pub mod intake;
 pub mod io;

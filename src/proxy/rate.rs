@@ -11,6 +11,9 @@ use super::refuse::Refusal;
 use crate::policy::Snapshot;
 use crate::policy::snapshot::ClientEntry;
 
+/// Open streams of one client.
+const LISTENING: u32 = 256;
+
 /// A caller that is within its limits.
 pub struct Metered {
     /// Who calls.
@@ -39,6 +42,13 @@ struct Bucket {
     tokens: f64,
     filled: Instant,
     flying: Arc<AtomicU32>,
+    listening: Arc<AtomicU32>,
+}
+
+impl Bucket {
+    fn full(client: &ClientEntry, now: Instant) -> Self {
+        Self { tokens: f64::from(client.burst), filled: now, flying: Arc::default(), listening: Arc::default() }
+    }
 }
 
 impl Limiter {
@@ -53,8 +63,7 @@ impl Limiter {
         let now = Instant::now();
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !buckets.contains_key(&client.name) {
-            let full = Bucket { tokens: f64::from(client.burst), filled: now, flying: Arc::default() };
-            buckets.insert(client.name.clone(), full);
+            buckets.insert(client.name.clone(), Bucket::full(client, now));
         }
         let Some(bucket) = buckets.get_mut(&client.name) else { return Ok(Slot(None)) };
         let flying = bucket.flying.clone();
@@ -66,6 +75,21 @@ impl Limiter {
         }
         flying.fetch_add(1, Ordering::AcqRel);
         Ok(Slot(Some(flying)))
+    }
+
+    /// Takes a place among the client's open streams: they hold a connection on either side, so no client may hold them all.
+    ///
+    /// # Errors
+    /// `rate.concurrency`.
+    pub fn listen(&self, caller: &Caller) -> Result<Slot, Refusal> {
+        let client = &caller.client;
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = buckets.entry(client.name.clone()).or_insert_with(|| Bucket::full(client, Instant::now()));
+        if bucket.listening.load(Ordering::Acquire) >= LISTENING {
+            return Err(Refusal::Concurrency);
+        }
+        bucket.listening.fetch_add(1, Ordering::AcqRel);
+        Ok(Slot(Some(bucket.listening.clone())))
     }
 
     /// Forgets clients that are gone, so that memory follows the configuration.
@@ -122,6 +146,17 @@ mod tests {
         assert!((900..=1_000).contains(&after.as_millis()), "{after:?}");
         tokio::time::sleep(Duration::from_millis(1_010)).await;
         assert_eq!((0..100).filter(|_| limiter.take(&client).is_ok()).count(), 1);
+    }
+
+    #[tokio::test]
+    async fn atk_p25_open_streams_of_one_client_are_bounded() {
+        let limiter = Limiter::default();
+        let principal = crate::policy::Principal { client: "c".into(), kid: "k".into(), canary: None };
+        let caller = Caller { principal, client: Arc::new(client(0, 1, 0)) };
+        let mut open: Vec<Slot> = (0..LISTENING).map(|_| limiter.listen(&caller).expect("a place")).collect();
+        assert_eq!(limiter.listen(&caller).err(), Some(Refusal::Concurrency));
+        open.pop();
+        assert!(limiter.listen(&caller).is_ok());
     }
 
     #[tokio::test]

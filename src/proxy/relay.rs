@@ -14,6 +14,7 @@ use super::exchange::{ClientLeft, Exchange, Sort, Whole};
 use super::kill;
 use super::lists;
 use super::pipeline::{Answer, Outcome, left_alone, loose_end};
+use super::rate::Slot;
 use super::refuse::{Executed, Failure, Refusal};
 use super::sessions::SessionView;
 use super::upstream::{Broken, CancelWhy, Flight, Piece};
@@ -22,6 +23,7 @@ use crate::mcp::message::{Id, Incoming, Kind};
 use crate::mcp::method::MethodKind;
 use crate::mcp::sse::{self, SseEvent};
 use crate::policy::feed::FlyingCall;
+use crate::policy::snapshot::KeyEntry;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const COMMENT: Bytes = Bytes::from_static(b":\n\n");
@@ -41,6 +43,8 @@ pub struct Stream {
     pub era: Era,
     /// The request that opened it, whose response may come last.
     pub request: Option<Id>,
+    /// Its place among the client's open streams.
+    pub place: Slot,
 }
 
 /// Passes on the events of the call under way until its response has come.
@@ -190,14 +194,13 @@ pub async fn pump(shared: &Arc<Shared>, x: &mut Exchange, stream: Stream) {
         let piece = tokio::select! {
             () = left.cancelled() => return,
             () = shared.stop.cancelled() => return,
-            _ = snapshots.changed() => {
-                if !shared.feed.snapshot().keys.contains_key(&stream.kid) {
-                    return;
-                }
-                continue;
-            }
+            _ = snapshots.changed() => if still_permitted(shared, &stream) { continue } else { return },
             piece = timeout(KEEP_ALIVE, flight.next()) => piece,
         };
+        // A key that expires changes no policy, so it is looked at with each piece.
+        if !still_permitted(shared, &stream) {
+            return;
+        }
         let bytes = match piece {
             Err(_) => {
                 still_used(shared, &stream);
@@ -214,6 +217,15 @@ pub async fn pump(shared: &Arc<Shared>, x: &mut Exchange, stream: Stream) {
             return;
         }
     }
+}
+
+/// Whether who opened a stream may still listen: the key counts, and client and server are there.
+fn still_permitted(shared: &Shared, stream: &Stream) -> bool {
+    let snapshot = shared.feed.snapshot();
+    let counts = |key: &KeyEntry| key.expires_at.is_none_or(|end| shared.clock.now() < end);
+    snapshot.keys.get(&stream.kid).is_some_and(counts)
+        && snapshot.clients.contains_key(&stream.client)
+        && snapshot.servers.contains_key(stream.server.as_ref())
 }
 
 /// A session lasts as long as somebody listens.

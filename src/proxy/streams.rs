@@ -30,8 +30,9 @@ pub(super) async fn open(shared: &Shared, x: &mut Exchange, admitted: Admitted, 
     if let Some(whole) = upstream::listen(shared, x, attendance, (&admitted.headers, era, session.as_ref())).await? {
         return Ok(Outcome::whole(whole));
     }
+    let place = shared.limiter.listen(&caller)?;
     let principal = caller.principal;
-    let stream = Stream { client: principal.client, kid: principal.kid, server, session, era, request: None };
+    let stream = Stream { client: principal.client, kid: principal.kid, server, session, era, request: None, place };
     Ok(Outcome { answer: Answer::Open(Box::new(stream)), status: "ok", executed: Executed::No })
 }
 

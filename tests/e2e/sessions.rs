@@ -11,9 +11,10 @@ fn abandoned_sessions_give_their_memory_back() {
     let mut lifeboat = Lifeboat::start();
     let scripted = Scripted::behind(&lifeboat, "scripted", &["--initialize-only-fast"]);
     let settings = lifeboat.data().join("config/lifeboat.toml");
-    let text = std::fs::read_to_string(&settings).unwrap_or_default();
-    assert!(!text.contains("[sessions]"), "the default configuration sets no session limits:\n{text}");
-    lifeboat.configure("lifeboat.toml", &format!("{text}\n[sessions]\nttl_seconds = 5\nper_client = 100000\n"));
+    let text = std::fs::read_to_string(&settings).unwrap();
+    let wanted = text.replace("ttl_seconds = 3600", "ttl_seconds = 5").replace("per_client = 10000", "per_client = 100000");
+    assert_ne!(text, wanted, "lifeboat.toml names the limits of sessions:\n{text}");
+    lifeboat.configure("lifeboat.toml", &wanted);
     let keys: Vec<String> = (1..=4).map(|number| lifeboat.client_for("scripted", &format!("opener-{number}"))).collect();
     lifeboat.kill_9();
     lifeboat.restart();

@@ -2,6 +2,7 @@
 
 use super::memory::{Session, State};
 use super::model::{NotSignedIn, SignedIn, Visitor};
+use super::throttle::SETUP;
 use super::{password, store};
 use crate::admin::actor::{Actor, Via};
 use crate::admin::{Admin, operators};
@@ -33,14 +34,14 @@ pub fn needs_setup(admin: &Admin) -> bool {
 /// `Denied` for a wrong code, `Invalid` for a name or password that does not do, `Conflict` when somebody was first.
 pub async fn set_up(admin: &Admin, code: &str, name: &str, secret: &Secret<String>, visitor: &Visitor) -> Verb<SignedIn> {
     let now = admin.clock.now();
-    let wait = admin.operators.throttle().wait_ms("", visitor.remote, now);
+    let wait = admin.operators.throttle().wait_ms(SETUP, visitor.remote, now);
     if wait > 0 {
         return Err(Fault { place: Some("code".into()), ..Fault::denied(too_many(wait)) });
     }
     let wanted = store::code(&admin.db).await?.ok_or_else(|| Fault::conflict("This deployment is set up already. Sign in"))?;
     let right = keys::read_setup_code(code).is_some_and(|typed| keys::same(&keys::hash_text(typed.reveal()), &wanted));
     if !right {
-        admin.operators.throttle().failed("", visitor.remote, now);
+        admin.operators.throttle().failed(SETUP, visitor.remote, now);
         admin.recorder.stranger(visitor.remote, "setup.refused");
         let sentence = "This is not the setup code. It stands on the terminal Lifeboat was started from, or in keys/first-run.txt";
         return Err(Fault { place: Some("code".into()), ..Fault::denied(sentence) });

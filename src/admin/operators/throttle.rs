@@ -6,6 +6,9 @@ use std::net::IpAddr;
 
 use crate::base::clock::Timestamp;
 
+/// The account of tries with the setup code; no operator can have this name.
+pub(super) const SETUP: &str = "(setup)";
+
 const FREE: u32 = 5;
 const ADDRESS_CAP_MS: i64 = 5 * 60_000;
 const ACCOUNT_CAP_MS: i64 = 30_000;
@@ -41,7 +44,8 @@ impl Throttle {
     /// Milliseconds until a try counts again; 0 when it does now.
     pub fn wait_ms(&self, account: &str, remote: IpAddr, now: Timestamp) -> i64 {
         let own = self.addresses.get(&place(remote)).map_or(0, |f| f.wait_ms(now, ADDRESS_CAP_MS));
-        if self.knows(account, remote) {
+        // Whoever reaches us over loopback is on this host; no name at all is the setup, where the code is what is guessed.
+        if self.knows(account, remote) || remote.to_canonical().is_loopback() || account == SETUP {
             return own;
         }
         own.max(self.accounts.get(account).map_or(0, |f| f.wait_ms(now, ACCOUNT_CAP_MS)))
@@ -156,6 +160,21 @@ mod tests {
         assert_eq!(throttle.wait_ms("ana", home, now), 0);
         let elsewhere = throttle.wait_ms("ana", IpAddr::from(STRANGER), now);
         assert!((1..=ACCOUNT_CAP_MS).contains(&elsewhere), "a new place waits, but never longer than 30 s: {elsewhere}");
+    }
+
+    #[test]
+    fn atk_a01_strangers_keep_nobody_from_the_setup_or_from_this_host() {
+        let mut throttle = Throttle::default();
+        for n in 0..1_000u32 {
+            throttle.failed(SETUP, IpAddr::from((n << 8 | 1).to_be_bytes()), Timestamp(1_000));
+            throttle.failed("ana", IpAddr::from((n << 8 | 1).to_be_bytes()), Timestamp(1_000));
+        }
+        assert_eq!(throttle.wait_ms(SETUP, IpAddr::from(HOME), Timestamp(1_000)), 0);
+        assert_eq!(throttle.wait_ms("ana", IpAddr::from([127, 0, 0, 1]), Timestamp(1_000)), 0);
+        for _ in 0..6 {
+            throttle.failed(SETUP, IpAddr::from(STRANGER), Timestamp(1_000));
+        }
+        assert!(throttle.wait_ms(SETUP, IpAddr::from(STRANGER), Timestamp(1_000)) > 0, "one address still waits");
     }
 
     #[test]

@@ -126,8 +126,7 @@ pub fn deny(admin: &Admin, kids: &[String]) {
     let mut keys = now.keys.clone();
     keys.retain(|kid, _| !denied.contains(kid.as_ref()));
     let revision = Revision { commit: now.revision.commit.clone(), epoch: now.revision.epoch + 1 };
-    let (settings, servers, clients) = (now.settings.clone(), now.servers.clone(), now.clients.clone());
-    admin.feed.publish(Snapshot { revision, settings, servers, clients, keys });
+    admin.feed.publish(Snapshot { revision, keys, ..Snapshot::clone(&now) });
 }
 
 fn put(admin: &Admin, mut snapshot: Snapshot) -> Revision {

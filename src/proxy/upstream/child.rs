@@ -15,6 +15,7 @@ use super::super::exchange::{Exchange, Whole};
 use super::super::intake::Received;
 use super::super::kill::last_look;
 use super::super::pipeline::{Answer, Outcome};
+use super::super::rate::Slot;
 use super::super::refuse::{Executed, Failure, Refusal};
 use super::super::relay::{self, Stream};
 use super::super::sessions::digest;
@@ -49,6 +50,8 @@ pub(super) async fn call(shared: &Shared, x: &mut Exchange, permit: &Permit, ser
     if received.kind == Some(MethodKind::Initialize) {
         return initialize(shared, x, permit, &handshake);
     }
+    let listens = received.kind == Some(MethodKind::Listen);
+    let place = listens.then(|| shared.limiter.listen(&received.metered.caller)).transpose()?;
     last_look(shared, permit.living())?;
     x.sent = true;
     let call = server.request(key(received), &received.message).await.map_err(|why| {
@@ -57,9 +60,9 @@ pub(super) async fn call(shared: &Shared, x: &mut Exchange, permit: &Permit, ser
         Refusal::upstream(Failure::Unavailable, Executed::No, x.class(), "its process takes no request")
     })?;
     let due = Instant::now() + Duration::from_millis(settings.answer_ms);
-    if received.kind == Some(MethodKind::Listen) {
+    if let Some(place) = place {
         x.flight = Some(Flight::Stdio { call, due: None });
-        return Ok(listening(received));
+        return Ok(listening(received, place));
     }
     x.flight = Some(Flight::Stdio { call, due: Some(due) });
     relay::answer(shared, x, permit).await
@@ -140,7 +143,7 @@ fn with_version(id: &[u8], result: &Bytes, version: &str) -> Option<Bytes> {
     Some(incoming.with_result(&[head, b"\"", version.as_bytes(), b"\"", tail].concat()))
 }
 
-fn listening(received: &Received) -> Outcome {
+fn listening(received: &Received, place: Slot) -> Outcome {
     let principal = &received.metered.caller.principal;
     let stream = Stream {
         client: principal.client.clone(),
@@ -149,6 +152,7 @@ fn listening(received: &Received) -> Outcome {
         session: None,
         era: received.era,
         request: received.message.id(),
+        place,
     };
     Outcome { answer: Answer::Open(Box::new(stream)), status: "ok", executed: Executed::No }
 }

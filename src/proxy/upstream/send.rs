@@ -114,6 +114,7 @@ async fn streams(shared: &Shared, x: &mut Exchange, permit: &Permit, events: Eve
     }
     let received = &permit.living().received;
     if received.kind == Some(MethodKind::Listen) {
+        let place = shared.limiter.listen(&received.metered.caller)?;
         let principal = &received.metered.caller.principal;
         let stream = Stream {
             client: principal.client.clone(),
@@ -122,6 +123,7 @@ async fn streams(shared: &Shared, x: &mut Exchange, permit: &Permit, events: Eve
             session: None,
             era: received.era,
             request: received.message.id(),
+            place,
         };
         return Ok(Outcome { answer: Answer::Open(Box::new(stream)), status: "ok", executed: Executed::No });
     }
@@ -178,9 +180,11 @@ async fn relayed(
         shared.sessions.end(&session.id);
         return Err(Refusal::NoSession);
     }
+    // A result beside an error status would pass what no stage has looked at.
+    let is_result = parse_incoming(body.clone()).is_ok_and(|incoming| incoming.kind() == Kind::Response && !incoming.is_error());
     let body = match serde_json::from_slice::<serde::de::IgnoredAny>(&body) {
-        Ok(_) => body,
-        Err(_) => {
+        Ok(_) if !is_result => body,
+        _ => {
             let text = format!("the server answered HTTP {}", status.as_u16());
             reply::error(x.id_raw(), -32000, &text, &json!(null)).into()
         }

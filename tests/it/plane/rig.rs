@@ -302,8 +302,27 @@ async fn scripted(
             response.body(Body::whole(body.into())).expect("response")
         }
         Script::Stream(events) => {
-            response.header("content-type", "text/event-stream").body(Body::stream(events)).expect("response")
+            response.header("content-type", "text/event-stream").body(Body::stream(weighed(events))).expect("response")
         }
         Script::Hang => std::future::pending().await,
     })
+}
+
+// The body asks for a share of its room with each piece; the scripted server has room for all.
+fn weighed(mut events: mpsc::Receiver<Bytes>) -> mpsc::Receiver<lifeboat::proxy::body::Piece> {
+    let (sender, pieces) = mpsc::channel(8);
+    tokio::spawn(async move {
+        let room = Arc::new(tokio::sync::Semaphore::new(1_000));
+        loop {
+            let event = tokio::select! {
+                () = sender.closed() => return,
+                event = events.recv() => event,
+            };
+            let (Some(event), Ok(share)) = (event, room.clone().acquire_owned().await) else { return };
+            if sender.send((event, share)).await.is_err() {
+                return;
+            }
+        }
+    });
+    pieces
 }
