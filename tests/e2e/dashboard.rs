@@ -7,9 +7,9 @@ use crate::harness::{Lifeboat, text};
 use crate::https;
 use crate::ledger;
 use crate::pages::{
-    ADMIN, CLIENT_NAME, CLIENT_ROLE, CLIENT_SUBMIT, CLIENTS, KILL, LOGIN, LOGIN_NAME, LOGIN_PASSWORD, LOGIN_SUBMIT, NAV, NEW_KEY,
-    PASSWORD, RELEASE_EVERYTHING, RELEASE_REASON, RELEASE_SUBMIT, SETUP, SETUP_CODE, SETUP_NAME, SETUP_PASSWORD, SETUP_SUBMIT,
-    STOP, STOP_NOW, STOPPED_BANNER,
+    ADMIN, CLIENT_NAME, CLIENT_SUBMIT, CLIENTS, KILL, LOGIN, LOGIN_NAME, LOGIN_PASSWORD, LOGIN_SUBMIT, NAV, NEW_KEY, PASSWORD,
+    RELEASE_EVERYTHING, RELEASE_REASON, RELEASE_SUBMIT, SETUP, SETUP_CODE, SETUP_NAME, SETUP_PASSWORD, SETUP_SUBMIT, STOP,
+    STOP_NOW, STOPPED_BANNER,
 };
 use crate::snippets::run;
 
@@ -164,7 +164,6 @@ async fn a_new_client_gets_its_key_once_with_texts_that_run() {
     enter(&browser).await;
     browser.goto(CLIENTS).await;
     browser.fill(CLIENT_NAME, "pasted").await;
-    browser.click(CLIENT_ROLE).await;
     browser.click(CLIENT_SUBMIT).await;
     browser.find(NEW_KEY).await;
     browser.picture("client-added-1280-light").await;
