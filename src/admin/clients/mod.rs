@@ -3,10 +3,11 @@
 mod model;
 pub mod pages;
 pub mod routes;
-pub mod snippets;
+mod snippets;
 mod store;
 #[cfg(test)]
 mod tests;
+pub mod texts;
 
 use std::collections::BTreeMap;
 

@@ -218,13 +218,17 @@ pub struct AddedView {
 
 /// The page with the new key.
 pub fn added(admin: &Admin, shell: Shell, added: &ClientAdded) -> AddedPage {
-    let ca = admin.data.root().join("tls/ca.pem").display().to_string();
+    let ca = admin.data.ca_pem();
+    let ca = std::fs::canonicalize(&ca).unwrap_or(ca).display().to_string();
+    let snapshot = admin.feed.snapshot();
+    let server = snapshot.servers.keys().next().cloned();
+    let proxy = snippets::proxy_address(admin, &shell.host);
     let page = AddedView {
         name: added.client.clone(),
         key: Code::new(format!("{}, shown once", added.client), added.key.clone()),
         roles: added.roles.join(", "),
         expires: added.expires_at.map_or("never expires".into(), |at| format!("expires {}", human::until(at, shell.now))),
-        snippets: snippets::for_page(admin, &shell.host, &ca, &added.key),
+        snippets: server.map(|server| snippets::all(&proxy, &server, &ca, &added.key)).unwrap_or_default(),
         ca,
     };
     AddedPage { shell, page }
