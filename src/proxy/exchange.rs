@@ -224,3 +224,28 @@ impl Reply {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn atk_p25_what_waits_for_a_client_is_bounded_in_bytes() {
+        let (head, waiting) = oneshot::channel();
+        let mut reply = Reply::new("req_1", head);
+        let brief = Duration::from_millis(50);
+        let large = Bytes::from(vec![b'x'; 1 << 20]);
+        assert!(timeout(brief, reply.event(large.clone())).await.expect("one event of any size waits").is_ok());
+        assert!(timeout(brief, reply.event(Bytes::from_static(b"small"))).await.is_err(), "no second one beside it");
+        let mut body = waiting.await.expect("a head").into_body();
+        assert_eq!(body.frame().await.expect("a frame").expect("it is good").into_data().ok(), Some(large));
+        for _ in 0..BACKLOG {
+            assert!(timeout(brief, reply.event(Bytes::from_static(b"small"))).await.expect("small ones wait together").is_ok());
+        }
+        assert!(timeout(brief, reply.event(Bytes::from_static(b"small"))).await.is_err());
+        drop(body);
+        assert_eq!(timeout(brief, reply.event(large)).await.expect("noticed at once"), Err(ClientLeft));
+    }
+}

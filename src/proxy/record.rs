@@ -84,7 +84,7 @@ fn closing(x: &Exchange, outcome: &Result<Outcome, Refusal>, status: &str, execu
     let mut event = event(x, kind);
     event.status = Some(status.into());
     event.executed = Some(executed.word().into());
-    event.decision = Some(if outcome.is_ok() || executed != Executed::No { "permit" } else { "refuse" }.into());
+    event.decision = Some(if outcome.is_ok() || x.sent || executed != Executed::No { "permit" } else { "refuse" }.into());
     event.reason = outcome.as_ref().err().map(|refusal| refusal.reason().to_owned());
     if x.facts.canary {
         event.action = Some("kill.canary".into());

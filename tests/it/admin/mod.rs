@@ -1,5 +1,6 @@
 //! The verbs through the whole app: the kill switch, the desired state, the ledger.
 
+mod dashboard;
 mod desired;
 mod kill;
 mod ledger;

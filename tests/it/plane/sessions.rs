@@ -92,3 +92,45 @@ async fn pit_18_a_response_that_nobody_asked_for_stays_here() {
     assert_eq!(rig.send(rig.post(&response, &[("mcp-session-id", &id)])).await.status, 202);
     assert_eq!(rig.send(rig.post(&response, &[("mcp-session-id", &id)])).await.status, 400);
 }
+
+#[tokio::test]
+async fn a_stream_ends_with_its_key_and_with_its_server() {
+    for gone in ["key expires", "key revoked", "server removed"] {
+        let (events, stream) = mpsc::channel::<Bytes>(8);
+        let stream = std::sync::Mutex::new(Some(stream));
+        let rig = Rig::start(move |request| match request.method.as_str() {
+            "GET" => Script::Stream(stream.lock().expect("lock").take().expect("once")),
+            _ => with_session(request),
+        })
+        .await;
+        let id = rig.send(rig.post(&initialize(), &[])).await.headers["mcp-session-id"].to_str().expect("id").to_owned();
+        let bearer = format!("Bearer {KEY}");
+        let headers = [("authorization", bearer.as_str()), ("accept", "text/event-stream"), ("mcp-session-id", &id)];
+        let mut snapshot = lifeboat::policy::Snapshot::clone(&rig.feed.snapshot());
+        if gone == "key expires" {
+            let soon = lifeboat::base::clock::Clock::now(&lifeboat::base::clock::SystemClock).plus_ms(400);
+            snapshot.keys.get_mut("abcdefgh").expect("the key").expires_at = Some(soon);
+            rig.feed.publish(snapshot.clone());
+        }
+        let open = rig.client.request(rig.request("GET", "/mcp/s", &headers, "")).await.expect("a head");
+        assert_eq!(open.status(), 200, "{gone}");
+        let mut body = open.into_body();
+        let note = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\",\"params\":{}}\n\n";
+        events.send(Bytes::from(note)).await.expect("send");
+        assert!(body.frame().await.expect("frame").is_ok(), "{gone}: the stream serves first");
+        match gone {
+            "key expires" => tokio::time::sleep(std::time::Duration::from_millis(500)).await,
+            "key revoked" => {
+                snapshot.keys.clear();
+                rig.feed.publish(snapshot);
+            }
+            _ => {
+                snapshot.servers.clear();
+                rig.feed.publish(snapshot);
+            }
+        }
+        drop(events.send(Bytes::from(note)).await);
+        let end = tokio::time::timeout(std::time::Duration::from_secs(2), body.frame()).await.expect("the stream ends");
+        assert!(end.is_none(), "{gone}: the stream went on");
+    }
+}

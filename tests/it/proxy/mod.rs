@@ -2,7 +2,10 @@
 
 mod authn;
 mod body;
+mod h2;
 mod headers;
+mod many;
+mod one_way;
 mod streams;
 mod wire;
 

@@ -107,7 +107,8 @@ impl Upstream {
 pub(crate) fn tools() -> Value {
     json!([
         {"name": "echo", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": true}},
-        {"name": "write_note", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": false, "destructiveHint": false}},
+        {"name": "write_note", "inputSchema": {"type": "object", "properties": {
+            "region": {"type": "string", "x-mcp-header": "Region"}, "n": {"type": "number", "x-mcp-header": "N"}}}, "annotations": {"readOnlyHint": false, "destructiveHint": false}},
         {"name": "wipe", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": false, "destructiveHint": true}},
         {"name": "plain", "inputSchema": {"type": "object"}}
     ])

@@ -48,6 +48,11 @@ impl Reply {
 
 /// Opens a TLS 1.3 connection that trusts only `ca_pem`.
 pub(crate) async fn connect(address: SocketAddr, ca_pem: &[u8]) -> TlsStream<TcpStream> {
+    connect_with(address, ca_pem, b"http/1.1").await
+}
+
+/// The same, for another protocol on top.
+pub(crate) async fn connect_with(address: SocketAddr, ca_pem: &[u8], protocol: &[u8]) -> TlsStream<TcpStream> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca_pem) {
         roots.add(certificate.expect("a certificate")).expect("a root");
@@ -58,7 +63,7 @@ pub(crate) async fn connect(address: SocketAddr, ca_pem: &[u8]) -> TlsStream<Tcp
         .expect("TLS 1.3")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     let tcp = TcpStream::connect(address).await.expect("the listener accepts");
     tcp.set_nodelay(true).expect("nodelay");
     let name = ServerName::try_from("localhost").expect("a name");
