@@ -240,7 +240,7 @@ mod tests {
         assert!(timeout(brief, reply.event(large.clone())).await.expect("one event of any size waits").is_ok());
         assert!(timeout(brief, reply.event(Bytes::from_static(b"small"))).await.is_err(), "no second one beside it");
         let mut body = waiting.await.expect("a head").into_body();
-        assert_eq!(body.frame().await.expect("a frame").expect("it is good").into_data().ok(), Some(large));
+        assert_eq!(body.frame().await.expect("a frame").expect("it is good").into_data().ok(), Some(large.clone()));
         for _ in 0..BACKLOG {
             assert!(timeout(brief, reply.event(Bytes::from_static(b"small"))).await.expect("small ones wait together").is_ok());
         }

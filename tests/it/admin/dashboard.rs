@@ -12,7 +12,9 @@ use crate::support::wire::{self, Reply};
 const PASSWORD: &str = "correct horse battery staple";
 
 fn encode(text: &str) -> String {
-    text.bytes().map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 fn form(fields: &[(&str, &str)]) -> String {
@@ -204,11 +206,21 @@ async fn atk_a07_no_answer_can_be_framed() {
 async fn atk_a13_a_sign_in_leads_nowhere_else() {
     let app = TestApp::start().await;
     set_up(&app).await;
-    for next in ["//evil.example", "/\\evil.example", "https://evil.example", "/\t/evil.example", "\\\\evil", "javascript:alert(1)", "/%0d%0aX: y", "/kill"] {
+    for next in [
+        "//evil.example",
+        "/\\evil.example",
+        "https://evil.example",
+        "/\t/evil.example",
+        "\\\\evil",
+        "javascript:alert(1)",
+        "/%0d%0aX: y",
+        "/kill",
+    ] {
         let reply = sign_in(&app, &[], next).await;
         assert_eq!(reply.status, 303);
         let location = reply.header("location").unwrap_or_default();
-        let stays = location.starts_with('/') && !location.starts_with("//") && !location.contains('\\') && reply.header("x").is_none();
+        let stays =
+            location.starts_with('/') && !location.starts_with("//") && !location.contains('\\') && reply.header("x").is_none();
         assert!(stays, "{next}: {location}");
         assert!(location == "/" || location == next, "{next}: {location}");
     }
@@ -261,7 +273,18 @@ async fn atk_a08_planted_text_stays_text() {
     let own = cookie(&sign_in(&app, &[("User-Agent", "<img src=x onerror=alert(2)>{{7*7}}")], "/").await);
     app.settle().await;
     let mut escaped = 0;
-    for path in ["/", "/kill", "/activity", "/servers", "/servers/wild", "/servers/up", "/clients", "/clients/writer", "/operators", "/activity?client=%22%3E%3Cimg+src%3Dx+onerror%3Dalert(1)%3E"] {
+    for path in [
+        "/",
+        "/kill",
+        "/activity",
+        "/servers",
+        "/servers/wild",
+        "/servers/up",
+        "/clients",
+        "/clients/writer",
+        "/operators",
+        "/activity?client=%22%3E%3Cimg+src%3Dx+onerror%3Dalert(1)%3E",
+    ] {
         let reply = send(&app, "GET", path, &[("Cookie", &own)], "").await;
         let text = String::from_utf8_lossy(&reply.body).into_owned();
         assert!(matches!(reply.status, 200 | 400), "{path}: {}", reply.status);

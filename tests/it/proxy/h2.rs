@@ -114,7 +114,10 @@ fn taken_apart(seen: &[u8]) -> Vec<(u8, Vec<u8>)> {
 
 fn refused(found: &[(u8, Vec<u8>)], closed: bool) -> bool {
     // 0x8c is `:status 400` of the static table; 431 comes as a literal that begins with the index of `:status`.
-    closed || found.iter().any(|(kind, payload)| matches!(*kind, RESET | GOAWAY) || (*kind == HEADERS && payload.first() != Some(&0x88)))
+    closed
+        || found
+            .iter()
+            .any(|(kind, payload)| matches!(*kind, RESET | GOAWAY) || (*kind == HEADERS && payload.first() != Some(&0x88)))
 }
 
 async fn others_are_served(app: &TestApp, what: &str) {

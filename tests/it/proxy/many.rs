@@ -32,7 +32,8 @@ async fn atk_p25_streams_that_nobody_reads_hold_back_their_server() {
     let filler = "x".repeat(900_000);
     app.upstream.script(move |hit| {
         (hit.rpc() == "tools/call" && hit.json()["params"]["arguments"]["endless"] == json!(true)).then(|| {
-            let one = event(&json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": filler}}));
+            let one =
+                event(&json!({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": filler}}));
             let (parts, body) = sse_answer(vec![(0, one); 200], true).into_parts();
             let counted = counted.clone();
             let body = http_body_util::BodyExt::map_frame(body, move |frame| {
@@ -119,7 +120,8 @@ async fn flt_25_the_proxy_enforces_its_last_policy_while_the_admin_plane_stands_
             upstream.forget();
             let mut headers = modern("tools/call", tool);
             headers.push(("Authorization", &bearer));
-            let reply = wire::request(proxy, &ca, "POST", "/mcp/live", &headers, call(round, tool, json!({})).to_string().as_bytes()).await;
+            let reply =
+                wire::request(proxy, &ca, "POST", "/mcp/live", &headers, call(round, tool, json!({})).to_string().as_bytes()).await;
             assert_eq!((reply.status, reply.reason().as_str(), upstream.hits().len()), (200, reason, reached), "{tool}");
         }
     }

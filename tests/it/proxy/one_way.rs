@@ -46,7 +46,8 @@ async fn pit_15_every_method_takes_the_same_way_and_leaves_its_decision() {
             let reply = app.post(key, &modern(method, name), body.as_bytes()).await;
             let hits = app.upstream.hits().len();
             let id = reply.header("lifeboat-request-id").expect("an id").to_owned();
-            let events: Vec<Value> = app.events("limit=50").await.into_iter().filter(|event| event["request_id"] == json!(id)).collect();
+            let events: Vec<Value> =
+                app.events("limit=50").await.into_iter().filter(|event| event["request_id"] == json!(id)).collect();
             assert_eq!(events.len(), 1, "{method}: {hits} requests at the server and {events:?}");
             assert_eq!(events[0]["method"], method);
             let permitted = events[0]["decision"] == "permit";
@@ -54,7 +55,10 @@ async fn pit_15_every_method_takes_the_same_way_and_leaves_its_decision() {
         }
     }
     // The reader's one grant names a tool: nothing else that executes is reached with it.
-    for (method, name, params) in every_method().into_iter().filter(|(method, ..)| matches!(*method, "resources/read" | "prompts/get" | "completion/complete")) {
+    for (method, name, params) in every_method()
+        .into_iter()
+        .filter(|(method, ..)| matches!(*method, "resources/read" | "prompts/get" | "completion/complete"))
+    {
         app.upstream.forget();
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).to_string();
         let reply = app.post(&app.reader, &modern(method, name), body.as_bytes()).await;
@@ -78,7 +82,11 @@ async fn pit_16_the_same_id_and_token_of_two_clients_never_mix() {
         let mut body = call(7, "echo", json!({"who": who}));
         body["params"]["_meta"]["progressToken"] = json!("t");
         let body = body.to_string();
-        let mut head = format!("POST /mcp/up HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\n", app.proxy.port(), body.len());
+        let mut head = format!(
+            "POST /mcp/up HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\n",
+            app.proxy.port(),
+            body.len()
+        );
         for (name, value) in modern("tools/call", "echo") {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
