@@ -53,7 +53,7 @@
 
   // What is stopped: the server sends the banner, this keeps tab title and icon in step with it.
   const dress = () => {
-    const stopped = $("#banner")?.dataset.stopped === "true";
+    const stopped = $("#banner [data-stopped]")?.dataset.stopped === "true";
     const plain = document.title.replace(/^STOPPED · /, "");
     document.title = stopped ? `STOPPED · ${plain}` : plain;
     const icon = $("#icon");

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::planes::Planes;
-use super::snippets::{SnippetFacts, snippets};
 use super::{Options, Welcome, demo};
+use crate::admin::clients::texts::{self, Facts};
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::fault::{Fault, Verb};
 use crate::base::secret::Secret;
@@ -117,8 +117,10 @@ fn secrets(told: &Welcome, first: &FirstRun) -> String {
     }
     let Some(key) = &first.demo_key else { return text };
     line("demo-client key", key.reveal());
-    let facts = SnippetFacts { proxy_url: &told.proxy, server: demo::DEMO, tool: demo::TOOL, ca: &told.ca, key: key.reveal() };
-    for (name, snippet) in snippets(&facts) {
+    let url = format!("{}/mcp/{}", told.proxy, demo::DEMO);
+    let facts = Facts { url: &url, ca: &told.ca, key: key.reveal(), tool: Some(demo::TOOL) };
+    let snippets = [("python", texts::python(&facts)), ("typescript", texts::typescript(&facts)), ("curl", texts::curl(&facts))];
+    for (name, snippet) in snippets {
         writeln!(text, "\n--- snippet: {name} ---\n{snippet}--- end ---").unwrap_or_default();
     }
     text

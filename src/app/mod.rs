@@ -7,7 +7,6 @@ mod lock;
 mod offline;
 mod open;
 mod planes;
-pub mod snippets;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -93,7 +93,8 @@ impl Stage {
         assert!(stamps.iter().any(|stamp| *stamp < ordered), "the proxy served while the dashboard was dead");
         let ns = |line: &Value, name: &str| line[name].as_u64().unwrap_or(0);
         let since = ordered + limit_ms * 1_000_000;
-        let refused: Vec<&Value> = calls.iter().filter(|line| ns(line, "sent_ns") > since && ns(line, "done_ns") < enforced).collect();
+        let refused: Vec<&Value> =
+            calls.iter().filter(|line| ns(line, "sent_ns") > since && ns(line, "done_ns") < enforced).collect();
         assert!(refused.len() > 20, "the proxy goes on answering: {}", refused.len());
         assert!(refused.iter().all(|line| line["code"] == -31001), "{refused:?}");
         wait("the dashboard is alive again", 20, || answers(&lifeboat).then_some(()));

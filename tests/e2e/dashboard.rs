@@ -3,12 +3,13 @@
 use serde_json::json;
 
 use crate::browser::Browser;
-use crate::harness::Lifeboat;
+use crate::harness::{Lifeboat, text};
 use crate::https;
 use crate::ledger;
 use crate::pages::{
-    ADMIN, KILL, LOGIN, LOGIN_NAME, LOGIN_PASSWORD, LOGIN_SUBMIT, NAV, PASSWORD, RELEASE_EVERYTHING, RELEASE_REASON,
-    RELEASE_SUBMIT, SETUP, SETUP_CODE, SETUP_NAME, SETUP_PASSWORD, SETUP_SUBMIT, STOP, STOP_NOW, STOPPED_BANNER,
+    ADMIN, CLIENT_NAME, CLIENT_SUBMIT, CLIENTS, KILL, LOGIN, LOGIN_NAME, LOGIN_PASSWORD, LOGIN_SUBMIT, NAV, NEW_KEY, PASSWORD,
+    RELEASE_EVERYTHING, RELEASE_REASON, RELEASE_SUBMIT, SETUP, SETUP_CODE, SETUP_NAME, SETUP_PASSWORD, SETUP_SUBMIT, STOP,
+    STOP_NOW, STOPPED_BANNER,
 };
 use crate::snippets::run;
 
@@ -152,6 +153,35 @@ async fn stop_and_release_work_without_script() {
     browser.fill(RELEASE_REASON, "seen enough").await;
     browser.click(RELEASE_SUBMIT).await;
     crate::harness::wait("released", 10, || (lifeboat.json(&["kill", "status"])["engaged"] == false).then_some(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_client_gets_its_key_once_with_texts_that_run() {
+    let lifeboat = Lifeboat::start();
+    sign_in(&lifeboat);
+    let browser = Browser::open(&lifeboat.admin).await;
+    browser.show_as(1280, "light").await;
+    enter(&browser).await;
+    browser.goto(CLIENTS).await;
+    browser.fill(CLIENT_NAME, "pasted").await;
+    browser.click(CLIENT_SUBMIT).await;
+    browser.find(NEW_KEY).await;
+    browser.picture("client-added-1280-light").await;
+    assert_eq!(browser.axe().await, Vec::<String>::new());
+    let texts = "return [...document.querySelectorAll('main .code pre')].map(pre => pre.textContent)";
+    let texts = browser.client.execute(texts, vec![]).await.unwrap();
+    let texts: Vec<&str> = texts.as_array().unwrap().iter().filter_map(serde_json::Value::as_str).collect();
+    let shells: Vec<&str> = texts.iter().filter(|text| text.contains("<<'")).copied().collect();
+    assert_eq!(shells.len(), 3, "curl, Python, TypeScript: {texts:?}");
+    for shell in shells {
+        let done = run(&lifeboat, shell);
+        let shown = text(&done.stdout);
+        assert!(done.status.success() && shown.contains("read_graph"), "{shell}\n{shown}{}", text(&done.stderr));
+        assert!(!shown.contains("wipe"), "the list shows only what the role permits: {shown}");
+    }
+    browser.goto(CLIENTS).await;
+    let page = browser.client.source().await.unwrap();
+    assert!(!page.contains(texts[0].trim()), "the key is shown once");
 }
 
 /// The forms alone, as a text browser would use them.

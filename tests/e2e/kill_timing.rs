@@ -68,8 +68,9 @@ fn judge(rounds: &[Round], stamps: &[u64], limit_ms: u64) {
         assert_eq!(after, 0, "round {number}: calls began after the kill was effective");
         lateness.push(late_ms);
     }
+    let answered: Vec<u64> = rounds.iter().map(|round| (round.effective - round.ordered) / 1_000_000).collect();
+    println!("last call after the order, ms: {lateness:?}; answered after, ms: {answered:?}");
     lateness.sort_unstable();
-    println!("last call after the order, ms: {lateness:?}");
     assert!(
         lateness.last().is_some_and(|worst| *worst <= limit_ms),
         "calls began later than {limit_ms} ms after the order: {lateness:?}"

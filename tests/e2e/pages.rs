@@ -33,3 +33,9 @@ pub const KILL: &str = "/kill";
 pub const RELEASE_EVERYTHING: &str = "form[action='/kill/release'] input[name=to][value=everything]";
 pub const RELEASE_REASON: &str = "form[action='/kill/release'] [name=reason]";
 pub const RELEASE_SUBMIT: &str = "form[action='/kill/release'] button";
+
+/// Clients: the form (a role that is the only one is chosen already), and the page that shows a key once.
+pub const CLIENTS: &str = "/clients";
+pub const CLIENT_NAME: &str = "form[action='/clients/add'] input[name=name]";
+pub const CLIENT_SUBMIT: &str = "form[action='/clients/add'] button";
+pub const NEW_KEY: &str = "#new-key pre";

@@ -7,6 +7,7 @@ mod snippets;
 mod store;
 #[cfg(test)]
 mod tests;
+pub mod texts;
 
 use std::collections::BTreeMap;
 

@@ -218,7 +218,8 @@ pub struct AddedView {
 
 /// The page with the new key.
 pub fn added(admin: &Admin, shell: Shell, added: &ClientAdded) -> AddedPage {
-    let ca = admin.data.root().join("tls/ca.pem").display().to_string();
+    let ca = admin.data.ca_pem();
+    let ca = std::fs::canonicalize(&ca).unwrap_or(ca).display().to_string();
     let snapshot = admin.feed.snapshot();
     let server = snapshot.servers.keys().next().cloned();
     let proxy = snippets::proxy_address(admin, &shell.host);

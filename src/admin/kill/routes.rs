@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::RawQuery;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::pages;
@@ -188,12 +188,8 @@ async fn live_state(visit: Visit) -> Response {
     if !visit.context.part {
         return see_other("/kill");
     }
-    let mut shell = visit.shell(Here::Elsewhere, "");
-    // The sentence is for the next page, not for a banner that renews itself.
-    if let Some(flash) = shell.flash.take() {
-        operators::leave_flash(&visit.admin, visit.signed.token.reveal(), flash);
-    }
-    (StatusCode::OK, html(&StatePart { shell })).into_response()
+    let shell = visit.shell(Here::Elsewhere, "");
+    html(&StatePart { shell })
 }
 
 #[cfg(test)]

@@ -171,7 +171,7 @@ pub struct Facts {
     /// What the verb says.
     pub overview: super::Overview,
     /// Refusals since the stop.
-    pub since_stop: u64,
+    pub since_stop: String,
     /// The newest operator actions.
     pub events: Vec<Event>,
     /// Why the index does not answer.
@@ -204,7 +204,7 @@ pub fn page(admin: &Admin, shell: Shell, facts: Facts) -> OverviewPage {
         needs,
         scale: Scale::of(&proof.and_then(|p| p.effective_ms).into_iter().collect::<Vec<_>>()),
         proof: proof.map(|p| ProofView::of(p, now)),
-        refused_since: human::count(facts.since_stop),
+        refused_since: facts.since_stop,
         release: facts.overview.kill.engaged.then_some(facts.release),
         permitted: human::count(facts.overview.totals.permitted),
         refused: human::count(facts.overview.totals.refused),

@@ -13,7 +13,9 @@ use crate::admin::kill;
 use crate::admin::routes::{Access, Entry, Visit};
 use crate::admin::shell::Here;
 use crate::audit::Filter;
-use crate::web::html;
+use crate::audit::query::MOST;
+use crate::base::clock::Timestamp;
+use crate::web::{html, human};
 
 /// Who may use what.
 pub const ROUTES: [Entry; 1] = [("GET", "/", Access::Signed(Right::Read))];
@@ -31,8 +33,8 @@ async fn show(visit: Visit) -> Response {
     };
     let newest = Filter { kind: Some("operator.action".into()), limit: Some(6), ..Filter::default() };
     let since_stop = match overview.kill.states.first() {
-        Some(state) => admin.ledger.totals(state.since).await.map_or(0, |totals| totals.refused),
-        None => 0,
+        Some(state) => refused_since(&visit, state.since).await,
+        None => String::new(),
     };
     let events = admin.ledger.query(&newest).await;
     let facts = Facts {
@@ -44,4 +46,14 @@ async fn show(visit: Visit) -> Response {
     };
     let shell = visit.shell(Here::Overview, "Overview").same("lifeboat status", "GET /api/v1/status");
     html(&pages::page(admin, shell, facts))
+}
+
+/// Refusals since a stop, counted one by one up to the largest page: totals of whole minutes would claim those before it too.
+async fn refused_since(visit: &Visit, since: Timestamp) -> String {
+    let filter = Filter { decision: Some("refuse".into()), since: Some(since), limit: Some(MOST), ..Filter::default() };
+    match visit.admin.ledger.query(&filter).await {
+        Ok(page) if page.next.is_some() => format!("over {}", human::count(u64::from(MOST))),
+        Ok(page) => human::count(page.events.len() as u64),
+        Err(_) => "not known".to_owned(),
+    }
 }

@@ -162,7 +162,8 @@ impl Shell {
             banner,
             halt: may_stop.then(|| halt(&admin.feed)),
             nav: nav(admin, here),
-            flash: operators::take_flash(admin, signed.token.reveal()),
+            // A part renews what is there; the sentence waits for the next page a person opens.
+            flash: (!context.part).then(|| operators::take_flash(admin, signed.token.reveal())).flatten(),
             refusal: None,
             same_as: None,
             live: "/live".into(),

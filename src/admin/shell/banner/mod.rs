@@ -30,6 +30,7 @@ pub fn scope_name(scope: &str) -> &str {
 pub fn banner(status: &kill::Status, listeners: usize, now: Timestamp) -> Option<Banner> {
     // A full stop that was released to read-only has a proof of the full stop; of what holds now it proves nothing.
     let proof_of = |s: &kill::State| status.last_proof.as_ref().filter(|p| p.decision_id == s.decision_id && p.mode == s.mode);
+    let proved_once = |s: &kill::State| status.last_proof.as_ref().is_some_and(|p| p.decision_id == s.decision_id);
     let unproven = |s: &&kill::State| proof_of(s).is_some_and(|proof| !proof.effective);
     let whole = |s: &&kill::State| s.scope == "everything" && s.mode == "full";
     let states = &status.states;
@@ -48,7 +49,7 @@ pub fn banner(status: &kill::Status, listeners: usize, now: Timestamp) -> Option
             );
             made("fire", "warn", "Engaged, unproven".into(), detail, false)
         }
-        None if now.since_ms(worst.since) < 6_000 => {
+        None if !proved_once(worst) && now.since_ms(worst.since) < 6_000 => {
             let claim = format!("Stopping. 0 of {listeners} listeners proved.");
             made(if whole(&worst) { "stopped" } else { "warn" }, "stop", claim, by, true)
         }

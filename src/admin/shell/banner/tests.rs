@@ -86,4 +86,6 @@ fn the_worst_wins() {
 fn a_proof_of_the_full_stop_proves_nothing_of_what_is_left_of_it() {
     let banner = shown(vec![state("everything", "read-only", "kd_1")], Some(proof("kd_1", [true, true])));
     assert!(!banner.detail.contains("proved"), "{}", banner.detail);
+    let fresh = State { since: NOW.plus_ms(-500), ..state("everything", "read-only", "kd_1") };
+    assert_eq!(shown(vec![fresh], Some(proof("kd_1", [true, true]))).claim, "Read-only for everything");
 }
