@@ -21,7 +21,6 @@ pub(crate) struct TestApp {
     pub data: TempDir,
     pub upstream: Upstream,
     pub proxy: SocketAddr,
-    pub admin: SocketAddr,
     pub ca: Vec<u8>,
     /// Key of a client that may read `up/echo`.
     pub reader: String,
@@ -52,7 +51,6 @@ impl TestApp {
         let app = App::start(options(&data, settings)).await.expect("Lifeboat starts");
         let mut test = Self {
             proxy: app.proxy_address(),
-            admin: app.admin_address(),
             ca: std::fs::read(data.path().join("tls/ca.pem")).expect("the CA"),
             app,
             data,
@@ -159,7 +157,7 @@ impl TestApp {
     pub(crate) async fn restart(self) -> Self {
         self.app.stop().await;
         let app = App::start(options(&self.data, "")).await.expect("Lifeboat starts again");
-        Self { proxy: app.proxy_address(), admin: app.admin_address(), app, ..self }
+        Self { proxy: app.proxy_address(), app, ..self }
     }
 }
 
