@@ -88,7 +88,9 @@ fn closing(x: &Exchange, outcome: &Result<Outcome, Refusal>, status: &str, execu
     event.reason = outcome.as_ref().err().map(|refusal| refusal.reason().to_owned());
     if x.facts.canary {
         event.action = Some("kill.canary".into());
-        event.object = x.facts.server.as_deref().map(str::to_owned);
+        // It only takes on a client's name: what it does is not that client's doing.
+        let played = event.client.take();
+        event.object = [x.facts.server.as_deref(), played.as_deref()].map(Option::unwrap_or_default).join(" as ").into();
     }
     event.latency_ms = Some((x.started.elapsed().as_secs_f64() * 1e6).round() / 1e3);
     let last = match outcome {
