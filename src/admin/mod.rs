@@ -113,6 +113,17 @@ impl Admin {
         })
     }
 
+    /// Refuses before anything is done that could not be written down: a key that is shown once must not be lost to a full disk.
+    ///
+    /// # Errors
+    /// `Unavailable`, saying why the ledger cannot be written.
+    pub fn need_ledger(&self, verb: &str) -> Verb<()> {
+        match self.recorder.trouble() {
+            None => Ok(()),
+            Some(why) => Err(Fault::unavailable(format!("{verb} is refused while the ledger cannot be written: {why}"))),
+        }
+    }
+
     /// Records what a verb did, on disk before it returns.
     ///
     /// # Errors

@@ -43,7 +43,8 @@ pub(super) async fn complete(admin: &Admin) -> Verb<Option<Secret<String>>> {
     if roles::show(admin, &actor, DEMO).await.is_err() {
         roles::set(admin, &actor, DEMO, SetRole { toml: Some(ROLE.into()), ..SetRole::default() }).await?;
     }
-    if have.clients.contains_key(CLIENT) {
+    // A name that was revoked stays so: nothing comes back to life because somebody starts Lifeboat again.
+    if clients::show(admin, &actor, CLIENT).await.is_ok() {
         return Ok(None);
     }
     let order = AddClient { name: CLIENT.into(), roles: vec![DEMO.into()], rate: None, expires_days: None };

@@ -18,6 +18,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::Signal;
 use tokio::sync::Mutex;
 
+pub use lock::is_held;
 pub use offline::{Offline, local_actor};
 
 use crate::admin::{Admin, kill, operators};
@@ -90,7 +91,7 @@ impl App {
     pub async fn start(options: Options) -> Verb<Self> {
         crate::crypto::tls::install();
         options.data.create()?;
-        let lock = lock::Lock::take(&options.data)?;
+        let lock = lock::Lock::take(&options.data, lock::START).await?;
         let mut first = first_run::complete(&options)?;
         let opened = open::open(&options.data, open::Purpose::Serve).await?;
         let lifecycle = Arc::new(Lifecycle::default());

@@ -32,7 +32,7 @@ impl Offline {
         if !data.config().join(".git").exists() {
             return Err(Fault::not_found(format!("there is no Lifeboat in {}; make one with lifeboat up", data.root().display())));
         }
-        let lock = lock::Lock::take(data)?;
+        let lock = lock::Lock::take(data, lock::COMMAND).await?;
         let opened = open::open(data, open::Purpose::Command).await?;
         let router = router(&opened.admin);
         Ok(Self { admin: opened.admin, router, _lock: lock })

@@ -75,7 +75,7 @@ impl Ledger {
         let key = signer.public().clone();
         let fault = |error| Fault::unavailable("the ledger's threads cannot be started").because(error);
         let parts = Arc::new(Parts::start(&dir, sinks, (settings, clock, signer, disk)).map_err(fault)?);
-        let (recorder, queue) = Recorder::new(parts.strangers.clone());
+        let (recorder, queue) = Recorder::new(parts.strangers.clone(), parts.shared.follow_health());
         let (orders, receiver) = mpsc::channel(16);
         let shared = parts.shared.clone();
         begin::start(parts, lock, queue, receiver).map_err(fault)?;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::event::Event;
 use super::strangers::Strangers;
@@ -50,6 +50,7 @@ pub struct Entry {
 pub struct Recorder {
     queue: mpsc::Sender<Entry>,
     strangers: Arc<Strangers>,
+    health: watch::Receiver<Option<String>>,
 }
 
 /// How many events may wait for the writer.
@@ -61,10 +62,15 @@ const FULL_QUEUE_WAIT: Duration = Duration::from_millis(250);
 const ANSWER_WAIT: Duration = Duration::from_secs(10);
 
 impl Recorder {
-    /// A recorder and the receiving end for the writer.
-    pub fn new(strangers: Arc<Strangers>) -> (Self, mpsc::Receiver<Entry>) {
+    /// A recorder and the receiving end for the writer; `health` holds why the ledger cannot be written, while it cannot.
+    pub fn new(strangers: Arc<Strangers>, health: watch::Receiver<Option<String>>) -> (Self, mpsc::Receiver<Entry>) {
         let (queue, receiver) = mpsc::channel(QUEUE);
-        (Self { queue, strangers }, receiver)
+        (Self { queue, strangers, health }, receiver)
+    }
+
+    /// Why the ledger cannot be written now, so that nothing is begun that could not be written down.
+    pub fn trouble(&self) -> Option<String> {
+        self.health.borrow().clone()
     }
 
     /// Records one event and returns once `durability` holds.

@@ -116,6 +116,8 @@ async fn stop(data: &DataDir, order: &Order) -> Verb<String> {
     let waiting = quick.is_err();
     match quick {
         Ok(Ok(Some(value))) => return Ok(value),
+        // A socket that is gone while the process still holds its lock: the file stops it, but nothing was proved.
+        Ok(Ok(None)) if crate::app::is_held(data) => return offline::engage(data, order.body.as_ref(), Running::Silent),
         Ok(Ok(None)) => return offline::engage(data, order.body.as_ref(), Running::No),
         Ok(Err(fault)) if fault.kind != FaultKind::Unavailable => return Err(fault),
         Ok(Err(_)) | Err(_) => {}

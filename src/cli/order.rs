@@ -208,7 +208,7 @@ fn policy(command: &PolicyCommand) -> Verb<Order> {
 
 fn config(command: &ConfigCommand) -> Verb<Order> {
     Ok(match command {
-        ConfigCommand::Check => Order::post("/api/v1/config/check", json!({})),
+        ConfigCommand::Check => Order::post("/api/v1/config/check", json!({})).must("ok"),
         ConfigCommand::Commit { author, message } => {
             Order::post("/api/v1/config/commit", json!({"as": author, "message": message}))
         }

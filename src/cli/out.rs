@@ -76,7 +76,7 @@ fn ordered<'a>(names: impl Iterator<Item = &'a String>) -> Vec<&'a str> {
 
 // Columns that say the same in every row, or are long digests, are for --json.
 fn table(rows: &[Value]) -> String {
-    const WIDEST: usize = 60;
+    const WIDEST: usize = 160;
     let fields = rows.iter().filter_map(Value::as_object).flat_map(|row| row.iter()).filter(|(_, field)| !field.is_null());
     let names: std::collections::BTreeSet<&String> =
         fields.filter(|(_, field)| !inline(field).is_empty()).map(|(name, _)| name).collect();

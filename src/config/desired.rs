@@ -54,7 +54,9 @@ impl ConfigFault {
             faults.first().map(|fault| if fault.line == 0 { fault.file.clone() } else { format!("{}:{}", fault.file, fault.line) });
         let lines: Vec<String> = match faults {
             [one] => vec![one.message.clone()],
-            all => all.iter().map(Self::to_string).collect(),
+            // The first one's place stands before the sentence already.
+            [first, rest @ ..] => std::iter::once(first.message.clone()).chain(rest.iter().map(Self::to_string)).collect(),
+            [] => Vec::new(),
         };
         Fault::invalid(place.unwrap_or_else(|| "config".into()), lines.join("; "))
     }

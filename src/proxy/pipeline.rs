@@ -133,8 +133,11 @@ async fn raced(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Outc
 
 async fn onward(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Outcome, Refusal> {
     let permit = authorise(shared, x, living)?;
-    if x.facts.sort == Sort::Call && needs_intent(x.class()) {
-        record::intent(shared, x).await?;
+    if x.facts.sort == Sort::Call {
+        record::ready(shared)?;
+        if needs_intent(x.class()) {
+            record::intent(shared, x).await?;
+        }
     }
     upstream::send(shared, x, permit).await
 }

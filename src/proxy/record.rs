@@ -46,6 +46,15 @@ pub(super) async fn outcome(shared: &Shared, x: &Exchange, outcome: Result<Outco
     }
 }
 
+/// Refuses what could not be written down afterwards. Reads go on without the ledger where the settings say so.
+///
+/// # Errors
+/// `ledger.unavailable`, with nothing executed.
+pub(super) fn ready(shared: &Shared) -> Result<(), Refusal> {
+    let refused = shared.recorder.trouble().is_some() && !shared.feed.snapshot().settings.audit.reads_without_ledger;
+    if refused { Err(Refusal::Ledger { executed: Executed::No }) } else { Ok(()) }
+}
+
 fn strangers(shared: &Shared, x: &Exchange, outcome: Result<Outcome, Refusal>) -> Result<Outcome, Refusal> {
     if let Err(refusal) = &outcome {
         shared.recorder.stranger(x.remote.ip(), refusal.reason());

@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test stops where it fails")]
 
 mod admin;
+mod demo;
 mod laws;
 mod plane;
 mod proxy;

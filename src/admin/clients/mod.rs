@@ -35,6 +35,7 @@ const DAY_MS: i64 = 86_400_000;
 /// `Denied` without role admin; `Invalid` for a bad name or role; `Conflict` when it exists.
 pub async fn add(admin: &Admin, actor: &Actor, input: AddClient) -> Verb<ClientAdded> {
     actor.need(Right::Administer, "client.add")?;
+    admin.need_ledger("client.add")?;
     check(&input)?;
     let name = input.name.as_str();
     let now = admin.clock.now();

@@ -49,7 +49,7 @@ pub struct Examination {
 /// `Denied` below role viewer.
 pub async fn examine(admin: &Admin, actor: &Actor) -> Verb<Examination> {
     actor.need(Right::Read, "doctor")?;
-    let mut checks = vec![sandbox(admin), database(admin).await, ledger(admin), recovery_identity(admin)];
+    let mut checks = vec![sandbox(admin), database(admin).await, ledger(admin), configuration(admin), recovery_identity(admin)];
     checks.extend(modes(admin));
     checks.extend(servers(admin));
     checks.sort_by_key(|check| match check.state {
@@ -88,13 +88,29 @@ async fn database(admin: &Admin) -> Check {
 fn ledger(admin: &Admin) -> Check {
     match admin.ledger.state().why {
         None => check("ledger", State::Ok, "can be written", ""),
-        Some(why) => check("ledger", State::Fail, why, "free space or mend the disk; Lifeboat goes on by itself"),
+        Some(why) => {
+            let mend = "lifeboat audit verify says whether it was changed; after a full disk Lifeboat goes on by itself";
+            check("ledger", State::Fail, why, mend)
+        }
+    }
+}
+
+fn configuration(admin: &Admin) -> Check {
+    match admin.publisher.refused() {
+        None => check("configuration", State::Ok, "HEAD is what runs", ""),
+        Some(refused) => {
+            let detail = format!("commit {} is refused: {}", refused.commit, refused.faults.join("; "));
+            check("configuration", State::Fail, detail, "mend the files, then lifeboat config check and lifeboat config commit")
+        }
     }
 }
 
 fn recovery_identity(admin: &Admin) -> Check {
-    let path = admin.data.recovery_key();
-    if !path.exists() {
+    let told = admin.data.first_run();
+    let shown = std::fs::read_to_string(&told).is_ok_and(|text| text.contains("AGE-SECRET-KEY-"));
+    let key = admin.data.recovery_key();
+    let path = if key.exists() { key } else { told };
+    if path == admin.data.first_run() && !shown {
         return check("recovery identity", State::Ok, "is not on this machine", "");
     }
     let mend = format!("copy {} to a safe place off this machine, then delete it here", path.display());

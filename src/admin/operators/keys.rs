@@ -17,6 +17,7 @@ const DAY_MS: i64 = 86_400_000;
 /// `Denied`, `NotFound` for an operator that is none or disabled, `Invalid` for zero days.
 pub async fn add(admin: &Admin, actor: &Actor, operator: &str, expires_days: Option<u32>) -> Verb<KeyAdded> {
     own_or_admin(actor, operator, "operator.key.add")?;
+    admin.need_ledger("operator.key.add")?;
     if actor.via == Via::Api && actor.name == operator {
         return Err(Fault::denied("A key cannot make another key for its own operator. Make it in the dashboard or on the host"));
     }

@@ -112,8 +112,17 @@ pub async fn status(admin: &Admin, actor: &Actor) -> Verb<Status> {
         servers: servers.into_iter().map(|server| ServerStatus { name: server.name, state: server.state }).collect(),
         last_drill: None,
         last_archive: None,
-        alerts: Vec::new(),
+        alerts: alerts(admin).await,
     })
+}
+
+/// What is wrong now, a sentence each.
+async fn alerts(admin: &Admin) -> Vec<String> {
+    let running = !admin.feed.listeners().is_empty();
+    let stopped = (!running).then(|| "Lifeboat is not running; this is what its files say".to_owned());
+    // Only a running Lifeboat has a kill file to bring up to date.
+    let wrong = health::health(admin).await.checks.into_iter().filter(|check| !check.ok && (running || check.name != "kill_file"));
+    stopped.into_iter().chain(wrong.map(|check| format!("{}: {}", check.name, check.detail))).collect()
 }
 
 /// Everything the first page shows. A ledger that cannot be read leaves its parts empty and is itself what needs somebody.

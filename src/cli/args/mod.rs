@@ -9,7 +9,7 @@ pub(super) use desired::{
     AuditCommand, ConfigCommand, FilterArgs, PolicyCommand, RoleCommand, ServerAddArgs, ServerCommand, ToolCommand,
 };
 
-/// Stop, see, undo and rebuild an MCP deployment, and prove all four.
+/// An enforcement proxy for MCP servers, with a ledger and a kill switch that proves itself.
 #[derive(Debug, Parser)]
 #[command(name = "lifeboat", version, propagate_version = true)]
 pub(super) struct Cli {

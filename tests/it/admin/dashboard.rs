@@ -30,7 +30,7 @@ async fn send(app: &TestApp, method: &str, path: &str, more: &[(&str, &str)], bo
     headers.extend_from_slice(more);
     // An empty value stands for a header that is not sent.
     headers.retain(|(_, value)| !value.is_empty());
-    wire::request(app.admin, &app.ca, method, path, &headers, body.as_bytes()).await
+    wire::request(app.app.admin_address(), &app.ca, method, path, &headers, body.as_bytes()).await
 }
 
 fn setup_code(app: &TestApp) -> String {

@@ -140,3 +140,28 @@ fn fill(path: &std::path::Path) {
 fn nix_is_root() -> bool {
     std::process::Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
 }
+
+#[tokio::test]
+async fn a_ledger_that_was_changed_runs_nothing_and_is_said_everywhere() {
+    let app = TestApp::start().await;
+    let body = call(1, "echo", json!({})).to_string();
+    app.post(&app.reader, &modern("tools/call", "echo"), body.as_bytes()).await;
+    app.app.stop().await;
+    let segment = app.data.path().join("audit/00000001.jsonl");
+    let text = std::fs::read_to_string(&segment).expect("the segment");
+    std::fs::write(&segment, text.replacen("client.add", "client.ado", 1)).expect("changed");
+    let app = app.restart().await;
+    app.upstream.forget();
+    let reply = app.post(&app.reader, &modern("tools/call", "echo"), body.as_bytes()).await;
+    assert_eq!((reply.code(), reply.reason().as_str()), (-31008, "ledger.unavailable"));
+    assert_eq!(reply.json()["error"]["data"]["executed"], "no");
+    assert_eq!(app.upstream.count("tools/call"), 0, "nothing runs that could not be written down");
+    let status = app.api("GET", "/api/v1/status", Value::Null).await;
+    assert!(status["alerts"].to_string().contains("ledger"), "{status}");
+    let (answered, refused) = app.api_status("POST", "/api/v1/clients", json!({"name": "late", "roles": ["reader"]})).await;
+    assert_eq!(answered, 503, "{refused}");
+    let clients = app.api("GET", "/api/v1/clients", Value::Null).await;
+    assert!(!clients.to_string().contains("late"), "no key was made that nobody saw: {clients}");
+    assert_eq!(app.api("GET", "/api/v1/audit/verify", Value::Null).await["ok"], json!(false));
+    assert_eq!(app.engage(json!({"reason": "evidence"})).await["effective"], json!(true), "stopping needs no ledger");
+}

@@ -103,7 +103,7 @@ impl Rig {
         let upstream = serve_script(Arc::new(script), seen.clone()).await;
         let (feed, probes) = Feed::new(snapshot(upstream, settings), KillOverlay::default());
         let strangers = Arc::new(Strangers::default());
-        let (recorder, entries) = Recorder::new(strangers.clone());
+        let (recorder, entries) = Recorder::new(strangers.clone(), tokio::sync::watch::channel(None).1);
         let (ledger, ledger_full) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(false)));
         tokio::spawn(keep(entries, ledger.clone(), ledger_full.clone()));
         let stop = CancellationToken::new();

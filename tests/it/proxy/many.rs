@@ -104,7 +104,7 @@ async fn flt_25_the_proxy_enforces_its_last_policy_while_the_admin_plane_stands_
             let role = "[[grant]]\ntools = [\"live/echo\"]\nclasses = [\"read\"]\n";
             app.api("POST", "/api/v1/roles/live", json!({"toml": role})).await;
             let key = app.add_client("live", "live", 0).await;
-            told.send((app.proxy, app.admin, app.ca.clone(), key)).expect("told");
+            told.send((app.proxy, app.app.admin_address(), app.ca.clone(), key)).expect("told");
             app
         });
         wait.recv().ok();

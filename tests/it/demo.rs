@@ -1,0 +1,82 @@
+//! `up --demo` with the real program: it completes what is missing, and brings nothing back that was revoked.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn ask(data: &Path, words: &[&str]) -> (Value, Option<i32>) {
+    let output = Command::new(env!("CARGO_BIN_EXE_lifeboat")).arg("--data").arg(data).arg("--json").args(words).output();
+    let output = output.expect("the command runs");
+    (serde_json::from_slice(&output.stdout).unwrap_or(Value::Null), output.status.code())
+}
+
+fn up(data: &Path) -> Running {
+    let child = Command::new(env!("CARGO_BIN_EXE_lifeboat"))
+        .args(["up", "--demo", "--admin", "127.0.0.1:0", "--proxy", "127.0.0.1:0", "--data"])
+        .arg(data)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let running = Running(child.expect("lifeboat runs"));
+    let started = Instant::now();
+    while ask(data, &["status"]).0["servers"][0]["state"] != "up" {
+        assert!(started.elapsed() < Duration::from_secs(30), "the demo is not up: {}", ask(data, &["status"]).0);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    running
+}
+
+#[test]
+fn a_revoked_demo_client_stays_revoked_and_a_stopped_lifeboat_says_so() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let first = up(&data);
+    let (status, _) = ask(&data, &["status"]);
+    assert_eq!(status["alerts"], serde_json::json!([]));
+    assert_eq!(ask(&data, &["client", "revoke", "demo-client"]).1, Some(0));
+    drop(first);
+    let (stopped, _) = ask(&data, &["status"]);
+    assert!(stopped["alerts"].to_string().contains("not running"), "{stopped}");
+    let second = up(&data);
+    let (client, _) = ask(&data, &["client", "show", "demo-client"]);
+    assert_eq!(client["state"], "revoked", "{client}");
+    std::fs::write(data.join("config/roles/demo.toml"), "[[grant]]\ntols = []\n").expect("edited");
+    let (checked, exit) = ask(&data, &["config", "check"]);
+    assert_eq!((&checked["ok"], exit), (&Value::Bool(false), Some(2)), "{checked}");
+    drop(second);
+}
+
+#[test]
+fn a_stop_whose_socket_is_gone_works_by_the_file_and_claims_no_proof() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let running = up(&data);
+    let socket = data.join("run/lifeboat.sock");
+    std::fs::rename(&socket, data.join("run/away.sock")).expect("moved");
+    let (engaged, exit) = ask(&data, &["kill", "engage", "--reason", "no socket"]);
+    assert_eq!((&engaged["effective"], exit), (&Value::Bool(false), Some(2)), "{engaged}");
+    std::fs::rename(data.join("run/away.sock"), &socket).expect("moved back");
+    let started = Instant::now();
+    while ask(&data, &["kill", "status"]).0["engaged"] != true {
+        assert!(started.elapsed() < Duration::from_secs(5), "the file stopped nothing");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(running);
+    let (stopped, exit) = ask(&data, &["kill", "engage", "--reason", "nobody runs"]);
+    assert_eq!(
+        (&stopped["effective"], &stopped["persisted"], exit),
+        (&Value::Bool(true), &Value::from("file"), Some(0)),
+        "{stopped}"
+    );
+}
