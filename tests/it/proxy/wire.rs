@@ -47,6 +47,31 @@ async fn atk_p22_framing_that_two_parsers_read_differently() {
 }
 
 #[tokio::test]
+async fn atk_p22_bare_line_feeds_never_become_two_requests() {
+    let app = TestApp::start().await;
+    app.upstream.forget();
+    let body = call(1, "echo", json!({})).to_string();
+    // The reader may take a single LF as a line end (RFC 9112 section 2.2); then the lines are written anew, and a second request that
+    // hides behind one parser's reading of the first must not reach the upstream.
+    let hidden = format!("POST /mcp HTTP/1.1\nHost: x\nContent-Length: 2\n\n{{}}");
+    let head = format!(
+        "POST /mcp/up HTTP/1.1\nHost: localhost:{}\nAuthorization: Bearer {}\nContent-Type: application/json\nAccept: application/json, text/event-stream\nMCP-Protocol-Version: 2026-07-28\nMcp-Method: tools/call\nMcp-Name: echo\nX-A: b\rContent-Length: 3\nContent-Length: {}\n\n",
+        app.proxy.port(),
+        app.writer,
+        body.len()
+    );
+    for bytes in [head.replace("X-A: b\rContent-Length: 3\n", "") + &body + &hidden, head.clone() + &body] {
+        app.upstream.forget();
+        let mut stream = wire::connect(app.proxy, &app.ca).await;
+        let reply = wire::exchange(&mut stream, bytes.as_bytes(), Duration::from_secs(15)).await;
+        assert!(reply.as_ref().is_none_or(|reply| matches!(reply.status, 200 | 400)), "{reply:?}");
+        let hits = app.upstream.hits();
+        assert!(hits.len() <= 1, "{} requests reached the upstream", hits.len());
+        assert!(hits.iter().all(|hit| hit.body == body.as_bytes() && !hit.headers.contains_key("x-a")), "{hits:?}");
+    }
+}
+
+#[tokio::test]
 async fn atk_p24_slow_headers_and_slow_bodies_end() {
     let app = TestApp::start().await;
     let started = Instant::now();
