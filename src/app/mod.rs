@@ -9,6 +9,7 @@ mod open;
 mod planes;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,12 +43,14 @@ pub struct Options {
     pub demo: bool,
     /// More lines for `lifeboat.toml` of a first run.
     pub settings: String,
+    /// The program that stdio servers are started through; this one when it is not given.
+    pub exe: Option<PathBuf>,
 }
 
 impl Options {
     /// Everything as configured.
     pub fn of(data: DataDir) -> Self {
-        Self { data, admin: None, proxy: None, hosts: Vec::new(), demo: false, settings: String::new() }
+        Self { data, admin: None, proxy: None, hosts: Vec::new(), demo: false, settings: String::new(), exe: None }
     }
 }
 

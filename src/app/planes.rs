@@ -89,7 +89,8 @@ pub(super) async fn start(
     let proxy_listener = proxy_runtime.spawn(async move { bind(&proxy_address).await }).await;
     let proxy_listener = proxy_listener.map_err(|cause| Fault::bug("binding the proxy panicked").because(cause))??;
     let addresses = (local(&admin_listener)?, local(&proxy_listener)?);
-    let exe = std::env::current_exe().map_err(|cause| unavailable("this program cannot find itself", cause))?;
+    let own = || std::env::current_exe().map_err(|cause| unavailable("this program cannot find itself", cause));
+    let exe = options.exe.clone().map_or_else(own, Ok)?;
     let strength = sandbox::strength(&exe);
     admin.feed.set_sandbox(HostSandbox { sentence: strength.sentence(), whole: strength.confined() });
     let proxy = {

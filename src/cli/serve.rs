@@ -25,6 +25,7 @@ pub(super) fn up(data: &DataDir, args: &UpArgs, voice: Voice) -> Verb<u8> {
         hosts: args.hosts.clone(),
         demo: args.demo,
         settings: String::new(),
+        exe: None,
     };
     run(options, voice)
 }

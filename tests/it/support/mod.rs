@@ -169,5 +169,6 @@ fn options(data: &TempDir, settings: &str) -> Options {
         hosts: Vec::new(),
         demo: false,
         settings: settings.to_owned(),
+        exe: Some(env!("CARGO_BIN_EXE_lifeboat").into()),
     }
 }
