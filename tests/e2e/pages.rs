@@ -26,7 +26,7 @@ pub const STOP: &str = "#stop[href='#halt']";
 pub const STOP_NOW: &str = "#halt form[action='/kill/engage'] button.stop";
 
 /// What the page shows while engaged.
-pub const STOPPED_BANNER: &str = "#banner[data-stopped=true]";
+pub const STOPPED_BANNER: &str = "#banner [data-stopped=true]";
 
 /// The kill page and its release form.
 pub const KILL: &str = "/kill";
