@@ -53,14 +53,14 @@ async fn atk_p22_bare_line_feeds_never_become_two_requests() {
     let body = call(1, "echo", json!({})).to_string();
     // The reader may take a single LF as a line end (RFC 9112 section 2.2); then the lines are written anew, and a second request that
     // hides behind one parser's reading of the first must not reach the upstream.
-    let hidden = format!("POST /mcp HTTP/1.1\nHost: x\nContent-Length: 2\n\n{{}}");
+    let hidden = "POST /mcp HTTP/1.1\nHost: x\nContent-Length: 2\n\n{}";
     let head = format!(
         "POST /mcp/up HTTP/1.1\nHost: localhost:{}\nAuthorization: Bearer {}\nContent-Type: application/json\nAccept: application/json, text/event-stream\nMCP-Protocol-Version: 2026-07-28\nMcp-Method: tools/call\nMcp-Name: echo\nX-A: b\rContent-Length: 3\nContent-Length: {}\n\n",
         app.proxy.port(),
         app.writer,
         body.len()
     );
-    for bytes in [head.replace("X-A: b\rContent-Length: 3\n", "") + &body + &hidden, head.clone() + &body] {
+    for bytes in [head.replace("X-A: b\rContent-Length: 3\n", "") + &body + hidden, head.clone() + &body] {
         app.upstream.forget();
         let mut stream = wire::connect(app.proxy, &app.ca).await;
         let reply = wire::exchange(&mut stream, bytes.as_bytes(), Duration::from_secs(15)).await;
