@@ -1,4 +1,4 @@
-//! The audit event, exactly as one ledger line holds it (contract.md, "Audit event"). Absent fields are left out. Never holds a secret.
+//! The audit event, exactly as one ledger line holds it (docs/CONTRACT.md, "Audit event"). Absent fields are left out. Never holds a secret.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

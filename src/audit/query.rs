@@ -104,7 +104,7 @@ fn holds(line: &[u8], text: &str) -> bool {
     text.is_empty() || line.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text.as_bytes()))
 }
 
-/// One page, newest first (contract.md, `audit query`).
+/// One page, newest first (docs/CONTRACT.md, `audit query`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Page {
     /// The events.

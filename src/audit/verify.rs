@@ -13,7 +13,7 @@ use super::keep;
 use super::segment::{self, Got};
 use crate::base::fault::{Fault, Verb};
 
-/// What a check found (contract.md, `audit verify`).
+/// What a check found (docs/CONTRACT.md, `audit verify`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// Whether everything fits.

@@ -41,7 +41,7 @@ impl FaultKind {
             .unwrap_or(Self::Bug)
     }
 
-    /// The exit status of a command that ends with this fault (contract.md: 1 fault, 3 refused, 64 bad usage or configuration).
+    /// The exit status of a command that ends with this fault (docs/CONTRACT.md: 1 fault, 3 refused, 64 bad usage or configuration).
     pub fn exit(self) -> u8 {
         match self {
             Self::Denied => 3,

@@ -1,4 +1,4 @@
-//! The command line: parse, perform the verb, print, exit status (contract.md, "Commands"). Never holds a rule of its own.
+//! The command line: parse, perform the verb, print, exit status (docs/CONTRACT.md, "Commands"). Never holds a rule of its own.
 
 mod args;
 mod control;

@@ -1,4 +1,4 @@
-//! Where everything stands in the data directory (contract.md, "Data directory"). Creates directories; never writes a file.
+//! Where everything stands in the data directory (docs/CONTRACT.md, "Data directory"). Creates directories; never writes a file.
 
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};

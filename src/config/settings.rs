@@ -42,7 +42,7 @@ impl Default for Listen {
     }
 }
 
-/// Default limits per client (contract.md, last section).
+/// Default limits per client (docs/CONTRACT.md, "Limits").
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {

@@ -35,7 +35,7 @@ pub enum Decision {
     },
     /// It may not.
     Refuse {
-        /// `policy.…` slug of contract.md.
+        /// `policy.…` slug of docs/CONTRACT.md.
         reason: &'static str,
         /// The class it would count as; destructive when it is not known.
         class: Class,

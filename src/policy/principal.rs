@@ -13,7 +13,7 @@ pub struct Principal {
     pub canary: Option<Canary>,
 }
 
-/// What a kill proof calls as (design.md 4).
+/// What a kill proof calls as (docs/ARCHITECTURE.md).
 #[derive(Clone, Debug)]
 pub struct Canary {
     /// The class its call counts as.

@@ -114,7 +114,7 @@ impl Refusal {
         }
     }
 
-    /// The HTTP status: 200 for what is answered in-band (contract.md, "Refusals").
+    /// The HTTP status: 200 for what is answered in-band (docs/CONTRACT.md, "Refusals").
     pub fn status(&self) -> StatusCode {
         match self {
             Self::RequestSize { .. } => StatusCode::PAYLOAD_TOO_LARGE,

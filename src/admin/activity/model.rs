@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::Checkpoint;
 use crate::base::clock::Timestamp;
 
-/// What a check of the ledger found (contract.md, `audit verify`).
+/// What a check of the ledger found (docs/CONTRACT.md, `audit verify`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checked {
     /// Whether everything fits.

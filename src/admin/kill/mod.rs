@@ -1,4 +1,4 @@
-//! The kill switch (design.md 4): engage, release, status, drill. Stopping waits for nothing: memory first, then the file, the proof, and
+//! The kill switch (docs/ARCHITECTURE.md): engage, release, status, drill. Stopping waits for nothing: memory first, then the file, the proof, and
 //! the database when it answers. Releasing waits for everything: what cannot be cleared stays engaged.
 
 mod control;

@@ -1,4 +1,4 @@
-//! The kill switch in words: orders, answers, proofs, history, exactly as contract.md has them in JSON. Never acts.
+//! The kill switch in words: orders, answers, proofs, history, exactly as docs/CONTRACT.md has them in JSON. Never acts.
 
 use serde::{Deserialize, Serialize};
 

@@ -42,7 +42,7 @@ pub struct OperatorList {
     pub operators: Vec<Operator>,
 }
 
-/// A key was minted; the only time it is shown (contract.md, `operator key add`).
+/// A key was minted; the only time it is shown (docs/CONTRACT.md, `operator key add`).
 #[derive(Serialize, Deserialize)]
 pub struct KeyAdded {
     /// Whose it is.

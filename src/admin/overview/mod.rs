@@ -22,7 +22,7 @@ const LATEST: u32 = 8;
 const KEY_ENDS_MS: i64 = 7 * DAY_MS;
 const PROOF_AGES_MS: i64 = 92 * DAY_MS;
 
-/// What `lifeboat status` prints (contract.md).
+/// What `lifeboat status` prints (docs/CONTRACT.md).
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
     /// Of this Lifeboat.
@@ -157,7 +157,7 @@ pub async fn overview(admin: &Admin, actor: &Actor) -> Verb<Overview> {
     })
 }
 
-/// What needs somebody, the weak sandbox first (design.md 2).
+/// What needs somebody, the weak sandbox first (docs/SECURITY.md).
 async fn needs(admin: &Admin, servers: &[Server], kill: &kill::Status, now: Timestamp) -> Vec<Need> {
     let mut needs = Vec::new();
     for server in servers.iter().filter(|server| weak(&server.sandbox)) {

@@ -51,7 +51,7 @@ pub struct ToolClassed {
     pub revision: String,
 }
 
-/// Why a client may or may not call a tool (contract.md, `policy explain`).
+/// Why a client may or may not call a tool (docs/CONTRACT.md, `policy explain`).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Explained {
     /// `permit` or `refuse`.

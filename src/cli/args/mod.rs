@@ -1,4 +1,4 @@
-//! The commands and flags of contract.md as types. Never does anything; secrets are never arguments.
+//! The commands and flags of docs/CONTRACT.md as types. Never does anything; secrets are never arguments.
 
 mod desired;
 

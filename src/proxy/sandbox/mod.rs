@@ -1,4 +1,4 @@
-//! The trampoline `lifeboat sandbox -- CMD ARGS` that every stdio server is started through (design.md 2). It never runs a
+//! The trampoline `lifeboat sandbox -- CMD ARGS` that every stdio server is started through (docs/SECURITY.md). It never runs a
 //! runtime, never reads configuration or keys, and never gives the server anything that was not declared for it.
 //!
 //! Three stages of this one program, each a process: *outer* watches over the end of everything below it, *init* is the

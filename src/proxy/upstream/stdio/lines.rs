@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::{Outgoing, Shared};
 use crate::mcp::message::{Incoming, Kind, parse_incoming};
 
-/// The longest line: a list (contract.md).
+/// The longest line: a list (docs/CONTRACT.md).
 pub(super) const LONGEST: usize = 8 << 20;
 
 /// Why a pipe is of no more use.

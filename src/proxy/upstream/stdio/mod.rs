@@ -1,4 +1,4 @@
-//! One stdio server: a child process behind the trampoline that all clients share (design.md 2). Ids and progress tokens of
+//! One stdio server: a child process behind the trampoline that all clients share (docs/SECURITY.md). Ids and progress tokens of
 //! clients are replaced by own ones on the way in and restored on the way out; nothing else of a message is changed. The child
 //! is never trusted: what it says is bounded, and what it does not stop when told is killed.
 
@@ -32,7 +32,7 @@ use table::{Flight, Table};
 
 /// How long a message may wait until the child has read those before it.
 const WRITE_WAIT: Duration = Duration::from_secs(10);
-/// How long a killed call may take to end before its child is killed (design.md 3).
+/// How long a killed call may take to end before its child is killed (docs/ARCHITECTURE.md).
 const OBEY: Duration = Duration::from_secs(2);
 const EVENTS: usize = 32;
 const OUTBOX: usize = 64;
