@@ -143,7 +143,8 @@ fn with_version(id: &[u8], result: &Bytes, version: &str) -> Option<Bytes> {
     Some(incoming.with_result(&[head, b"\"", version.as_bytes(), b"\"", tail].concat()))
 }
 
-fn listening(received: &Received, place: Slot) -> Outcome {
+/// The stream of a modern client that listens for changes; it lasts as long as both sides like.
+pub(super) fn listening(received: &Received, place: Slot) -> Outcome {
     let principal = &received.metered.caller.principal;
     let stream = Stream {
         client: principal.client.clone(),

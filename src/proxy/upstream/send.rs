@@ -17,11 +17,11 @@ use super::super::exchange::{Exchange, Whole};
 use super::super::intake::Received;
 use super::super::pipeline::{Answer, Outcome};
 use super::super::refuse::{Executed, Failure, Refusal};
-use super::super::relay::{self, Stream};
+use super::super::relay;
 use super::super::sessions::SessionView;
 use super::flow::{EventStream, HttpFlight, Notice, whole};
 use super::http_leg::{HttpLeg, LegFault};
-use super::{Broken, Flight};
+use super::{Broken, Flight, child};
 use crate::config::{Class, Settings};
 use crate::mcp::era::{Era, VERSION_HEADER};
 use crate::mcp::fault::WireFault;
@@ -115,17 +115,7 @@ async fn streams(shared: &Shared, x: &mut Exchange, permit: &Permit, events: Eve
     let received = &permit.living().received;
     if received.kind == Some(MethodKind::Listen) {
         let place = shared.limiter.listen(&received.metered.caller)?;
-        let principal = &received.metered.caller.principal;
-        let stream = Stream {
-            client: principal.client.clone(),
-            kid: principal.kid.clone(),
-            server: received.server.clone(),
-            session: None,
-            era: received.era,
-            request: received.message.id(),
-            place,
-        };
-        return Ok(Outcome { answer: Answer::Open(Box::new(stream)), status: "ok", executed: Executed::No });
+        return Ok(child::listening(received, place));
     }
     let begun = x.begun.clone();
     x.reply.begin(begun.as_deref());

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
+use futures_util::future::FusedFuture;
 use tokio::io::BufReader;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +31,8 @@ pub(super) enum End {
     Failed { why: String, greeted: bool },
 }
 
+const LAST_WORDS_WAIT: Duration = Duration::from_millis(500);
+
 /// Starts a child and stays with it to its end.
 pub(super) async fn live(shared: &Arc<Shared>, launch: Launch, discover: Discover, stop: &CancellationToken) -> End {
     let secrets = launch.secrets.clone();
@@ -40,7 +44,7 @@ pub(super) async fn live(shared: &Arc<Shared>, launch: Launch, discover: Discove
     let (sender, outbox) = mpsc::channel(OUTBOX);
     *locked(&shared.outbox) = Some(sender);
     let last = LastWords::default();
-    let errors = errors::read(BufReader::new(pipes.stderr), shared, &secrets, &last);
+    let errors = errors::read(BufReader::new(pipes.stderr), shared, &secrets, &last).fuse();
     tokio::pin!(errors);
     let end = {
         let served = serve(shared, &running, pipes.stdin, pipes.stdout, (outbox, discover));
@@ -66,6 +70,10 @@ pub(super) async fn live(shared: &Arc<Shared>, launch: Launch, discover: Discove
         ended.await;
     }
     running.kill().await;
+    // What it said last may still be in the pipe, and is what the operator needs.
+    if !errors.is_terminated() {
+        let _ = tokio::time::timeout(LAST_WORDS_WAIT, &mut errors).await;
+    }
     end_with_last_words(end, &last)
 }
 
