@@ -10,6 +10,7 @@ pub mod config;
 pub mod crypto;
 pub mod db;
 pub mod demo;
+pub mod inspect;
 pub mod lifecycle;
 pub mod mcp;
 pub mod policy;

@@ -184,7 +184,8 @@ fn tool(command: &ToolCommand) -> Verb<Order> {
         ToolCommand::Show { name } => Order::get(format!("/api/v1/tools?filter={}", segment(name))),
         ToolCommand::Class { name, class } => Order::post("/api/v1/tools/class", json!({"tool": name, "class": class})),
         ToolCommand::Approve { name } => Order::post("/api/v1/tools/approve", json!({"tool": name})),
-        ToolCommand::Diff { .. } => return Err(not_yet("tool diff")),
+        ToolCommand::Diff { name: None } => Order::get("/api/v1/tools/diff"),
+        ToolCommand::Diff { name: Some(name) } => Order::get(format!("/api/v1/tools/diff?filter={}", segment(name))),
     })
 }
 

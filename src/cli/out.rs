@@ -48,6 +48,7 @@ pub(crate) fn text(value: &Value) -> String {
         Value::Object(fields) => {
             let lines = ordered(fields.keys()).into_iter().map(|name| match &fields[name] {
                 list @ Value::Array(rows) if rows.iter().any(Value::is_object) => format!("{name}:\n{}", indent(&block(list))),
+                other if is_long(other) => format!("{name}:\n{}", indent(&inline(other))),
                 other => format!("{name}: {}", inline(other)),
             });
             lines.collect::<Vec<_>>().join("\n")
@@ -59,7 +60,10 @@ pub(crate) fn text(value: &Value) -> String {
 fn block(value: &Value) -> String {
     match value {
         Value::Array(rows) if rows.is_empty() => "none".into(),
-        Value::Array(rows) if rows.iter().all(Value::is_object) => table(rows),
+        Value::Array(rows) if rows.iter().all(Value::is_object) => {
+            let long = |row: &Value| row.as_object().is_some_and(|row| row.values().any(is_long));
+            if rows.iter().any(long) { rows.iter().map(text).collect::<Vec<_>>().join("\n\n") } else { table(rows) }
+        }
         Value::Object(_) => text(value),
         other => inline(other),
     }
@@ -98,6 +102,11 @@ fn table(rows: &[Value]) -> String {
     std::iter::once(head).chain(body).collect::<Vec<_>>().join("\n")
 }
 
+/// Text of several lines, which stands on lines of its own.
+fn is_long(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.trim_end().contains('\n'))
+}
+
 fn indent(text: &str) -> String {
     text.lines().map(|line| format!("  {line}")).collect::<Vec<_>>().join("\n")
 }
@@ -128,6 +137,8 @@ mod tests {
         assert!(shown.contains("engaged: true"), "{shown}");
         assert!(shown.contains("states:\n  mode  scope\n  full  everything"), "{shown}");
         assert_eq!(text(&json!({"events": []})), "none");
+        let drifts = json!({"drifts": [{"tool": "a/b", "diff": "-x\n+y\n"}, {"tool": "a/c", "diff": ""}]});
+        assert_eq!(text(&drifts), "tool: a/b\ndiff:\n  -x\n  +y\n\ntool: a/c\ndiff: ");
         let clients =
             json!({"clients": [{"keys": [{}, {}], "name": "ci", "roles": ["a", "b"]}, {"keys": [], "name": "demo-client"}]});
         assert_eq!(text(&clients), "name         keys  roles\nci           2     a, b\ndemo-client  none  -");

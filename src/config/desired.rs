@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
+use super::definitions::{self, Definitions};
 use super::document::{self, Document};
-use super::mirrored::{self, Mirrored};
 use super::{ClientConfig, RoleConfig, ServerConfig, Settings, check, check_server};
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids::check_name;
@@ -22,8 +22,8 @@ pub struct Desired {
     pub clients: BTreeMap<String, ClientConfig>,
     /// `roles/NAME.toml`.
     pub roles: BTreeMap<String, RoleConfig>,
-    /// What the definitions in `tools/SERVER/TOOL.json` want repeated in headers.
-    pub mirrored: Mirrored,
+    /// What the definitions in `tools/SERVER/TOOL.json` ask of calls.
+    pub definitions: Definitions,
 }
 
 /// One thing that is wrong in one file.
@@ -98,7 +98,7 @@ impl Desired {
                     let read = named(file, name, bytes, &mut faults, check::role);
                     desired.roles.extend(read);
                 }
-                Place::Other => mirrored::add(&mut desired.mirrored, file, bytes),
+                Place::Other => definitions::add(&mut desired.definitions, file, bytes),
                 Place::Unknown(message) => faults.push(ConfigFault { file: file.clone(), line: 0, message: message.into() }),
             }
         }

@@ -4,9 +4,9 @@
 mod check;
 mod check_server;
 pub mod client;
+pub mod definitions;
 pub mod desired;
 mod document;
-pub mod mirrored;
 pub mod paths;
 pub mod repo;
 pub mod role;

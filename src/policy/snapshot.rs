@@ -8,7 +8,7 @@ use globset::{GlobBuilder, GlobMatcher};
 
 use crate::base::clock::Timestamp;
 use crate::base::secret::Secret;
-use crate::config::mirrored::{Mirrored, MirroredArgument};
+use crate::config::definitions::{Definition, Definitions, MirroredArgument};
 use crate::config::{Class, ConfigFault, Desired, ServerConfig, Settings};
 
 /// `COMMIT+EPOCH`: the commit id of the configuration and the credential epoch.
@@ -110,14 +110,19 @@ pub struct Snapshot {
     pub clients: HashMap<Arc<str>, Arc<ClientEntry>>,
     /// By kid.
     pub keys: HashMap<Arc<str>, KeyEntry>,
-    /// Which arguments calls must repeat in a header.
-    pub mirrored: Arc<Mirrored>,
+    /// What the definitions of tools ask of calls.
+    pub definitions: Arc<Definitions>,
 }
 
 impl Snapshot {
     /// The arguments that a call of this tool must repeat in `Mcp-Param-…`.
     pub fn mirrored(&self, server: &str, tool: &str) -> &[MirroredArgument] {
-        self.mirrored.get(server).and_then(|tools| tools.get(tool)).map_or(&[], Vec::as_slice)
+        self.definition(server, tool).map_or(&[], |definition| definition.mirrored.as_slice())
+    }
+
+    /// What calls of this tool are asked; `None` where no definition was taken in.
+    pub fn definition(&self, server: &str, tool: &str) -> Option<&Definition> {
+        self.definitions.get(server)?.get(tool)
     }
 
     /// Builds a snapshot. What this host keeps about servers comes by name; a server without an entry is not approved.
@@ -153,8 +158,8 @@ impl Snapshot {
             })
             .collect();
         let keys = keys.into_iter().map(|key| (key.kid.clone(), key)).collect();
-        let mirrored = Arc::new(desired.mirrored.clone());
-        Ok(Self { revision, settings: Arc::new(desired.settings.clone()), servers, clients, keys, mirrored })
+        let definitions = Arc::new(desired.definitions.clone());
+        Ok(Self { revision, settings: Arc::new(desired.settings.clone()), servers, clients, keys, definitions })
     }
 }
 

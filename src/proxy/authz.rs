@@ -1,13 +1,4 @@
-//! Stage: may this client do this. Makes the [`Permit`], which nothing else can make. Never permits by default, and never a canary.
-//!
-//! A permit cannot be made by hand, so what skipped the stages cannot be sent:
-//!
-//! ```compile_fail,E0451
-//! use lifeboat::proxy::authz::Permit;
-//! fn forge(living: lifeboat::proxy::kill::Living) -> Permit {
-//!     Permit { living, server: todo!() }
-//! }
-//! ```
+//! Stage: may this client do this. Makes the [`Authorised`], which nothing else can make. Never permits by default, and never a canary.
 
 use std::sync::Arc;
 
@@ -21,14 +12,14 @@ use crate::config::Class;
 use crate::policy::snapshot::{ServerEntry, Snapshot};
 use crate::policy::{Decision, decide};
 
-/// A call that may be sent. Only [`authorise`] makes one, and sending takes it by value.
-pub struct Permit {
+/// A call that a grant permits, or that needs none. Only [`authorise`] makes one.
+pub struct Authorised {
     living: Living,
     server: Arc<ServerEntry>,
     snapshot: Arc<Snapshot>,
 }
 
-impl Permit {
+impl Authorised {
     /// The call.
     pub fn living(&self) -> &Living {
         &self.living
@@ -54,7 +45,7 @@ impl Permit {
 ///
 /// # Errors
 /// `policy.…`.
-pub fn authorise(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Permit, Refusal> {
+pub fn authorise(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Authorised, Refusal> {
     let snapshot = shared.feed.snapshot();
     let principal = &living.received.metered.caller.principal;
     x.facts.revision = Some(snapshot.revision.to_string());
@@ -82,7 +73,7 @@ pub fn authorise(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Pe
             }
         }
     }
-    Ok(Permit { living, server, snapshot })
+    Ok(Authorised { living, server, snapshot })
 }
 
 /// A client that may hold a session with a server; what opens and ends the server's own stream.

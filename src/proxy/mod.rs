@@ -1,5 +1,6 @@
 //! The proxy plane: what every MCP client goes through. Decides from memory, records everything, and never names the admin plane.
 
+pub mod arguments;
 pub mod authn;
 pub mod authz;
 pub mod body;
@@ -77,6 +78,7 @@ pub struct Shared {
     entropy: SharedEntropy,
     health: Arc<dyn Fn() -> Health + Send + Sync>,
     limiter: rate::Limiter,
+    schemas: arguments::Schemas,
     sessions: sessions::Sessions,
     upstreams: upstream::Upstreams,
     tasks: TaskTracker,
@@ -106,6 +108,7 @@ impl Proxy {
             entropy: parts.entropy,
             health: parts.health,
             limiter: rate::Limiter::default(),
+            schemas: arguments::Schemas::default(),
             sessions: sessions::Sessions::default(),
             upstreams: upstream::Upstreams::new(legs),
             tasks,
@@ -146,6 +149,7 @@ async fn keep_in_step(shared: Arc<Shared>) {
         let snapshot = shared.feed.snapshot();
         shared.upstreams.reconcile(&snapshot);
         shared.limiter.keep(&snapshot);
+        shared.schemas.keep(&snapshot);
         tokio::select! {
             () = shared.stop.cancelled() => return,
             changed = snapshots.changed() => if changed.is_err() { return },

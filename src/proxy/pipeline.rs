@@ -20,7 +20,7 @@ use super::relay::{self, Stream};
 use super::route::{self, Route};
 use super::sessions::Orphan;
 use super::upstream::{self, CancelWhy};
-use super::{Shared, intake, kill, rate, record, streams};
+use super::{Shared, arguments, intake, kill, rate, record, streams};
 use crate::mcp::message::Id;
 use crate::mcp::sse;
 
@@ -132,7 +132,8 @@ async fn raced(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Outc
 }
 
 async fn onward(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Outcome, Refusal> {
-    let permit = authorise(shared, x, living)?;
+    let authorised = authorise(shared, x, living)?;
+    let permit = arguments::check(shared, authorised)?;
     if x.facts.sort == Sort::Call {
         record::ready(shared)?;
         if needs_intent(x.class()) {

@@ -7,7 +7,10 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::json;
 
+use super::arguments;
 use crate::config::Class;
+use crate::inspect::schema::Misfit;
+use crate::mcp::era::Era;
 use crate::mcp::fault::WireFault;
 use crate::mcp::reply;
 use crate::policy::Mode;
@@ -52,6 +55,10 @@ pub enum Refusal {
     Killed { mode: Mode, executed: Executed },
     /// No grant permits it; one of the `policy.…` slugs.
     Policy(&'static str),
+    /// The arguments do not fit the tool's schema; answered as a result of the tool, so that an agent reads it.
+    Arguments { misfit: Box<Misfit>, era: Era },
+    /// The tool's schema cannot be used, so nothing can be held against it.
+    SchemaUnusable,
     /// Too many calls a second.
     Rate { after: Duration },
     /// Too many calls in flight.
@@ -94,6 +101,8 @@ impl Refusal {
             Self::Killed { mode: Mode::Full, .. } => "kill.engaged",
             Self::Killed { mode: Mode::ReadOnly, .. } => "kill.read_only",
             Self::Policy(slug) => slug,
+            Self::Arguments { .. } => "schema.arguments",
+            Self::SchemaUnusable => "tool.schema_unusable",
             Self::Rate { .. } => "rate.client",
             Self::Concurrency => "rate.concurrency",
             Self::RequestSize { .. } => "size.request",
@@ -148,6 +157,9 @@ impl Refusal {
             fault.id_raw = fault.id_raw.or_else(|| id_raw.map(<[u8]>::to_vec));
             return fault.to_body().into();
         }
+        if let Self::Arguments { misfit, era } = self {
+            return arguments::answer(id_raw, request_id, self.reason(), (misfit, *era));
+        }
         let mut data = json!({
             "reason": self.reason(),
             "request_id": request_id,
@@ -165,6 +177,7 @@ impl Refusal {
             Self::Killed { .. } => -31001,
             Self::Policy(_) => -31002,
             Self::Rate { .. } | Self::Concurrency => -31003,
+            Self::SchemaUnusable => -31004,
             Self::RequestSize { .. } | Self::ResponseSize { .. } => -31006,
             Self::Upstream { .. } => -31007,
             Self::Ledger { .. } => -31008,
@@ -176,7 +189,7 @@ impl Refusal {
 
     fn retry(&self) -> &'static str {
         match self {
-            Self::Killed { .. } | Self::Policy(_) => "ask_operator",
+            Self::Killed { .. } | Self::Policy(_) | Self::SchemaUnusable => "ask_operator",
             Self::Upstream { failure: Failure::Untrusted, .. } => "ask_operator",
             Self::Ledger { executed: Executed::No } => "ask_operator",
             _ if self.retry_after_ms().is_some() => "after",
@@ -198,6 +211,10 @@ impl Refusal {
         match self {
             Self::Killed { mode, executed } => killed(*mode, *executed),
             Self::Policy(slug) => policy(slug).to_owned(),
+            Self::Arguments { misfit, .. } => arguments::sentence(misfit),
+            Self::SchemaUnusable => {
+                "The schema of this tool's arguments cannot be used, so no call can be checked. The call did not run. Ask the operator.".into()
+            }
             Self::Rate { after } => format!(
                 "Too many calls: this client's rate is used up. The call did not run. Wait {} ms, then try again.",
                 after.as_millis()

@@ -9,7 +9,7 @@ use http::StatusCode;
 use tokio::time::timeout;
 
 use super::Shared;
-use super::authz::Permit;
+use super::arguments::Permit;
 use super::exchange::{ClientLeft, Exchange, Sort, Whole};
 use super::kill;
 use super::lists;

@@ -60,6 +60,7 @@ pub fn router() -> Router<Arc<Admin>> {
         .route("/servers/{name}/approve", post(server_approve))
         .route("/servers/{name}/remove", post(server_remove))
         .route("/tools", get(tool_list))
+        .route("/tools/diff", get(tool_diff))
         .route("/tools/class", post(tool_class))
         .route("/tools/approve", post(tool_approve))
         .route("/roles", get(role_list))
@@ -214,6 +215,11 @@ struct ToolFilter {
 async fn tool_list(State(admin): Shared, Caller(actor): Caller, RawQuery(text): RawQuery) -> Response {
     let read = async || tools::list(&admin, &actor, query::<ToolFilter>(text)?.filter.as_deref()).await;
     reply(read().await)
+}
+
+async fn tool_diff(State(admin): Shared, Caller(actor): Caller, RawQuery(text): RawQuery) -> Response {
+    let look = async || tools::diff(&admin, &actor, query::<ToolFilter>(text)?.filter.as_deref()).await;
+    reply(look().await)
 }
 
 #[derive(Deserialize)]

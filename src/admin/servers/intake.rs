@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::super::tools::ToolDrift;
 use super::super::tree;
 use super::model::ServerTool;
 use crate::base::fault::{Fault, Verb};
-use crate::config::repo::{Change, Files};
+use crate::config::repo::{Change, Files, unified};
 
 use crate::config::{Class, ServerConfig, ToolConfig, check_tool_name};
 use crate::policy::feed::{Probed, ToolSeen};
@@ -65,6 +66,34 @@ pub(in crate::admin) fn state(files: &Files, server: &str, config: &ServerConfig
     }
     let taken = files.get(&definition_path(server, &seen.name));
     Ok(if taken.map(Vec::as_slice) == Some(canonical(&seen.definition)?.as_bytes()) { "same" } else { "changed" })
+}
+
+/// Every tool that is not as it was taken in, by name.
+pub(in crate::admin) fn drifts(server: &str, config: &ServerConfig, files: &Files, probed: &Probed) -> Verb<Vec<ToolDrift>> {
+    let taken = |tool: &str| files.get(&definition_path(server, tool)).map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let mut all = Vec::new();
+    for seen in &probed.tools {
+        let state = state(files, server, config, seen)?;
+        if state != "same" {
+            let before = taken(&seen.name).filter(|_| state == "changed").unwrap_or_default();
+            let diff = unified(&definition_path(server, &seen.name), &before, &canonical(&seen.definition)?)?;
+            let class = config.tools.get(&seen.name).map(|tool| tool.class);
+            let tool = format!("{server}/{}", seen.name);
+            all.push(ToolDrift { tool, state: state.into(), class, asks: Some(seen.class), diff });
+        }
+    }
+    for (gone, tool) in config.tools.iter().filter(|(name, _)| !probed.tools.iter().any(|seen| &seen.name == *name)) {
+        let diff = unified(&definition_path(server, gone), &taken(gone).unwrap_or_default(), "")?;
+        all.push(ToolDrift {
+            tool: format!("{server}/{gone}"),
+            state: "removed".into(),
+            class: Some(tool.class),
+            asks: None,
+            diff,
+        });
+    }
+    all.sort_by(|one, other| one.tool.cmp(&other.tool));
+    Ok(all)
 }
 
 /// Takes in everything a probe saw, or the one tool `only`.

@@ -19,6 +19,7 @@ pub use store::STATEMENTS;
 
 use super::actor::Right;
 use super::publish::publish;
+use super::tools::ToolDrift;
 use super::{Actor, Admin, tree};
 use crate::audit::Event;
 use crate::base::fault::{Fault, Verb};
@@ -180,6 +181,12 @@ pub(super) async fn take_in(admin: &Admin, actor: &Actor, name: &str, only: Opti
     event.params = Some(serde_json::json!({ "added": taken.added, "changed": taken.changed, "removed": taken.removed }));
     admin.record(event).await?;
     Ok(added(name, probed, &taken, revision.to_string()))
+}
+
+/// How the tools that a server shows now differ from what was taken in.
+pub(super) async fn drifts(admin: &Admin, name: &str) -> Verb<Vec<ToolDrift>> {
+    let (config, files, probed) = examine(admin, name).await?;
+    intake::drifts(name, &config, &files, &probed)
 }
 
 /// A server as HEAD has it, HEAD's files, and what the server shows now.

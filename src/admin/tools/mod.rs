@@ -96,6 +96,61 @@ pub async fn list(admin: &Admin, actor: &Actor, filter: Option<&str>) -> Verb<To
     if found { Ok(ToolList { tools }) } else { Err(Fault::not_found(format!("there is no {}", filter.unwrap_or_default()))) }
 }
 
+/// How one tool differs from what was taken in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ToolDrift {
+    /// `SERVER/TOOL`.
+    pub tool: String,
+    /// `changed`, `new` or `removed`.
+    pub state: String,
+    /// The class that decides now; null for a new tool.
+    pub class: Option<Class>,
+    /// The class its annotations ask for now; null for a removed tool.
+    pub asks: Option<Class>,
+    /// The difference of the definitions, keys sorted, in unified form.
+    pub diff: String,
+}
+
+/// Every tool that differs; empty when none does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ToolDrifts {
+    /// The tools, by name.
+    pub drifts: Vec<ToolDrift>,
+}
+
+/// Looks at a server, or at every server, and shows how its tools differ from what was taken in. Changes nothing.
+///
+/// # Errors
+/// `Denied` without role operator; `NotFound`; `Unavailable` when a server does not answer.
+pub async fn diff(admin: &Admin, actor: &Actor, filter: Option<&str>) -> Verb<ToolDrifts> {
+    actor.need(Right::Operate, "tool.diff")?;
+    let (server, tool) = filter.map_or((None, None), |text| match text.split_once('/') {
+        Some((server, tool)) => (Some(server.to_owned()), Some(tool)),
+        None => (Some(text.to_owned()), None),
+    });
+    let names: Vec<String> = match server {
+        Some(server) => vec![server],
+        None => admin.feed.snapshot().servers.keys().cloned().collect(),
+    };
+    let mut drifts = Vec::new();
+    for name in names {
+        let all = servers::drifts(admin, &name).await?;
+        let Some(tool) = tool else {
+            drifts.extend(all);
+            continue;
+        };
+        let full = format!("{name}/{tool}");
+        let snapshot = admin.feed.snapshot();
+        let known = snapshot.servers.get(&name).is_some_and(|server| server.config.tools.contains_key(tool));
+        let found: Vec<ToolDrift> = all.into_iter().filter(|drift| drift.tool == full).collect();
+        if found.is_empty() && !known {
+            return Err(Fault::not_found(format!("there is no {full}")));
+        }
+        drifts.extend(found);
+    }
+    Ok(ToolDrifts { drifts })
+}
+
 /// Sets the class that decides.
 ///
 /// # Errors

@@ -95,9 +95,9 @@ pub(crate) enum ToolCommand {
         /// read, write or destructive
         class: String,
     },
-    /// Not available in this version
+    /// How tools differ, as their servers show them now, from what was taken in
     Diff {
-        /// SERVER/TOOL
+        /// SERVER, or SERVER/TOOL; every server without it
         name: Option<String>,
     },
     /// Takes in a tool that its server has and the configuration lacks

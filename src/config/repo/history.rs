@@ -1,5 +1,7 @@
 //! What was committed: the list of commits, the difference of two, and refs of our own beside HEAD. Never moves HEAD.
 
+use std::path::Path;
+
 use git2::{Commit, Delta, DiffOptions, ErrorCode, Oid, Patch, Sort};
 
 use super::{Author, ChangeKind, Repository, bad, find, head_of, signature};
@@ -33,6 +35,21 @@ pub struct FileDiff {
     pub kind: ChangeKind,
     /// The difference in unified form; cut at 256 KiB.
     pub patch: String,
+}
+
+/// The difference of two texts in unified form, cut at 256 KiB; empty when they are the same.
+///
+/// # Errors
+/// `Unavailable` when they cannot be compared.
+pub fn unified(name: &str, before: &str, after: &str) -> Verb<String> {
+    const WHAT: &str = "cannot compare the texts";
+    let mut options = DiffOptions::new();
+    options.context_lines(3).force_text(true);
+    let path = Path::new(name);
+    let mut patch = Patch::from_buffers(before.as_bytes(), Some(path), after.as_bytes(), Some(path), Some(&mut options))
+        .map_err(|e| bad(e, WHAT))?;
+    let text = patch.to_buf().map_err(|e| bad(e, WHAT))?;
+    Ok(String::from_utf8_lossy(&text[..text.len().min(MAX_PATCH)]).into_owned())
 }
 
 impl Repository {

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use git2::{ErrorCode, Oid, RepositoryInitOptions, RepositoryOpenFlags, Signature, Time};
 
-pub use history::{CommitInfo, FileDiff};
+pub use history::{CommitInfo, FileDiff, unified};
 pub use tree::check_path;
 pub use working::{ChangeKind, FileChange};
 

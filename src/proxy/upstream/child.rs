@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::super::Shared;
-use super::super::authz::Permit;
+use super::super::arguments::Permit;
 use super::super::exchange::{Exchange, Whole};
 use super::super::intake::Received;
 use super::super::kill::last_look;

@@ -11,7 +11,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
-use super::authz::{Attendance, Permit};
+use super::arguments::Permit;
+use super::authz::Attendance;
 use super::exchange::{Exchange, Whole};
 use super::pipeline::Outcome;
 use super::refuse::{Executed, Failure, Refusal};

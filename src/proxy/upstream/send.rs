@@ -12,7 +12,7 @@ use hyper::body::Incoming as HttpBody;
 use serde_json::json;
 
 use super::super::Shared;
-use super::super::authz::Permit;
+use super::super::arguments::Permit;
 use super::super::exchange::{Exchange, Whole};
 use super::super::intake::Received;
 use super::super::pipeline::{Answer, Outcome};

@@ -4,3 +4,4 @@ mod dashboard;
 mod desired;
 mod kill;
 mod ledger;
+mod tools;

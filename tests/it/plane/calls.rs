@@ -281,7 +281,7 @@ async fn a_server_that_is_not_there_ran_nothing() {
         servers: [("s".to_owned(), std::sync::Arc::new(entry))].into(),
         clients: old.clients.clone(),
         keys: old.keys.clone(),
-        mirrored: old.mirrored.clone(),
+        definitions: old.definitions.clone(),
     };
     rig.feed.publish(snapshot);
     let answer = rig.tool("put").await;

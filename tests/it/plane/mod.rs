@@ -2,6 +2,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test may")]
 
+mod arguments;
 mod calls;
 mod kill;
 mod rig;
