@@ -30,12 +30,9 @@ fn call(tool: &str, arguments: &str) -> String {
 #[tokio::test]
 async fn pit_23_arguments_that_do_not_fit_are_a_result_that_names_the_place() {
     let rig = with_schema(json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]})).await;
-    for (tool, arguments, pointer) in [
-        ("put", r#","arguments":{"n":"1"}"#, "/n"),
-        ("look", "", "/n"),
-        ("look", r#","arguments":{}"#, "/n"),
-       ,
-    ] {
+    for (tool, arguments, pointer) in
+        [("put", r#","arguments":{"n":"1"}"#, "/n"), ("look", "", "/n"), ("look", r#","arguments":{}"#, "/n")]
+    {
         let answer = rig.send(rig.post(&call(tool, arguments), &[])).await;
         let body = answer.json();
         assert_eq!((answer.status, &body["id"], &body["result"]["isError"]), (200, &json!(7), &json!(true)), "{body}");
