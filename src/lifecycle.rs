@@ -1,4 +1,4 @@
-//! Tasks with names, the token that stops them, and which deaths are fatal. Never decides what a task does.
+//! Tasks with names, the order in which they end, and which deaths are fatal. Never decides what a task does.
 
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
@@ -11,6 +11,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::proxy::connection::Ends;
+
 /// Why the process ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
@@ -20,8 +22,22 @@ pub enum End {
     Died(String),
 }
 
-/// Owns every long-lived task of one Lifeboat.
+/// The listeners of one plane, which end before everything they stand on.
+#[derive(Default)]
+pub struct Doors {
+    /// How they end.
+    pub ends: Ends,
+    tasks: TaskTracker,
+}
+
+/// Owns every long-lived task of one Lifeboat. They end in order: the proxy's listeners with their calls, so that everything is there
+/// until the last call has its end; the dashboard's, so that it can be stopped and seen until then; all the rest.
 pub struct Lifecycle {
+    /// The proxy's listeners.
+    pub proxy: Doors,
+    /// The dashboard's listeners.
+    pub admin: Doors,
+    asked: CancellationToken,
     stop: CancellationToken,
     tasks: TaskTracker,
     deaths: mpsc::UnboundedSender<String>,
@@ -31,13 +47,23 @@ pub struct Lifecycle {
 impl Default for Lifecycle {
     fn default() -> Self {
         let (deaths, mourner) = mpsc::unbounded_channel();
-        Self { stop: CancellationToken::new(), tasks: TaskTracker::new(), deaths, mourner: Mutex::new(Some(mourner)) }
+        Self {
+            proxy: Doors::default(),
+            admin: Doors::default(),
+            asked: CancellationToken::new(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            deaths,
+            mourner: Mutex::new(Some(mourner)),
+        }
     }
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const DRAIN: Duration = Duration::from_secs(30);
+/// Listeners bound their own drain; this is for one that hangs.
+const DOORS: Duration = Duration::from_secs(40);
 
 impl Lifecycle {
     /// The token every task watches.
@@ -45,19 +71,25 @@ impl Lifecycle {
         self.stop.clone()
     }
 
-    /// Runs a task whose end before the stop ends the process: a listener or the recorder.
+    /// Runs a task whose end before the stop ends the process: the recorder or the control socket.
     pub fn vital(&self, on: &Handle, name: &str, task: impl Future<Output = ()> + Send + 'static) {
-        let (name, deaths, stop) = (name.to_owned(), self.deaths.clone(), self.stop.clone());
-        self.tasks.spawn_on(
-            async move {
-                let ended = AssertUnwindSafe(task).catch_unwind().await;
-                if !stop.is_cancelled() {
-                    tracing::error!(task.name = %name, task.panicked = ended.is_err(), "a vital task ended");
-                    deaths.send(name).ok();
-                }
-            },
-            on,
-        );
+        self.tasks.spawn_on(self.mourned(name, task), on);
+    }
+
+    /// Runs a listener of one plane; its end before the stop ends the process.
+    pub fn door(&self, doors: &Doors, on: &Handle, name: &str, task: impl Future<Output = ()> + Send + 'static) {
+        doors.tasks.spawn_on(self.mourned(name, task), on);
+    }
+
+    fn mourned(&self, name: &str, task: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
+        let (name, deaths, asked) = (name.to_owned(), self.deaths.clone(), self.asked.clone());
+        async move {
+            let ended = AssertUnwindSafe(task).catch_unwind().await;
+            if !asked.is_cancelled() {
+                tracing::error!(task.name = %name, task.panicked = ended.is_err(), "a vital task ended");
+                deaths.send(name).ok();
+            }
+        }
     }
 
     /// Runs a task that is started again with a growing pause when it ends or panics before the stop.
@@ -87,12 +119,18 @@ impl Lifecycle {
         );
     }
 
-    /// Asks every task to end.
+    /// Asks every task to end, in order.
     pub fn ask_to_stop(&self) {
-        self.stop.cancel();
+        self.asked.cancel();
     }
 
-    /// Waits until somebody asks for the stop or a vital task dies, then for every task to end (at most 30 s).
+    /// Cuts what a drain would wait for.
+    pub fn hurry(&self) {
+        self.proxy.ends.cut.cancel();
+        self.admin.ends.cut.cancel();
+    }
+
+    /// Waits until somebody asks for the stop or a vital task dies, then for every task to end.
     pub async fn wait(&self) -> End {
         let mourner = self.mourner.lock().ok().and_then(|mut slot| slot.take());
         let death = async {
@@ -102,16 +140,35 @@ impl Lifecycle {
             }
         };
         let end = tokio::select! {
-            () = self.stop.cancelled() => End::Asked,
+            () = self.asked.cancelled() => End::Asked,
             name = death => End::Died(name.unwrap_or_default()),
         };
+        self.asked.cancel();
+        for (doors, name) in [(&self.proxy, "proxy"), (&self.admin, "dashboard")] {
+            doors.ends.drain.cancel();
+            if !ended(&doors.tasks, DOORS).await {
+                tracing::warn!(listener = name, "a listener did not end");
+            }
+        }
         self.stop.cancel();
-        self.tasks.close();
-        if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
+        if !ended(&self.tasks, DRAIN).await {
             tracing::warn!("some tasks did not end in 30 s");
         }
         end
     }
+}
+
+impl Drop for Lifecycle {
+    fn drop(&mut self) {
+        for token in [&self.asked, &self.proxy.ends.drain, &self.admin.ends.drain, &self.stop] {
+            token.cancel();
+        }
+    }
+}
+
+async fn ended(tasks: &TaskTracker, limit: Duration) -> bool {
+    tasks.close();
+    tokio::time::timeout(limit, tasks.wait()).await.is_ok()
 }
 
 #[cfg(test)]
@@ -150,5 +207,25 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(10), third).await.expect("the task is started a third time");
         lifecycle.ask_to_stop();
         assert_eq!(lifecycle.wait().await, End::Asked);
+    }
+
+    #[tokio::test]
+    async fn listeners_end_before_what_they_stand_on() {
+        let lifecycle = Lifecycle::default();
+        let (order, ends, stop) = (Arc::new(Mutex::new(Vec::new())), &lifecycle, lifecycle.stop_token());
+        let mark = |name: &'static str, token: CancellationToken| {
+            let order = order.clone();
+            async move {
+                token.cancelled().await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                order.lock().expect("lock").push(name);
+            }
+        };
+        lifecycle.vital(&Handle::current(), "recorder", mark("recorder", stop));
+        lifecycle.door(&ends.admin, &Handle::current(), "listener admin", mark("admin", ends.admin.ends.drain.clone()));
+        lifecycle.door(&ends.proxy, &Handle::current(), "listener proxy", mark("proxy", ends.proxy.ends.drain.clone()));
+        lifecycle.ask_to_stop();
+        assert_eq!(lifecycle.wait().await, End::Asked);
+        assert_eq!(*order.lock().expect("lock"), ["proxy", "admin", "recorder"]);
     }
 }

@@ -98,7 +98,7 @@ impl Admin {
         let last = kill::last_proof(&parts.db).await;
         Arc::new(Self {
             operators: operators::load(&parts.db).await,
-            kill: kill::Control::new(parts.data.root(), last),
+            kill: kill::Control::new(last),
             publisher: publish::Publisher::new(parts.refused),
             started_at: parts.clock.now(),
             db: parts.db,
@@ -132,6 +132,12 @@ impl Admin {
         let what = event.action.clone().unwrap_or_default();
         let told = self.recorder.record(event, Durability::Synced).await;
         told.map(|_| ()).map_err(|e| Fault::unavailable(format!("{what} is done, but the ledger could not be written")).because(e))
+    }
+
+    /// Where browsers reach the dashboard: its public URL, or `https://` and the host that this request named.
+    pub fn dashboard_base(&self, host: &str) -> String {
+        let settings = &self.feed.snapshot().settings;
+        settings.dashboard_url.as_ref().map_or_else(|| format!("https://{host}"), |url| url.as_str().to_owned())
     }
 
     /// Signs the ledger's head now.

@@ -97,7 +97,7 @@ async fn gate(State(admin): State<Arc<Admin>>, mut request: Request, next: Next)
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let settings = admin.feed.snapshot().settings.clone();
-    let checked = origin::check_host(request.uri(), request.headers(), &settings.listen.hosts)
+    let checked = origin::check_host(request.uri(), request.headers(), |name| settings.dashboard_answers_to(name))
         .and_then(|()| origin::check_origin(request.method(), request.uri(), request.headers()));
     if let Err(foreign) = checked {
         admin.recorder.stranger(context.remote, "dashboard.foreign");

@@ -28,7 +28,7 @@ use crate::crypto::seal::InstanceKey;
 use crate::crypto::{ca, tls};
 use crate::db::{Db, Migrations};
 use crate::policy::Mode;
-use crate::policy::feed::{Feed, ProbeRequest, Probed, ProxyListener, ToolSeen};
+use crate::policy::feed::{Feed, ProbeRequest, Probed, ProxyListener, ToolSeen, Way};
 
 /// An admin plane in a temporary directory.
 pub(crate) struct House {
@@ -127,7 +127,7 @@ impl House {
                 });
             }
         }));
-        self.admin.feed.add_listener(ProxyListener { name: name.into(), address });
+        self.admin.feed.add_listener(ProxyListener { name: name.into(), way: Way::Tls(address, served) });
         address
     }
 }

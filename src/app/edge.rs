@@ -1,7 +1,7 @@
-//! The admin listener: TLS 1.3, HTTP/1.1 and 2, bounded in connections and time. Never serves plain HTTP.
+//! The dashboard's listeners: TLS 1.3, HTTP/1.1 and 2, bounded in connections and time. Never serves plain HTTP but where the settings name a
+//! place for a balancer on this host.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,16 +13,17 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::{Service, ServiceExt};
 
 use crate::admin::{Admin, routes};
-use crate::proxy::connection::{self, Busy, Held, Places};
-use crate::proxy::io::PatientStream;
+use crate::policy::feed::Feed;
+use crate::proxy::connection::{self, Busy, Door, Ends, Guard, Held, Places};
+use crate::proxy::io::{PatientStream, Wire};
+use crate::proxy::peer::Peer;
+use crate::proxy::preface;
 
 const CONNECTIONS: usize = 1_024;
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -32,22 +33,22 @@ const WRITE: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_secs(300);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
-/// Accepts until `stop`, then lets requests under way end.
-pub(super) async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, router: Router, stop: CancellationToken) {
-    let acceptor = TlsAcceptor::from(tls);
+/// Accepts until the drain begins, then lets requests under way end.
+pub(super) async fn serve(feed: Arc<Feed>, door: Door, router: Router, ends: Ends) {
+    let guard = door.guard.clone();
     let places = Places::new(CONNECTIONS);
     let tasks = TaskTracker::new();
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = places.accept(&listener) => accepted,
-        };
-        if let Some((tcp, remote, place)) = accepted {
-            tasks.spawn(one(tcp, remote, acceptor.clone(), router.clone(), (place, stop.clone())));
-        }
-    }
+    connection::accept_all(door, &places, &ends.drain, |wire, peer, place| {
+        let visitor = Visitor { feed: feed.clone(), peer, router: router.clone(), ends: ends.clone() };
+        tasks.spawn(visitor.enter(wire, guard.clone(), place));
+    })
+    .await;
     tasks.close();
-    drop(tokio::time::timeout(DRAIN, tasks.wait()).await);
+    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+        // Pages that follow what happens stay open for ever; they come back by themselves.
+        ends.cut.cancel();
+        tasks.wait().await;
+    }
 }
 
 /// Everything the admin listener serves.
@@ -62,27 +63,46 @@ pub(super) fn incoming(
     router.map_request(|request: Request<Incoming>| request.map(Body::new))
 }
 
-async fn one(
-    tcp: TcpStream,
-    remote: SocketAddr,
-    acceptor: TlsAcceptor,
+struct Visitor {
+    feed: Arc<Feed>,
+    peer: Peer,
     router: Router,
-    (_place, stop): (OwnedSemaphorePermit, CancellationToken),
-) {
-    tcp.set_nodelay(true).ok();
-    let shaking = acceptor.accept(PatientStream::new(tcp, WRITE));
-    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, shaking).await else { return };
-    let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let busy = Busy::default();
-    let (asking, answering) = (busy.clone(), busy.clone());
-    let service = router
-        .map_request(move |mut request: Request<Incoming>| {
-            request.extensions_mut().insert(ConnectInfo(remote));
-            request.extensions_mut().insert(asking.clone());
-            request.map(Body::new)
-        })
-        .map_response(move |response: Response<Body>| response.map(|body| Held::new(body, answering.clone())));
-    connection::drive(&builder(is_h2), TokioIo::new(stream), TowerToHyperService::new(service), (busy, IDLE), &stop).await;
+    ends: Ends,
+}
+
+impl Visitor {
+    async fn enter(mut self, mut wire: Wire, guard: Guard, _place: OwnedSemaphorePermit) {
+        let Guard::Tls(acceptor) = guard else { return self.speak(PatientStream::new(wire, WRITE), false).await };
+        if let Wire::Tcp(tcp) = &mut wire {
+            let settings = &self.feed.snapshot().settings;
+            let told = preface::client(settings, settings.listen.proxy_protocol.admin, tcp, self.peer.address).await;
+            let Some(client) = told else { return };
+            self.peer.address = client;
+        }
+        let shaking = acceptor.accept(PatientStream::new(wire, WRITE));
+        let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, shaking).await else { return };
+        let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+        self.speak(stream, is_h2).await;
+    }
+
+    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, is_h2: bool) {
+        let Self { feed, peer, router, ends } = self;
+        let busy = Busy::default();
+        let (asking, answering, ending) = (busy.clone(), busy.clone(), ends.clone());
+        let service = router
+            .map_request(move |mut request: Request<Incoming>| {
+                let client = peer.client(&feed.snapshot().settings, request.headers());
+                request.extensions_mut().insert(ConnectInfo(client));
+                request.extensions_mut().insert(asking.clone());
+                request.map(Body::new)
+            })
+            .map_response(move |mut response: Response<Body>| {
+                connection::last_word(&ending, is_h2, &mut response);
+                response.map(|body| Held::new(body, answering.clone()))
+            });
+        let service = TowerToHyperService::new(service);
+        connection::drive(&builder(is_h2), TokioIo::new(stream), service, (busy, IDLE, is_h2), &ends).await;
+    }
 }
 
 fn builder(is_h2: bool) -> auto::Builder<TokioExecutor> {

@@ -9,6 +9,7 @@ use crate::base::clock::{Clock, SystemClock};
 use crate::base::fault::{Fault, Verb};
 use crate::base::secret::Secret;
 use crate::config::Settings;
+use crate::config::edge::PublicUrl;
 use crate::config::repo::{Author, Files, Repository};
 use crate::crypto::files::{Readers, read, write};
 use crate::crypto::random::SystemEntropy;
@@ -82,10 +83,14 @@ pub(super) fn welcome(options: &Options, planes: &Planes, first: FirstRun) -> Ve
     let data = &options.data;
     let ca_path = std::fs::canonicalize(data.ca_pem()).unwrap_or_else(|_| data.ca_pem());
     let ca_pem = read(&data.ca_pem())?.unwrap_or_default();
-    let host = planes.host.clone();
+    let settings = &planes.settings;
+    let host = settings.listen.hosts.first().map_or("localhost", String::as_str);
+    let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+    let public =
+        |url: Option<&PublicUrl>, port: u16| url.map_or_else(|| format!("https://{host}:{port}"), |url| url.as_str().to_owned());
     let mut told = Welcome {
-        dashboard: format!("https://{host}:{}", planes.admin_address.port()),
-        proxy: format!("https://{host}:{}", planes.proxy_address.port()),
+        dashboard: public(settings.dashboard_url.as_ref(), planes.admin_address.port()),
+        proxy: public(settings.public_url.as_ref(), planes.proxy_address.port()),
         ca: ca_path.display().to_string(),
         ca_sha256: ca::fingerprint_sha256(&String::from_utf8_lossy(&ca_pem)).unwrap_or_default(),
         secrets: String::new(),

@@ -1,12 +1,18 @@
 //! One Lifeboat: opens the parts in the order that fails closed, starts the two planes, stops them. Decides nothing itself.
 
+mod certificates;
 mod demo;
+mod doors;
 mod edge;
 mod first_run;
+mod handed;
 mod lock;
+mod notify;
 mod offline;
 mod open;
 mod planes;
+mod redirect;
+mod trust;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,8 +25,11 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::Signal;
 use tokio::sync::Mutex;
 
+pub use certificates::{SigningRequest, signing_request};
+pub use handed::Handed;
 pub use lock::is_held;
 pub use offline::{Offline, local_actor};
+pub use trust::{Trust, install as trust_install, remove as trust_remove};
 
 use crate::admin::{Admin, kill, operators};
 use crate::base::fault::{Fault, Verb};
@@ -81,7 +90,7 @@ pub struct App {
     welcome: Welcome,
     proxy_runtime: Option<Runtime>,
     kill_runtime: Option<Runtime>,
-    _lock: lock::Lock,
+    lock: lock::Lock,
 }
 
 const LAST_WORDS: Duration = Duration::from_secs(10);
@@ -92,6 +101,14 @@ impl App {
     /// # Errors
     /// Whatever keeps it from serving safely; nothing listens then.
     pub async fn start(options: Options) -> Verb<Self> {
+        Self::start_on(options, Handed::default()).await
+    }
+
+    /// As `start`, on sockets that were handed over.
+    ///
+    /// # Errors
+    /// As `start`.
+    pub async fn start_on(options: Options, handed: Handed) -> Verb<Self> {
         crate::crypto::tls::install();
         options.data.create()?;
         let lock = lock::Lock::take(&options.data, lock::START).await?;
@@ -102,7 +119,7 @@ impl App {
         let admin = opened.admin.clone();
         let kill_runtime = planes::kill_runtime()?;
         let runtimes = planes::Runtimes { proxy: proxy_runtime.handle(), kill: kill_runtime.handle() };
-        let (planes, doors) = planes::start(&options, opened, &lifecycle, runtimes).await?;
+        let (planes, doors) = planes::start(&options, handed, opened, &lifecycle, runtimes).await?;
         if operators::needs_setup(&admin) {
             first.setup_code = operators::ensure_setup_code(&admin.db, admin.entropy.as_ref()).await?;
         }
@@ -121,7 +138,7 @@ impl App {
             lifecycle,
             planes,
             welcome,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -156,6 +173,7 @@ impl App {
 
     /// Reads the certificates anew; a pair that does not fit is refused and the old one stays.
     pub fn reload_certificates(&self) {
+        self.tls.aim(certificates::files(&self.admin.feed.snapshot().settings, &self.admin.data));
         match self.tls.reload() {
             Ok(()) => tracing::info!("certificates were read anew"),
             Err(fault) => tracing::error!(%fault, "the old certificate stays"),
@@ -188,11 +206,22 @@ impl App {
         end
     }
 
-    /// Drains and stops; returns when every event is on disk.
+    /// Drains and stops; returns when every event is on disk. First `/ready` says no, then nobody new is accepted and open streams end,
+    /// then calls under way get up to 30 s.
     pub async fn stop(&self) {
+        self.admin.feed.set_draining();
+        self.lock.hand_over();
+        notify::tell(notify::STOPPING);
+        let notice = self.admin.feed.snapshot().settings.listen.drain_notice_ms;
+        tokio::time::sleep(Duration::from_millis(notice)).await;
         self.lifecycle.ask_to_stop();
         self.lifecycle.wait().await;
         self.close().await;
+    }
+
+    /// Cuts what a stop would wait for.
+    pub fn hurry(&self) {
+        self.lifecycle.hurry();
     }
 
     async fn close(&self) {
@@ -200,7 +229,7 @@ impl App {
         self.admin.ledger.shutdown().await;
         self.admin.db.close().await;
         std::fs::remove_file(self.admin.data.socket()).ok();
-        self._lock.release();
+        self.lock.release();
     }
 }
 

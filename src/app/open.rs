@@ -9,11 +9,11 @@ use crate::admin::{Admin, Parts, kill, publish};
 use crate::audit::checkpoint::{self, Checkpoint};
 use crate::audit::ledger::{Ledger, Opening};
 use crate::base::clock::{SharedClock, SystemClock, Timestamp};
-use crate::base::fault::Verb;
+use crate::base::fault::{Fault, Verb};
 use crate::base::ids::SharedEntropy;
 use crate::config::paths::DataDir;
 use crate::config::repo::{Author, Repository};
-use crate::config::{Desired, Settings};
+use crate::config::{ConfigFault, Desired, Settings};
 use crate::crypto::random::SystemEntropy;
 use crate::crypto::seal::InstanceKey;
 use crate::db::{Db, Migrations};
@@ -68,6 +68,18 @@ pub(super) async fn open(data: &DataDir, purpose: Purpose) -> Verb<Opened> {
 /// When the repository cannot be read.
 pub(super) fn settings_of(repository: &Repository) -> Verb<Settings> {
     Ok(Desired::read(&repository.head()?.files).map(|desired| desired.settings).unwrap_or_default())
+}
+
+/// The settings of HEAD in a data directory that may be in use.
+///
+/// # Errors
+/// When there is none, or HEAD is invalid.
+pub(super) fn strict_settings(data: &DataDir) -> Verb<Settings> {
+    if !data.config().join(".git").exists() {
+        return Err(Fault::not_found(format!("there is no Lifeboat in {}; make one with lifeboat up", data.root().display())));
+    }
+    let head = Repository::open(&data.config())?.head()?;
+    Desired::read(&head.files).map(|desired| desired.settings).map_err(|faults| ConfigFault::join(&faults))
 }
 
 // The copy in git leaves the host with the next push; HEAD stays the desired state alone.

@@ -1,4 +1,4 @@
-//! Starts the two planes: binds both listeners, starts every tended task, and serves on two runtimes once the first run is complete. Says
+//! Starts the two planes: opens their sockets, starts every tended task, and serves on two runtimes once the first run is complete. Says
 //! where it listens in `run/addresses.json`.
 
 use std::net::SocketAddr;
@@ -6,13 +6,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
 
+use super::doors::{self, Doors};
+use super::handed::Handed;
 use super::open::Opened;
-use super::{Options, edge, unavailable};
+use super::{Options, certificates, edge, notify, redirect, unavailable};
 use crate::admin::{Admin, api, health, kill, operators, publish};
-use crate::base::fault::{Fault, Verb};
+use crate::base::fault::Verb;
+use crate::config::Settings;
 use crate::config::paths::DataDir;
 use crate::crypto::files::{Readers, write};
 use crate::crypto::tls::ServerTls;
@@ -26,18 +28,12 @@ pub(super) struct Planes {
     pub admin_address: SocketAddr,
     /// Where the proxy listens.
     pub proxy_address: SocketAddr,
-    /// The first host name, for URLs.
-    pub host: String,
+    /// As they were at the start, for URLs.
+    pub settings: Arc<Settings>,
     /// What both listeners show.
     pub tls: Arc<ServerTls>,
     /// The proxy plane.
     pub proxy: Proxy,
-}
-
-/// Bound, and accepting nothing yet: who connects waits in the backlog.
-pub(super) struct Doors {
-    admin: TcpListener,
-    proxy: TcpListener,
 }
 
 /// The runtime of the proxy plane.
@@ -69,26 +65,22 @@ pub(super) struct Runtimes<'a> {
     pub kill: &'a Handle,
 }
 
-/// Binds, and starts everything but the listeners.
+/// Opens the sockets, and starts everything but the listeners.
 ///
 /// # Errors
 /// When an address cannot be bound or the certificate not be read.
 pub(super) async fn start(
     options: &Options,
+    handed: Handed,
     opened: Opened,
     lifecycle: &Lifecycle,
     runtimes: Runtimes<'_>,
 ) -> Verb<(Planes, Doors)> {
     let proxy_runtime = runtimes.proxy;
     let Opened { admin, probes } = opened;
-    let listen = admin.feed.snapshot().settings.listen.clone();
-    let data = &options.data;
-    let tls = Arc::new(ServerTls::load(&data.server_pem(), &data.server_key())?);
-    let admin_listener = bind(options.admin.as_deref().unwrap_or(&listen.admin)).await?;
-    let proxy_address = options.proxy.as_deref().unwrap_or(&listen.proxy).to_owned();
-    let proxy_listener = proxy_runtime.spawn(async move { bind(&proxy_address).await }).await;
-    let proxy_listener = proxy_listener.map_err(|cause| Fault::bug("binding the proxy panicked").because(cause))??;
-    let addresses = (local(&admin_listener)?, local(&proxy_listener)?);
+    let settings = admin.feed.snapshot().settings.clone();
+    let tls = certificates::load(&settings, &options.data)?;
+    let doors = doors::open(options, &settings.listen, handed, &tls, proxy_runtime).await?;
     let own = || std::env::current_exe().map_err(|cause| unavailable("this program cannot find itself", cause));
     let exe = options.exe.clone().map_or_else(own, Ok)?;
     let strength = sandbox::strength(&exe);
@@ -110,22 +102,37 @@ pub(super) async fn start(
     lifecycle.vital(&here, "recorder", async move { stop.run_until_cancelled(ledger.ended()).await.unwrap_or_default() });
     tend_kill(&admin, lifecycle, runtimes.kill);
     tend(&admin, lifecycle, &here, &tls);
-    let host = listen.hosts.first().cloned().unwrap_or_else(|| "localhost".into());
-    let planes = Planes { admin_address: addresses.0, proxy_address: addresses.1, host, tls, proxy };
-    Ok((planes, Doors { admin: admin_listener, proxy: proxy_listener }))
+    let watched = [&here, runtimes.proxy, runtimes.kill].map(Clone::clone).to_vec();
+    let token = lifecycle.stop_token();
+    lifecycle.tended(&here, "watchdog", move || notify::watchdog(watched.clone(), token.clone()));
+    let planes = Planes { admin_address: doors.admin_address, proxy_address: doors.proxy_address, settings, tls, proxy };
+    Ok((planes, doors))
 }
 
 /// Accepts from now on: whoever finds `/ready` or `run/addresses.json` finds a complete first run with it.
 ///
 /// # Errors
-/// When the certificate does not serve or the addresses cannot be written.
+/// When the addresses cannot be written.
 pub(super) fn listen(planes: &Planes, doors: Doors, admin: &Arc<Admin>, lifecycle: &Lifecycle, proxy_runtime: &Handle) -> Verb<()> {
-    let stop = lifecycle.stop_token();
-    let protocols = ["h2", "http/1.1"];
-    let (to_proxy, to_admin) = (planes.tls.server_config(&protocols)?, planes.tls.server_config(&protocols)?);
     write_addresses(&admin.data, (planes.admin_address, planes.proxy_address))?;
-    lifecycle.vital(proxy_runtime, "listener proxy", planes.proxy.serve(doors.proxy, to_proxy, "proxy", stop.clone()));
-    lifecycle.vital(&Handle::current(), "listener admin", edge::serve(doors.admin, to_admin, edge::router(admin), stop));
+    let here = Handle::current();
+    for (door, listener) in doors.proxy {
+        let name = format!("listener {}", listener.name);
+        let serving = planes.proxy.serve(door, Some(listener), lifecycle.proxy.ends.clone());
+        lifecycle.door(&lifecycle.proxy, proxy_runtime, &name, serving);
+    }
+    let router = edge::router(admin);
+    for (name, door) in doors.admin {
+        let serving = edge::serve(admin.feed.clone(), door, router.clone(), lifecycle.admin.ends.clone());
+        lifecycle.door(&lifecycle.admin, &here, name, serving);
+    }
+    if let Some((listener, _)) = doors.redirect {
+        let (feed, listener, drain) = (admin.feed.clone(), Arc::new(listener), lifecycle.admin.ends.drain.clone());
+        let dashboard = planes.admin_address;
+        let answering = move || redirect::serve(feed.clone(), listener.clone(), dashboard, drain.clone());
+        lifecycle.tended(&here, "redirect", answering);
+    }
+    notify::tell(notify::READY);
     Ok(())
 }
 
@@ -144,6 +151,7 @@ fn parts(options: &Options, admin: &Arc<Admin>, lifecycle: &Lifecycle, exe: Path
             health::Bare::Degraded => Health::Degraded,
             health::Bare::Unusable => Health::Unusable,
         }),
+        drain: lifecycle.proxy.ends.drain.clone(),
         stop: lifecycle.stop_token(),
     })
 }
@@ -168,21 +176,11 @@ fn tend(admin: &Arc<Admin>, lifecycle: &Lifecycle, here: &Handle, tls: &Arc<Serv
     lifecycle.tended(here, "publisher", move || publish::watch(a.clone(), s.clone()));
     let (a, s) = with(admin);
     lifecycle.tended(here, "ledger index", move || a.ledger.clone().run_index(s.clone()));
-    let (t, s) = (tls.clone(), stop.clone());
-    lifecycle.tended(here, "certificates", move || {
-        (*t).clone().watch(s.clone(), |reloaded| match reloaded {
-            Ok(()) => tracing::info!("certificates changed and were read anew"),
-            Err(fault) => tracing::error!(%fault, "the old certificate stays"),
-        })
-    });
-}
-
-async fn bind(address: &str) -> Verb<TcpListener> {
-    TcpListener::bind(address).await.map_err(|cause| unavailable(&format!("{address} cannot be listened on"), cause))
-}
-
-fn local(listener: &TcpListener) -> Verb<SocketAddr> {
-    listener.local_addr().map_err(|cause| unavailable("a listener has no address", cause))
+    let (a, s) = with(admin);
+    let tls = tls.clone();
+    lifecycle.tended(here, "certificates", move || certificates::watch(a.clone(), tls.clone(), s.clone()));
+    let (a, s) = with(admin);
+    lifecycle.tended(here, "certificate renewal", move || certificates::keep(a.clone(), s.clone()));
 }
 
 fn write_addresses(data: &DataDir, (admin, proxy): (SocketAddr, SocketAddr)) -> Verb<()> {

@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod fault;
 pub mod ids;
+pub mod net;
 pub mod secret;
 pub mod size;

@@ -2,6 +2,7 @@
 
 mod args;
 mod control;
+mod local;
 mod offline;
 mod order;
 mod out;
@@ -66,6 +67,8 @@ fn perform(cli: Cli) -> u8 {
     let ended = match &cli.command {
         Command::Up(up) => serve::up(&data, up, voice),
         Command::Serve => serve::serve(&data, voice),
+        Command::Tls(command) => local::tls(&data, command, voice),
+        Command::Trust(command) => local::trust(&data, command, voice),
         command => tool(&data, command, voice),
     };
     ended.unwrap_or_else(|fault| out::fault(voice, &fault))

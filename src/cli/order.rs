@@ -45,7 +45,7 @@ impl Order {
 /// When a file or standard input that the command names cannot be read, or the capability is not built yet.
 pub(super) fn order(command: &Command) -> Verb<Option<Order>> {
     Ok(Some(match command {
-        Command::Up(_) | Command::Serve => return Ok(None),
+        Command::Up(_) | Command::Serve | Command::Tls(_) | Command::Trust(_) => return Ok(None),
         Command::Status => Order::get("/api/v1/status"),
         Command::Doctor => Order::get("/api/v1/doctor").must("ok"),
         Command::Kill(command) => kill(command),
@@ -64,7 +64,7 @@ pub(super) fn order(command: &Command) -> Verb<Option<Order>> {
     }))
 }
 
-const LATER: [&str; 14] = [
+const LATER: [&str; 13] = [
     "credential",
     "recipient",
     "vault",
@@ -78,15 +78,10 @@ const LATER: [&str; 14] = [
     "evidence",
     "graduate",
     "inspect",
-    "trust",
 ];
 
 fn later_or_unknown(name: &str) -> Fault {
-    if LATER.contains(&name) || name == "tls" {
-        not_yet(name)
-    } else {
-        Fault::invalid(name, "there is no such command; see lifeboat --help")
-    }
+    if LATER.contains(&name) { not_yet(name) } else { Fault::invalid(name, "there is no such command; see lifeboat --help") }
 }
 
 fn not_yet(what: &str) -> Fault {

@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::args::UpArgs;
 use super::out::{self, Voice};
-use crate::app::{App, Options, Welcome};
+use crate::app::{App, Handed, Options, Welcome};
 use crate::base::fault::{Fault, Verb};
 use crate::config::paths::DataDir;
 use crate::lifecycle::End;
@@ -40,13 +40,14 @@ pub(super) fn serve(data: &DataDir, voice: Voice) -> Verb<u8> {
 }
 
 fn run(options: Options, voice: Voice) -> Verb<u8> {
+    let handed = Handed::from_env()?;
     let _log = telemetry::logs::init()?;
     telemetry::metrics::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("admin").enable_all().build();
     let runtime = runtime.map_err(|cause| Fault::unavailable("no runtime can be started").because(cause))?;
     let ended = runtime.block_on(async {
         let mut signals = Signals::new()?;
-        let app = App::start(options).await?;
+        let app = App::start_on(options, handed).await?;
         if let Some(signal) = signals.usr2.take() {
             app.heed(signal);
         }
@@ -54,7 +55,10 @@ fn run(options: Options, voice: Voice) -> Verb<u8> {
         let end = tokio::select! {
             end = app.wait() => end,
             () = signals.obey(&app) => {
-                app.stop().await;
+                tokio::select! {
+                    () = app.stop() => {}
+                    () = signals.insist(&app) => {}
+                }
                 End::Asked
             }
         };
@@ -87,6 +91,16 @@ impl Signals {
             hup: listen(SignalKind::hangup())?,
             usr2: Some(listen(SignalKind::user_defined2())?),
         })
+    }
+
+    // A second signal cuts what the first one waits for. Never returns: the stop ends all the same.
+    async fn insist(&mut self, app: &App) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+        app.hurry();
+        std::future::pending().await
     }
 
     // Returns when the process is asked to end.

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use globset::GlobBuilder;
 
 use super::document::Document;
+use super::edge::ProxyProtocol;
 use super::{ClientConfig, ConfigFault, RoleConfig, Settings};
 use crate::base::ids::check_name;
 use crate::base::size::ByteSize;
@@ -15,6 +16,7 @@ const MAX_MESSAGE: ByteSize = ByteSize::mib(1024);
 const MAX_SEGMENT: ByteSize = ByteSize::mib(4096);
 const MAX_DAYS: u32 = 36_500;
 const DAY_SECONDS: u64 = 86_400;
+const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 3_600_000;
 
 /// Collects faults of one document.
@@ -38,6 +40,7 @@ impl Checker<'_, '_> {
 pub(super) fn settings(document: &Document<'_>, settings: &Settings, faults: &mut Vec<ConfigFault>) {
     let mut check = Checker { document, faults };
     listen(&mut check, settings);
+    edge(&mut check, settings);
     let limits = &settings.limits;
     check.must(limits.burst > 0, &["limits", "burst"], "must be 1 or more, or no call could ever begin");
     for (key, size) in [("request", limits.request), ("response", limits.response), ("list", limits.list), ("event", limits.event)]
@@ -75,6 +78,24 @@ fn listen(check: &mut Checker<'_, '_>, settings: &Settings) {
         let message = format!("\"{host}\" is neither a host name in lower case nor an address");
         check.must(is_host(host), &["listen", "hosts", &index.to_string()], message);
     }
+}
+
+fn edge(check: &mut Checker<'_, '_>, settings: &Settings) {
+    let (listen, tls) = (&settings.listen, &settings.tls);
+    check.must(listen.drain_notice_ms <= MINUTE_MS, &["listen", "drain_notice_ms"], format!("must be at most {MINUTE_MS}"));
+    let protocols = [("admin", listen.proxy_protocol.admin), ("proxy", listen.proxy_protocol.proxy)];
+    for (key, protocol) in protocols {
+        let named = protocol == ProxyProtocol::Off || !settings.trusted_proxies.is_empty();
+        let message = "needs trusted_proxies: nobody else is believed when it names its client";
+        check.must(named, &["listen", "proxy_protocol", key], message);
+    }
+    for (key, path, other) in [("cert", &tls.cert, &tls.key), ("key", &tls.key, &tls.cert)] {
+        check.must(path.is_none() || other.is_some(), &["tls", key], "tls.cert and tls.key are given together or not at all");
+        let absolute = path.as_ref().is_none_or(|path| path.is_absolute());
+        check.must(absolute, &["tls", key], "must be an absolute path");
+    }
+    let same = listen.plain.admin.is_some() && listen.plain.admin == listen.plain.proxy;
+    check.must(!same, &["listen", "plain", "proxy"], "must differ from listen.plain.admin");
 }
 
 /// An IP address without brackets, or a DNS name in lower case.

@@ -7,6 +7,7 @@ pub mod client;
 pub mod definitions;
 pub mod desired;
 mod document;
+pub mod edge;
 pub mod paths;
 pub mod repo;
 pub mod role;

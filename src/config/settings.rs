@@ -1,15 +1,34 @@
-//! `lifeboat.toml`: listeners, host names, limits, the ledger's keeping. Never names a server, client or role.
+//! `lifeboat.toml`: listeners, host names, the edge, limits, the ledger's keeping. Never names a server, client or role.
+
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::edge::{BrowserOrigin, Plain, ProxyProtocols, PublicUrl, Tls, TrustedProxy};
 use crate::base::size::ByteSize;
 
 /// The whole of `lifeboat.toml`. Every key has a default, so an empty file is valid.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// How clients reach the proxy, when not by the name and port it listens on: `https://HOST[:PORT]`. Discovery documents and links
+    /// use it byte for byte.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<PublicUrl>,
+    /// The same for the dashboard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dashboard_url: Option<PublicUrl>,
+    /// Pages whose scripts may use the proxy from a browser, by their origin. Default none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allowed_origins: Vec<BrowserOrigin>,
+    /// Balancers that are believed when they name their client: `ADDRESS/BITS`, or `unix:` for the unix sockets. Default none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<TrustedProxy>,
     /// Where Lifeboat listens.
     pub listen: Listen,
+    /// A certificate of one's own.
+    #[serde(skip_serializing_if = "is_default")]
+    pub tls: Tls,
     /// Default limits per client, and sizes.
     pub limits: Limits,
     /// Legacy sessions at the proxy.
@@ -30,6 +49,22 @@ pub struct Listen {
     pub proxy: String,
     /// Names and addresses that certificates carry and that Host and Origin may name. Default localhost, 127.0.0.1, ::1.
     pub hosts: Vec<String>,
+    /// Answers browsers that come in plain HTTP with the dashboard's address; never `/mcp`. Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<SocketAddr>,
+    /// Milliseconds between `/ready` saying no and the end of accepting, for balancers that look at it. Default 0.
+    #[serde(skip_serializing_if = "is_default")]
+    pub drain_notice_ms: u64,
+    /// Whether connections begin with a PROXY protocol header.
+    #[serde(skip_serializing_if = "is_default")]
+    pub proxy_protocol: ProxyProtocols,
+    /// Listeners without TLS for a balancer on this host.
+    #[serde(skip_serializing_if = "is_default")]
+    pub plain: Plain,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for Listen {
@@ -38,6 +73,10 @@ impl Default for Listen {
             admin: "127.0.0.1:8443".into(),
             proxy: "127.0.0.1:8444".into(),
             hosts: vec!["localhost".into(), "127.0.0.1".into(), "::1".into()],
+            redirect: None,
+            drain_notice_ms: 0,
+            proxy_protocol: ProxyProtocols::default(),
+            plain: Plain::default(),
         }
     }
 }

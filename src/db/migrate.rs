@@ -2,11 +2,12 @@
 //! touches a file that a newer Lifeboat wrote.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use sqlx::{AssertSqlSafe, Row, SqlitePool};
 
-use super::fault;
+use super::{fault, keep};
 use crate::base::fault::{Fault, Verb};
 
 #[derive(rust_embed::RustEmbed)]
@@ -73,9 +74,13 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS schema_migrations (
 
 const WHAT: &str = "cannot read the schema's history";
 
-/// Brings the schema up to date.
-pub(super) async fn apply(writer: &SqlitePool, migrations: &Migrations) -> Verb<()> {
-    let last = history(writer, migrations).await?;
+/// Brings the schema of the file at `path` up to date; a copy of the one before is kept beside it.
+pub(super) async fn apply(writer: &SqlitePool, migrations: &Migrations, path: &Path) -> Verb<()> {
+    let last = history(writer, migrations, path).await?;
+    let pending = migrations.0.range(last + 1..).next().is_some();
+    if pending && last > 0 {
+        keep::keep(writer, path, last).await?;
+    }
     for (number, migration) in migrations.0.range(last + 1..) {
         step(writer, *number, migration).await?;
     }
@@ -83,17 +88,16 @@ pub(super) async fn apply(writer: &SqlitePool, migrations: &Migrations) -> Verb<
 }
 
 /// Checks what was applied against what this build knows. Returns the number applied last, 0 for a new file.
-async fn history(writer: &SqlitePool, migrations: &Migrations) -> Verb<u32> {
+async fn history(writer: &SqlitePool, migrations: &Migrations, path: &Path) -> Verb<u32> {
     let bad = |e| fault(e, WHAT);
     sqlx::query(CREATE).execute(writer).await.map_err(bad)?;
     let rows = sqlx::query("SELECT number, name, sha256 FROM schema_migrations ORDER BY number").fetch_all(writer).await;
+    let rows = rows.map_err(bad)?;
     let mut last = 0;
-    for row in rows.map_err(bad)? {
+    for row in &rows {
         let number: u32 = row.try_get(0).map_err(bad)?;
         let (name, sha256): (String, String) = (row.try_get(1).map_err(bad)?, row.try_get(2).map_err(bad)?);
-        let Some(known) = migrations.0.get(&number) else {
-            return Err(Fault::invalid("state.db", format!("a newer Lifeboat wrote this file ({name}); start that version")));
-        };
+        let Some(known) = migrations.0.get(&number) else { return Err(newer(migrations, path, &name)) };
         if known.sha256 != sha256 {
             return Err(Fault::invalid("state.db", format!("{name} was changed after it had been applied here")));
         }
@@ -103,6 +107,23 @@ async fn history(writer: &SqlitePool, migrations: &Migrations) -> Verb<u32> {
         last = number;
     }
     Ok(last)
+}
+
+/// The file has a schema that this build does not know: what that means, and the way on or back.
+fn newer(migrations: &Migrations, path: &Path, name: &str) -> Fault {
+    let known = migrations.0.keys().next_back().copied().unwrap_or_default();
+    let back = match keep::newest(path, known) {
+        Some(copy) => format!(
+            "or go back: with Lifeboat stopped, put {} in the place of state.db and remove state.db-wal and state.db-shm. What was changed \
+             since that copy is lost, and keys that were revoked since count again: revoke them anew",
+            copy.display()
+        ),
+        None => "there is no copy here to go back to".to_owned(),
+    };
+    let message = format!(
+        "a newer Lifeboat wrote this file: it holds {name}, and this version knows schema {known:04}. Start the newer version; {back}"
+    );
+    Fault::invalid("state.db", message)
 }
 
 /// Applies one migration: its statements and its row in the history stand or fall together.

@@ -1,6 +1,7 @@
 //! The one SQLite file `state.db`: a pool of one writer, a pool of readers, migrations, a consistent copy. Never knows a table of a noun.
 
 mod fault;
+mod keep;
 mod migrate;
 #[cfg(test)]
 mod tests;
@@ -51,7 +52,7 @@ impl Db {
         let what = "cannot open the database";
         // The only writer waits for its turn in the pool, not on a lock; and the file's own pages stay in one cache.
         let writer = pool(1, busy).connect_with(base.clone()).await.map_err(|e| fault(e, what))?;
-        migrate::apply(&writer, migrations).await?;
+        migrate::apply(&writer, migrations, path).await?;
         let reader = pool(READERS, busy).connect_with(base.read_only(true)).await.map_err(|e| fault(e, what))?;
         Ok(Self { writer, reader })
     }
@@ -79,17 +80,7 @@ impl Db {
     /// # Errors
     /// `Conflict` when the path exists; `Unavailable` when it cannot be written.
     pub async fn copy_to(&self, path: &Path) -> Verb<()> {
-        if path.exists() {
-            return Err(Fault::conflict("the copy's file exists already"));
-        }
-        create_private(path)?;
-        let text = path.to_str().ok_or_else(|| Fault::invalid("path", "the path of a copy must be UTF-8"))?;
-        let done = sqlx::query("VACUUM INTO ?1").bind(text).execute(&self.reader).await;
-        done.map(|_| ()).map_err(|e| {
-            // A half-written copy must never be taken for one; the fault to report is the first one.
-            let _ = std::fs::remove_file(path);
-            fault(e, "cannot copy the database")
-        })
+        copy(&self.reader, path).await
     }
 
     /// Whether the writer answers: the check behind `/ready` and `doctor`.
@@ -119,6 +110,20 @@ impl Db {
         self.reader.close().await;
         self.writer.close().await;
     }
+}
+
+async fn copy(from: &SqlitePool, path: &Path) -> Verb<()> {
+    if path.exists() {
+        return Err(Fault::conflict("the copy's file exists already"));
+    }
+    create_private(path)?;
+    let text = path.to_str().ok_or_else(|| Fault::invalid("path", "the path of a copy must be UTF-8"))?;
+    let done = sqlx::query("VACUUM INTO ?1").bind(text).execute(from).await;
+    done.map(|_| ()).map_err(|e| {
+        // A half-written copy must never be taken for one; the fault to report is the first one.
+        let _ = std::fs::remove_file(path);
+        fault(e, "cannot copy the database")
+    })
 }
 
 fn pool(size: u32, busy: Duration) -> SqlitePoolOptions {

@@ -124,3 +124,52 @@ async fn a_copy_is_whole_private_and_never_overwrites() {
     let opened = Db::open(&copy, &migrations(&[ONE])).await.unwrap();
     assert_eq!(add(&opened, "a").await.unwrap_err().kind, FaultKind::Conflict);
 }
+
+#[tokio::test]
+async fn flt_30_a_copy_is_kept_before_the_schema_changes_and_shows_the_way_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    let kept = |end: &str| dir.path().join(format!("state.db.schema-{end}"));
+    let db = Db::open(&path, &migrations(&[ONE])).await.unwrap();
+    add(&db, "a").await.unwrap();
+    db.close().await;
+    assert!(!kept("0000").exists(), "a new file has nothing to keep");
+    Db::open(&path, &migrations(&[ONE, TWO])).await.unwrap().close().await;
+    assert_eq!(std::fs::metadata(kept("0001")).unwrap().permissions().mode() & 0o777, 0o600);
+    Db::open(&path, &migrations(&[ONE, TWO])).await.unwrap().close().await;
+    assert!(!kept("0002").exists() && !kept("0001.2").exists(), "nothing changes, nothing is kept");
+
+    let refused = Db::open(&path, &migrations(&[ONE])).await.unwrap_err();
+    let says = |part: &str| assert!(refused.message.contains(part), "{part}: {refused}");
+    says("0002_thing_colour.sql");
+    says("knows schema 0001");
+    says(&kept("0001").display().to_string());
+    let untouched = Db::open(&path, &migrations(&[ONE, TWO])).await.unwrap();
+    let colour: String = sqlx::query_scalar("SELECT colour FROM thing").fetch_one(untouched.reader()).await.unwrap();
+    assert_eq!(colour, "red", "the refusal changed nothing");
+    untouched.close().await;
+
+    for side in ["state.db-wal", "state.db-shm"] {
+        let _ = std::fs::remove_file(dir.path().join(side));
+    }
+    std::fs::copy(kept("0001"), &path).unwrap();
+    let back = Db::open(&path, &migrations(&[ONE])).await.unwrap();
+    let name: String = sqlx::query_scalar("SELECT name FROM thing").fetch_one(back.reader()).await.unwrap();
+    assert_eq!(name, "a");
+    back.close().await;
+    Db::open(&path, &migrations(&[ONE, TWO])).await.unwrap().close().await;
+    assert!(kept("0001").exists() && kept("0001.2").exists(), "an older copy is not overwritten");
+}
+
+#[tokio::test]
+async fn flt_30_without_a_copy_the_schema_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("state.db");
+    Db::open(&path, &migrations(&[ONE])).await.unwrap().close().await;
+    // What stands in the way of a copy: a folder of the name it is first written under.
+    std::fs::create_dir(dir.path().join("state.db.part")).unwrap();
+    assert!(Db::open(&path, &migrations(&[ONE, TWO])).await.is_err());
+    std::fs::remove_dir(dir.path().join("state.db.part")).unwrap();
+    let db = Db::open(&path, &migrations(&[ONE])).await.unwrap();
+    db.close().await;
+}

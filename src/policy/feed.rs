@@ -3,7 +3,8 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -14,14 +15,36 @@ use super::kill::{KillEntry, KillOverlay};
 use super::principal::Principal;
 use super::snapshot::{ServerEntry, Snapshot};
 use crate::config::Class;
+use crate::crypto::tls::ServerTls;
 
 /// A proxy listener that a kill proof must go through.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct ProxyListener {
     /// Its name in proofs.
     pub name: String,
-    /// Where it is bound.
-    pub address: SocketAddr,
+    /// How it is reached from this host.
+    pub way: Way,
+}
+
+/// How a listener is reached from this host.
+#[derive(Clone, Debug)]
+pub enum Way {
+    /// TLS at this address, with the certificate that is served now.
+    Tls(SocketAddr, ServerTls),
+    /// Plain HTTP at this address of loopback.
+    Plain(SocketAddr),
+    /// Plain HTTP at this unix socket.
+    Socket(PathBuf),
+}
+
+impl ProxyListener {
+    /// The address with its port; none for a unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self.way {
+            Way::Tls(address, _) | Way::Plain(address) => Some(address),
+            Way::Socket(_) => None,
+        }
+    }
 }
 
 /// What the proxy knows of one server.
@@ -102,6 +125,7 @@ pub struct Feed {
     listeners: Mutex<Vec<ProxyListener>>,
     servers: Mutex<HashMap<String, ServerState>>,
     sandbox: Mutex<HostSandbox>,
+    draining: AtomicBool,
     probes: mpsc::Sender<ProbeRequest>,
 }
 
@@ -125,6 +149,7 @@ impl Feed {
             listeners: Mutex::default(),
             servers: Mutex::default(),
             sandbox: Mutex::default(),
+            draining: AtomicBool::new(false),
             probes,
         };
         (Arc::new(feed), receiver)
@@ -221,6 +246,16 @@ impl Feed {
     /// How well this host can confine stdio servers; an empty sentence while nobody has told.
     pub fn sandbox(&self) -> HostSandbox {
         locked(&self.sandbox).clone()
+    }
+
+    /// Tells that this process is about to end: whoever asks whether it is ready hears no.
+    pub fn set_draining(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether this process is about to end.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
     }
 
     /// Looks at a server through the proxy plane.

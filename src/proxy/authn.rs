@@ -80,8 +80,8 @@ fn canary(shared: &Shared, snapshot: &Snapshot, token: &str) -> Option<Caller> {
 /// RFC 9728 section 5.1: where the metadata of this resource stands.
 fn challenge(admitted: &Admitted) -> String {
     let resource = admitted.server.as_deref().map(|server| format!("/mcp/{server}")).unwrap_or_default();
-    let host = &admitted.host;
-    format!("Bearer realm=\"lifeboat\", resource_metadata=\"https://{host}/.well-known/oauth-protected-resource{resource}\"")
+    let base = &admitted.base;
+    format!("Bearer realm=\"lifeboat\", resource_metadata=\"{base}/.well-known/oauth-protected-resource{resource}\"")
 }
 
 #[cfg(test)]

@@ -1,26 +1,98 @@
 //! What any of our listeners does with connections: how many there may be, and for how long one may do nothing. Never looks into a
 //! request.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Request, Response};
+use futures_util::FutureExt;
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::rt::{Read, Write};
 use hyper::service::Service;
 use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, interval};
+use tokio::time::{Instant, interval, sleep};
 use tokio_util::sync::CancellationToken;
+
+use super::io::Wire;
+use super::peer::Peer;
 
 /// Kept for connections from this host: kill proofs and whoever repairs things come in that way when strangers hold every other place.
 const RESERVE: usize = 32;
 const REST: Duration = Duration::from_millis(50);
+/// A connection that may be about to carry a request is not closed under it: for so long each answer says that it is the last one.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// A bound socket.
+#[derive(Debug)]
+pub enum Socket {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A unix socket.
+    Unix(UnixListener),
+}
+
+impl Socket {
+    async fn accept(&self) -> std::io::Result<(Wire, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (tcp, remote) = listener.accept().await?;
+                tcp.set_nodelay(true).ok();
+                Ok((Wire::Tcp(tcp), Peer::at(remote)))
+            }
+            Self::Unix(listener) => listener.accept().await.map(|(unix, _)| (Wire::Unix(unix), Peer::by_socket())),
+        }
+    }
+
+    /// The port, where there is one.
+    pub fn port(&self) -> u16 {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map_or(0, |address| address.port()),
+            Self::Unix(_) => 0,
+        }
+    }
+}
+
+/// What stands between a socket and HTTP.
+#[derive(Clone)]
+pub enum Guard {
+    /// TLS 1.3.
+    Tls(tokio_rustls::TlsAcceptor),
+    /// Nothing: a balancer on this host ended TLS.
+    Plain,
+}
+
+/// One listener.
+pub struct Door {
+    /// Where connections come in.
+    pub socket: Socket,
+    /// What they must speak.
+    pub guard: Guard,
+    /// The socket stays open elsewhere when this process ends (systemd, a predecessor): who waits in its backlog is served by the next one.
+    pub outlives: bool,
+}
+
+impl Door {
+    /// A listener of our own that speaks TLS.
+    pub fn tls(listener: TcpListener, tls: Arc<rustls::ServerConfig>) -> Self {
+        Self { socket: Socket::Tcp(listener), guard: Guard::Tls(tls.into()), outlives: false }
+    }
+}
+
+/// How a listener ends, in two steps.
+#[derive(Clone, Debug, Default)]
+pub struct Ends {
+    /// No new connections; open streams end, calls under way go on.
+    pub drain: CancellationToken,
+    /// Whatever is still there is cut.
+    pub cut: CancellationToken,
+}
 
 /// Places for connections.
 #[derive(Clone)]
@@ -45,14 +117,41 @@ impl Places {
     }
 
     /// The next connection that has a place. Others are closed at once. Out of descriptors means a short rest, not the end of the listener.
-    pub async fn accept(&self, listener: &TcpListener) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-        match listener.accept().await {
-            Ok((tcp, remote)) => self.take(remote.ip()).map(|place| (tcp, remote, place)),
+    pub async fn accept(&self, socket: &Socket) -> Option<(Wire, Peer, OwnedSemaphorePermit)> {
+        match socket.accept().await {
+            Ok((wire, peer)) => self.take(peer.address.ip()).map(|place| (wire, peer, place)),
             Err(fault) => {
                 tracing::warn!(error = %fault, "a connection could not be accepted");
                 tokio::time::sleep(REST).await;
                 None
             }
+        }
+    }
+}
+
+/// Accepts until `drain`, then whoever is in the backlog already, unless the socket outlives this process. Returns with the socket closed.
+pub async fn accept_all(
+    door: Door,
+    places: &Places,
+    drain: &CancellationToken,
+    mut each: impl FnMut(Wire, Peer, OwnedSemaphorePermit),
+) {
+    loop {
+        let accepted = tokio::select! {
+            () = drain.cancelled() => break,
+            accepted = places.accept(&door.socket) => accepted,
+        };
+        if let Some((wire, peer, place)) = accepted {
+            each(wire, peer, place);
+        }
+    }
+    if door.outlives {
+        return;
+    }
+    // They connected before the end of accepting; closing the socket would reset them.
+    while let Some(Ok((wire, peer))) = door.socket.accept().now_or_never() {
+        if let Some(place) = places.take(peer.address.ip()) {
+            each(wire, peer, place);
         }
     }
 }
@@ -91,13 +190,14 @@ impl<B: Body + Unpin> Body for Held<B> {
     }
 }
 
-/// Serves one connection until it ends, until `stop` (then what is under way may end), or until it has done nothing for `idle`.
+/// Serves one connection until it ends, until it has done nothing for `idle`, or until the listener ends: over HTTP/2 the client is told at
+/// once, over HTTP/1.1 by the answers (`last_word`), and a connection without any is closed a moment later.
 pub async fn drive<I, S, B>(
     builder: &Builder<TokioExecutor>,
     io: I,
     service: S,
-    (busy, idle): (Busy, Duration),
-    stop: &CancellationToken,
+    (busy, idle, is_h2): (Busy, Duration, bool),
+    ends: &Ends,
 ) where
     I: Read + Write + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
@@ -109,15 +209,22 @@ pub async fn drive<I, S, B>(
 {
     let own = Arc::strong_count(&busy.0);
     let mut connection = pin!(builder.serve_connection(io, service).into_owned());
-    let (mut last, mut ends) = (Instant::now(), false);
+    let (mut last, mut told) = (Instant::now(), false);
     let mut looks = interval(idle / 4);
+    let mut draining = pin!(async {
+        ends.drain.cancelled().await;
+        if !is_h2 {
+            sleep(LINGER).await;
+        }
+    });
     loop {
         tokio::select! {
             // A broken connection is the client's affair; its calls have their own end.
             _ = connection.as_mut() => return,
-            () = stop.cancelled(), if !ends => {
+            () = ends.cut.cancelled() => return,
+            () = draining.as_mut(), if !told => {
                 connection.as_mut().graceful_shutdown();
-                ends = true;
+                told = true;
             }
             _ = looks.tick() => {
                 if Arc::strong_count(&busy.0) > own {
@@ -125,11 +232,18 @@ pub async fn drive<I, S, B>(
                 } else if last.elapsed() >= idle * 2 {
                     // Asked to go and still here.
                     return;
-                } else if last.elapsed() >= idle && !ends {
+                } else if last.elapsed() >= idle && !told {
                     connection.as_mut().graceful_shutdown();
-                    ends = true;
+                    told = true;
                 }
             }
         }
+    }
+}
+
+/// While the listener ends, an answer over HTTP/1.1 says that the next request needs a new connection.
+pub fn last_word<B>(ends: &Ends, is_h2: bool, response: &mut Response<B>) {
+    if !is_h2 && ends.drain.is_cancelled() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::body::{Body, Piece};
+use super::cors::Cors;
 use super::refuse::Executed;
 use super::upstream::Flight;
 use crate::config::Class;
@@ -141,6 +142,7 @@ pub struct Reply {
     head: Option<oneshot::Sender<Response<Body>>>,
     stream: Option<(mpsc::Sender<Piece>, Arc<Semaphore>)>,
     sent: u64,
+    pages: Option<Cors>,
 }
 
 /// The client is gone, or has not read for too long.
@@ -150,7 +152,12 @@ pub struct ClientLeft;
 impl Reply {
     /// A way back by `head`.
     pub fn new(request_id: &str, head: oneshot::Sender<Response<Body>>) -> Self {
-        Self { request_id: request_id.to_owned(), head: Some(head), stream: None, sent: 0 }
+        Self { request_id: request_id.to_owned(), head: Some(head), stream: None, sent: 0, pages: None }
+    }
+
+    /// Lets the page of another origin read the answer.
+    pub fn pages(&mut self, pages: Option<Cors>) {
+        self.pages = pages;
     }
 
     /// Whether a stream has begun.
@@ -221,6 +228,9 @@ impl Reply {
         }
         if let Some(session) = session.and_then(|session| HeaderValue::from_str(session).ok()) {
             response.headers_mut().insert("mcp-session-id", session);
+        }
+        if let Some(pages) = &self.pages {
+            pages.put(response.headers_mut());
         }
     }
 }

@@ -1,8 +1,7 @@
-//! A TLS listener: accepts, shakes hands, speaks HTTP/1.1 or HTTP/2, gives each request its id. Bounded in connections, time and
-//! header size. Never serves plain HTTP.
+//! A listener: accepts, shakes hands, speaks HTTP/1.1 or HTTP/2, gives each request its id. Bounded in connections, time and header size.
+//! Never serves plain HTTP but where the settings name a place for a balancer on this host.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,19 +10,18 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use super::body::Body;
-use super::connection::{self, Busy, Held, Places};
+use super::connection::{self, Busy, Door, Ends, Guard, Held, Places};
 use super::exchange::{Exchange, Facts, Reply};
-use super::io::PatientStream;
-use super::pipeline;
+use super::io::{PatientStream, Wire};
+use super::peer::Peer;
+use super::{pipeline, preface};
 use crate::base::ids::mint;
 
 const CONNECTIONS: usize = 4_096;
@@ -31,58 +29,71 @@ const IDLE: Duration = Duration::from_secs(120);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEADERS: Duration = Duration::from_secs(10);
 const WRITE: Duration = Duration::from_secs(30);
-const DRAIN: Duration = Duration::from_secs(10);
+const DRAIN: Duration = Duration::from_secs(30);
 
-/// Accepts until `stop`, then lets what is under way end.
-pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, tls: Arc<rustls::ServerConfig>, stop: CancellationToken) {
-    let port = listener.local_addr().map_or(0, |address| address.port());
-    let acceptor = TlsAcceptor::from(tls);
+/// Accepts until the drain begins, then lets what is under way end; what has not after 30 s is cut.
+pub(super) async fn serve(shared: Arc<Shared>, door: Door, ends: Ends) {
+    let (port, guard) = (door.socket.port(), door.guard.clone());
     let places = Places::new(CONNECTIONS);
     let open = TaskTracker::new();
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = places.accept(&listener) => accepted,
-        };
-        let Some((tcp, remote, place)) = accepted else { continue };
-        let connection = Connection { shared: shared.clone(), remote, port, stop: stop.clone() };
-        open.spawn(connection.serve(tcp, acceptor.clone(), place));
-    }
-    drop(listener);
+    connection::accept_all(door, &places, &ends.drain, |wire, peer, place| {
+        let connection = Connection { shared: shared.clone(), peer, port, ends: ends.clone() };
+        open.spawn(connection.serve(wire, guard.clone(), place));
+    })
+    .await;
     open.close();
-    drop(tokio::time::timeout(DRAIN, open.wait()).await);
+    if tokio::time::timeout(DRAIN, open.wait()).await.is_err() {
+        tracing::warn!(connections = open.len(), "calls that were still under way are cut");
+        ends.cut.cancel();
+        open.wait().await;
+    }
 }
 
 struct Connection {
     shared: Arc<Shared>,
-    remote: SocketAddr,
+    peer: Peer,
     port: u16,
-    stop: CancellationToken,
+    ends: Ends,
 }
 
 impl Connection {
-    async fn serve(self, tcp: TcpStream, acceptor: TlsAcceptor, place: OwnedSemaphorePermit) {
-        drop(tcp.set_nodelay(true));
-        let shaking = acceptor.accept(PatientStream::new(tcp, WRITE)).into_fallible();
-        let tls = match tokio::time::timeout(HANDSHAKE, shaking).await {
-            Ok(Ok(tls)) => tls,
-            Ok(Err((_, mut stream))) => {
-                // Whoever speaks something else than TLS is told nothing.
-                drop(stream.shutdown().await);
-                return;
-            }
-            Err(_) => return,
+    async fn serve(mut self, mut wire: Wire, guard: Guard, place: OwnedSemaphorePermit) {
+        let Guard::Tls(acceptor) = guard else {
+            self.speak(PatientStream::new(wire, WRITE), false).await;
+            return drop(place);
         };
-        let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
-        let Self { shared, remote, port, stop } = self;
-        let busy = Busy::default();
-        let held = busy.clone();
-        let service = service_fn(move |request| {
-            let (shared, held) = (shared.clone(), held.clone());
-            async move { answer(shared, remote, port, request).await.map(|response| response.map(|body| Held::new(body, held))) }
-        });
-        connection::drive(&builder(is_h2), TokioIo::new(tls), service, (busy, IDLE), &stop).await;
+        if let Wire::Tcp(tcp) = &mut wire {
+            let settings = &self.shared.feed.snapshot().settings;
+            let told = preface::client(settings, settings.listen.proxy_protocol.proxy, tcp, self.peer.address).await;
+            let Some(client) = told else { return };
+            self.peer.address = client;
+        }
+        let shaking = acceptor.accept(PatientStream::new(wire, WRITE)).into_fallible();
+        match tokio::time::timeout(HANDSHAKE, shaking).await {
+            Ok(Ok(tls)) => {
+                let is_h2 = tls.get_ref().1.alpn_protocol() == Some(b"h2");
+                self.speak(tls, is_h2).await;
+            }
+            // Whoever speaks something else than TLS is told nothing.
+            Ok(Err((_, mut stream))) => drop(stream.shutdown().await),
+            Err(_) => {}
+        }
         drop(place);
+    }
+
+    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, is_h2: bool) {
+        let Self { shared, peer, port, ends } = self;
+        let busy = Busy::default();
+        let (held, ending) = (busy.clone(), ends.clone());
+        let service = service_fn(move |request| {
+            let (shared, held, ending) = (shared.clone(), held.clone(), ending.clone());
+            async move {
+                let mut response = answer(shared, peer, port, request).await?;
+                connection::last_word(&ending, is_h2, &mut response);
+                Ok::<_, Infallible>(response.map(|body| Held::new(body, held)))
+            }
+        });
+        connection::drive(&builder(is_h2), TokioIo::new(stream), service, (busy, IDLE, is_h2), &ends).await;
     }
 }
 
@@ -104,12 +115,8 @@ fn builder(is_h2: bool) -> auto::Builder<TokioExecutor> {
 }
 
 /// Gives a request its id and its own task: the call outlives its connection, so that its end is always recorded.
-async fn answer(
-    shared: Arc<Shared>,
-    remote: SocketAddr,
-    port: u16,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+async fn answer(shared: Arc<Shared>, peer: Peer, port: u16, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    let remote = peer.client(&shared.feed.snapshot().settings, request.headers());
     let id = mint("req", shared.clock.now(), shared.entropy.as_ref());
     let (head, waiting) = oneshot::channel();
     let left = CancellationToken::new();

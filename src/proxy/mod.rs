@@ -5,6 +5,7 @@ pub mod authn;
 pub mod authz;
 pub mod body;
 pub mod connection;
+pub mod cors;
 pub mod exchange;
 pub mod intake;
 pub mod io;
@@ -12,7 +13,9 @@ pub mod kill;
 mod listen;
 mod lists;
 pub mod origin;
+pub mod peer;
 pub mod pipeline;
+pub mod preface;
 mod probe;
 pub mod rate;
 mod record;
@@ -29,10 +32,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use connection::{Door, Ends};
 
 use crate::audit::Recorder;
 use crate::base::clock::SharedClock;
@@ -66,7 +70,9 @@ pub struct ProxyParts {
     pub exe: PathBuf,
     /// Tells the health of the process; asked by `/health` and `/ready`, so it must not wait.
     pub health: Arc<dyn Fn() -> Health + Send + Sync>,
-    /// Ends open streams, children and the proxy's own tasks.
+    /// Ends open streams: their clients come back to whoever serves next.
+    pub drain: CancellationToken,
+    /// Ends children and the proxy's own tasks.
     pub stop: CancellationToken,
 }
 
@@ -82,6 +88,7 @@ pub struct Shared {
     sessions: sessions::Sessions,
     upstreams: upstream::Upstreams,
     tasks: TaskTracker,
+    drain: CancellationToken,
     stop: CancellationToken,
 }
 
@@ -112,6 +119,7 @@ impl Proxy {
             sessions: sessions::Sessions::default(),
             upstreams: upstream::Upstreams::new(legs),
             tasks,
+            drain: parts.drain,
             stop: parts.stop,
         });
         shared.tasks.spawn(keep_in_step(shared.clone()));
@@ -120,18 +128,10 @@ impl Proxy {
         Self(shared)
     }
 
-    /// Serves MCP on a bound listener until `stop`, then lets calls under way end for up to 10 s. Kill proofs go through it by `name`.
-    pub fn serve(
-        &self,
-        listener: TcpListener,
-        tls: Arc<rustls::ServerConfig>,
-        name: &str,
-        stop: CancellationToken,
-    ) -> impl Future<Output = ()> + Send + 'static {
-        if let Ok(address) = listener.local_addr() {
-            self.0.feed.add_listener(ProxyListener { name: name.to_owned(), address });
-        }
-        listen::serve(self.0.clone(), listener, tls, stop)
+    /// Serves MCP on a bound listener until it ends: calls under way have 30 s. Kill proofs go through it as `listener`.
+    pub fn serve(&self, door: Door, listener: Option<ProxyListener>, ends: Ends) -> impl Future<Output = ()> + Send + 'static {
+        listener.into_iter().for_each(|listener| self.0.feed.add_listener(listener));
+        listen::serve(self.0.clone(), door, ends)
     }
 
     /// Waits until every call is recorded and every child has ended. Call it after `stop`.

@@ -1,10 +1,10 @@
-//! Stage: is the request meant for us. Host must be one of ours, Origin absent or ours. Never looks at the body.
+//! Stage: is the request meant for us. Host must be one of ours, Origin absent, ours or one that the settings allow. Never looks at the body.
 
 use std::sync::Arc;
 
 use http::header::{HOST, ORIGIN};
 use http::request::Parts;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 
 use super::refuse::Refusal;
 use super::route::{Route, route};
@@ -12,8 +12,10 @@ use crate::config::Settings;
 
 /// A request that names one of our hosts.
 pub struct Admitted {
-    /// As the client named it, with the port when it named one.
-    pub host: String,
+    /// Where the client reaches us: the public URL, or `https://` and the host as the client named it. Documents and challenges begin with it.
+    pub base: String,
+    /// The page of another origin that asks, when it is one that may.
+    pub page: Option<HeaderValue>,
     /// HTTP method.
     pub method: Method,
     /// All headers.
@@ -32,25 +34,34 @@ pub struct Admitted {
 /// 403; 400 when Host and the authority of HTTP/2 disagree.
 pub fn admit(settings: &Settings, port: u16, parts: Parts) -> Result<Admitted, Refusal> {
     let host = host_of(&parts).ok_or(Refusal::Foreign("origin.host"))?;
-    let hosts = &settings.listen.hosts;
     let (name, host_port) = split(&host).ok_or(Refusal::Foreign("origin.host"))?;
-    if !ours(hosts, name) {
+    if !settings.proxy_answers_to(name) {
         return Err(Refusal::Foreign("origin.host"));
     }
-    let mut origins = parts.headers.get_all(ORIGIN).iter();
-    if let Some(origin) = origins.next() {
-        let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("https://")).and_then(split);
-        let (name, origin_port) = origin.ok_or(Refusal::Foreign("origin.foreign"))?;
-        let origin_port = origin_port.unwrap_or(443);
-        let port_fits = origin_port == port || origin_port == host_port.unwrap_or(443);
-        if !ours(hosts, name) || !port_fits || origins.next().is_some() {
-            return Err(Refusal::Foreign("origin.foreign"));
-        }
-    }
+    let page = page_of(settings, &parts.headers, (port, host_port.unwrap_or(443)))?;
+    let base = settings.public_url.as_ref().map_or_else(|| format!("https://{host}"), |url| url.as_str().to_owned());
     let route = route(parts.uri.path());
     let server = route.server();
     let query = parts.uri.query().map(str::to_owned);
-    Ok(Admitted { host, method: parts.method, headers: parts.headers, route, server, query })
+    Ok(Admitted { base, page, method: parts.method, headers: parts.headers, route, server, query })
+}
+
+/// The page of another origin that may ask; none when nobody's page or our own asks.
+fn page_of(settings: &Settings, headers: &HeaderMap, ports: (u16, u16)) -> Result<Option<HeaderValue>, Refusal> {
+    let foreign = || Refusal::Foreign("origin.foreign");
+    let mut origins = headers.get_all(ORIGIN).iter();
+    let Some(value) = origins.next() else { return Ok(None) };
+    let origin = value.to_str().map_err(|_| foreign())?;
+    if origins.next().is_some() {
+        return Err(foreign());
+    }
+    if settings.allows_origin(origin) {
+        return Ok(Some(value.clone()));
+    }
+    let (name, port) = origin.strip_prefix("https://").and_then(split).ok_or_else(foreign)?;
+    let port = port.unwrap_or(443);
+    let is_ours = settings.proxy_answers_to(name) && (port == ports.0 || port == ports.1);
+    if is_ours { Ok(None) } else { Err(foreign()) }
 }
 
 /// The one host the request names; `None` when it names none, two, or two that disagree.
@@ -83,10 +94,6 @@ fn split(host: &str) -> Option<(&str, Option<u16>)> {
     }
 }
 
-fn ours(hosts: &[String], name: &str) -> bool {
-    !name.is_empty() && hosts.iter().any(|host| host.trim_matches(['[', ']']).eq_ignore_ascii_case(name))
-}
-
 #[cfg(test)]
 mod tests {
     use http::Request;
@@ -117,6 +124,39 @@ mod tests {
         assert!(try_with("localhost:8444", Some("https://localhost:8444")));
         for origin in ["null", "http://localhost:8444", "https://evil.example", "https://localhost:1", "https://localhost", ""] {
             assert!(!try_with("localhost:8444", Some(origin)), "{origin}");
+        }
+    }
+
+    #[test]
+    fn atk_p30_public_names_and_allowed_pages_pass_and_nothing_near_them() {
+        let text =
+            "public_url = \"https://mcp.example.com\"\nallowed_origins = [\"https://app.example.com\", \"http://localhost:6274\"]";
+        let settings: Settings = toml::from_str(text).expect("settings");
+        let admitted = |host: &str, origin: Option<&str>| {
+            let mut request = Request::post("/mcp/demo").header(HOST, host);
+            if let Some(origin) = origin {
+                request = request.header(ORIGIN, origin);
+            }
+            let (parts, ()) = request.body(()).expect("request").into_parts();
+            admit(&settings, 8444, parts).map(|admitted| (admitted.base, admitted.page.is_some())).ok()
+        };
+        let base = || "https://mcp.example.com".to_owned();
+        assert_eq!(admitted("mcp.example.com", None), Some((base(), false)));
+        assert_eq!(admitted("localhost:8444", None), Some((base(), false)), "the public URL, whatever the client typed");
+        assert_eq!(admitted("mcp.example.com", Some("https://mcp.example.com")), Some((base(), false)));
+        assert_eq!(admitted("mcp.example.com", Some("https://app.example.com")), Some((base(), true)));
+        assert_eq!(admitted("mcp.example.com", Some("http://localhost:6274")), Some((base(), true)));
+        for origin in [
+            "https://app.example.com:8443",
+            "http://app.example.com",
+            "https://evil.app.example.com",
+            "https://APP.example.com",
+            "null",
+        ] {
+            assert_eq!(admitted("mcp.example.com", Some(origin)), None, "{origin}");
+        }
+        for host in ["example.com", "app.example.com", "evil.mcp.example.com", "mcp.example.com.evil", "10.0.0.1"] {
+            assert_eq!(admitted(host, None), None, "{host}");
         }
     }
 }

@@ -20,7 +20,7 @@ use super::relay::{self, Stream};
 use super::route::{self, Route};
 use super::sessions::Orphan;
 use super::upstream::{self, CancelWhy};
-use super::{Shared, arguments, intake, kill, rate, record, streams};
+use super::{Shared, arguments, cors, intake, kill, rate, record, streams};
 use crate::mcp::message::Id;
 use crate::mcp::sse;
 
@@ -74,6 +74,10 @@ async fn stages(shared: &Shared, x: &mut Exchange, parts: Parts, body: &mut Opti
     }
     let admitted = admit(&shared.feed.snapshot().settings, x.port, parts)?;
     x.facts.server = admitted.server.clone();
+    x.reply.pages(cors::of(&admitted));
+    if cors::is_preflight(&admitted) {
+        return Ok(Outcome::whole(Whole::empty(StatusCode::NO_CONTENT)));
+    }
     if let Some(outcome) = documents(&admitted) {
         return outcome;
     }
@@ -211,7 +215,7 @@ fn documents(admitted: &Admitted) -> Option<Result<Outcome, Refusal>> {
     }
     match &admitted.route {
         Route::ProtectedResource(server) => {
-            let body = route::protected_resource(&admitted.host, server.as_deref());
+            let body = route::protected_resource(&admitted.base, server.as_deref());
             Some(Ok(Outcome::whole(Whole::json(StatusCode::OK, body))))
         }
         Route::NoAuthorizationServer => Some(Err(Refusal::NoPath)),

@@ -193,7 +193,7 @@ pub async fn pump(shared: &Arc<Shared>, x: &mut Exchange, stream: Stream) {
         let Some(flight) = &mut x.flight else { return };
         let piece = tokio::select! {
             () = left.cancelled() => return,
-            () = shared.stop.cancelled() => return,
+            () = shared.drain.cancelled() => return,
             _ = snapshots.changed() => if still_permitted(shared, &stream) { continue } else { return },
             piece = timeout(KEEP_ALIVE, flight.next()) => piece,
         };

@@ -55,10 +55,10 @@ pub fn route(path: &str) -> Route {
 }
 
 /// RFC 9728: the metadata of a protected resource. The same for every name, so that strangers learn no name.
-pub fn protected_resource(host: &str, server: Option<&str>) -> Bytes {
+pub fn protected_resource(base: &str, server: Option<&str>) -> Bytes {
     let path = server.map(|server| format!("/mcp/{server}")).unwrap_or_default();
     let document = json!({
-        "resource": format!("https://{host}{path}"),
+        "resource": format!("{base}{path}"),
         "authorization_servers": [],
         "bearer_methods_supported": ["header"],
     });
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn pit_13_the_resource_is_the_address_the_client_uses() {
-        let text = protected_resource("localhost:8444", Some("demo"));
+        let text = protected_resource("https://localhost:8444", Some("demo"));
         let value: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
         assert_eq!(value["resource"], "https://localhost:8444/mcp/demo");
     }

@@ -5,12 +5,16 @@ use crate::admin::Admin;
 use crate::web::origin;
 use crate::web::view::Code;
 
-/// `https://HOST:PORT` of the proxy, by the name the browser used for the dashboard.
+/// `https://HOST:PORT` of the proxy: its public URL, or the name the browser used for the dashboard.
 pub(super) fn proxy_address(admin: &Admin, dashboard_host: &str) -> String {
+    let settings = admin.feed.snapshot().settings.clone();
+    if let Some(url) = &settings.public_url {
+        return url.as_str().to_owned();
+    }
     let name = origin::name_of(dashboard_host);
     let name = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
-    let configured = admin.feed.snapshot().settings.listen.proxy.clone();
-    let port = admin.feed.listeners().first().map(|listener| listener.address.port());
+    let configured = &settings.listen.proxy;
+    let port = admin.feed.listeners().first().and_then(|listener| listener.address()).map(|address| address.port());
     let port = port.or_else(|| configured.rsplit_once(':').and_then(|(_, port)| port.parse().ok())).unwrap_or(8444);
     format!("https://{}:{port}", if name.is_empty() { "localhost" } else { &name })
 }

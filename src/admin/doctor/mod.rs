@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::admin::Admin;
 use crate::admin::actor::{Actor, Right};
+use crate::admin::health;
 use crate::base::fault::Verb;
 
 /// How a check ended.
@@ -49,7 +50,14 @@ pub struct Examination {
 /// `Denied` below role viewer.
 pub async fn examine(admin: &Admin, actor: &Actor) -> Verb<Examination> {
     actor.need(Right::Read, "doctor")?;
-    let mut checks = vec![sandbox(admin), database(admin).await, ledger(admin), configuration(admin), recovery_identity(admin)];
+    let mut checks = vec![
+        sandbox(admin),
+        database(admin).await,
+        ledger(admin),
+        configuration(admin),
+        certificate(admin),
+        recovery_identity(admin),
+    ];
     checks.extend(modes(admin));
     checks.extend(servers(admin));
     checks.sort_by_key(|check| match check.state {
@@ -101,6 +109,17 @@ fn configuration(admin: &Admin) -> Check {
         Some(refused) => {
             let detail = format!("commit {} is refused: {}", refused.commit, refused.faults.join("; "));
             check("configuration", State::Fail, detail, "mend the files, then lifeboat config check and lifeboat config commit")
+        }
+    }
+}
+
+fn certificate(admin: &Admin) -> Check {
+    match health::certificate(admin) {
+        None => check("certificate", State::Ok, "serves, and lasts two weeks or more", ""),
+        Some(wrong) => {
+            let mend =
+                "put a new pair where tls.cert and tls.key point; Lifeboat's own is renewed at a start while keys/ca.key is there";
+            check("certificate", State::Warn, wrong, mend)
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Whether Lifeboat itself is well: one check per thing it depends on. Servers that are down are somebody else's illness: degraded, not ill.
 
+mod certificate;
+
+pub use certificate::certificate;
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
@@ -16,7 +19,7 @@ pub struct Health {
 /// One dependency.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Check {
-    /// `ledger`, `database`, `configuration`, `kill_file`, `servers`.
+    /// `ledger`, `database`, `configuration`, `kill_file`, `certificate`, `servers`.
     pub name: String,
     /// Whether it is well.
     pub ok: bool,
@@ -42,15 +45,16 @@ pub async fn health(admin: &Admin) -> Health {
         check("database", database),
         check("configuration", refused),
         check("kill_file", kill),
+        check("certificate", certificate(admin)),
         check("servers", servers_down(admin)),
     ];
     let status = if checks.iter().all(|check| check.ok) { "ok" } else { "degraded" };
     Health { status: status.to_owned(), checks }
 }
 
-/// Whether calls can be decided and written down at all. A kill or a server that is down changes nothing here.
+/// Whether calls can be decided and written down at all, and go on being so. A kill or a server that is down changes nothing here.
 pub fn ready(admin: &Admin) -> bool {
-    admin.ledger.state().ok
+    admin.ledger.state().ok && !admin.feed.is_draining()
 }
 
 /// What a stranger may know, without waiting for anything.
@@ -69,7 +73,10 @@ pub fn bare(admin: &Admin) -> Bare {
     if !ready(admin) {
         return Bare::Unusable;
     }
-    let well = admin.publisher.refused().is_none() && admin.kill.settled() && servers_down(admin).is_none();
+    let well = admin.publisher.refused().is_none()
+        && admin.kill.settled()
+        && certificate(admin).is_none()
+        && servers_down(admin).is_none();
     if well { Bare::Ok } else { Bare::Degraded }
 }
 

@@ -2,7 +2,6 @@
 //! kill state itself: that is in the feed, where the proxy reads it.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -67,8 +66,8 @@ pub(super) fn covered(overlay: &KillOverlay, entry: &KillEntry) -> bool {
 }
 
 impl Control {
-    /// The memory of a kill switch whose files are in `data`.
-    pub fn new(data: &Path, last: Option<Proof>) -> Self {
+    /// The memory of a kill switch.
+    pub fn new(last: Option<Proof>) -> Self {
         // The first round of the keeper brings database and file in line with what was found at start.
         let owed = Owed { sequence: 1, ..Owed::default() };
         Self {
@@ -76,7 +75,7 @@ impl Control {
             file: Arc::default(),
             database: tokio::sync::Mutex::default(),
             drill: tokio::sync::Mutex::default(),
-            line: Line::new(data),
+            line: Line::default(),
             owed: Mutex::new(owed),
             wake: Notify::new(),
             kept: watch::Sender::new(0),

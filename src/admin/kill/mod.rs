@@ -2,6 +2,7 @@
 //! the database when it answers. Releasing waits for everything: what cannot be cleared stays engaged.
 
 mod control;
+mod dial;
 pub mod file;
 mod keeper;
 mod line;

@@ -258,7 +258,7 @@ pub fn page(
         past: past.iter().map(|past| PastView::of(past, now)).collect(),
         no_past,
         release: ReleaseView { primary: true, ..release(admin, status, actor, now) },
-        codes: codes(admin, &shell.host),
+        codes: codes(admin, &admin.dashboard_base(&shell.host)),
     };
     KillPage { shell, page }
 }
@@ -315,7 +315,7 @@ fn tiles(admin: &Admin, status: &Status, now: Timestamp) -> Vec<Tile> {
     ]
 }
 
-fn codes(admin: &Admin, host: &str) -> Vec<Code> {
+fn codes(admin: &Admin, dashboard: &str) -> Vec<Code> {
     let data = admin.data.root().display();
     vec![
         Code::new("On the host", format!("lifeboat --data {data} kill engage --reason \"runaway client\"")),
@@ -324,7 +324,7 @@ fn codes(admin: &Admin, host: &str) -> Vec<Code> {
         Code::new(
             "From anywhere, with an operator API key",
             format!(
-                "curl --cacert ca.pem -X POST https://{host}/api/v1/kill/engage \\\n  -H \"Authorization: Bearer $LBO\" \\\n  -H \"Content-Type: application/json\" \\\n  -d '{{\"reason\":\"runaway client\"}}'"
+                "curl --cacert ca.pem -X POST {dashboard}/api/v1/kill/engage \\\n  -H \"Authorization: Bearer $LBO\" \\\n  -H \"Content-Type: application/json\" \\\n  -d '{{\"reason\":\"runaway client\"}}'"
             ),
         ),
     ]

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::super::Admin;
-use super::line;
+use super::line::{self, Manner};
 use super::model::{CANARY, ProofAt};
 use crate::config::Class;
 use crate::crypto::keys;
@@ -40,19 +40,19 @@ struct Target {
 /// Proves an entry at every listener, side by side, within five seconds of `started`.
 pub(super) async fn prove(admin: &Admin, entry: &KillEntry, started: Instant) -> Vec<ProofAt> {
     let target = target(&admin.feed.snapshot(), entry);
-    let host = line::host(admin);
+    let manner = line::manner(admin);
     let listeners = admin.feed.listeners();
-    join_all(listeners.iter().map(|listener| prove_at(admin, listener, &host, &target, started))).await
+    join_all(listeners.iter().map(|listener| prove_at(admin, listener, &manner, &target, started))).await
 }
 
-async fn prove_at(admin: &Admin, listener: &ProxyListener, host: &str, target: &Target, started: Instant) -> ProofAt {
+async fn prove_at(admin: &Admin, listener: &ProxyListener, manner: &Manner, target: &Target, started: Instant) -> ProofAt {
     let mut refused = false;
     while !refused {
         let left = LIMIT.saturating_sub(started.elapsed());
         if left.is_zero() {
             break;
         }
-        match tokio::time::timeout(left.min(ATTEMPT), attempt(admin, listener, host, target)).await {
+        match tokio::time::timeout(left.min(ATTEMPT), attempt(admin, listener, manner, target)).await {
             Ok(Ok(())) => refused = true,
             Ok(Err(why)) => {
                 tracing::warn!(listener = listener.name, why, "a canary was not refused by the kill");
@@ -81,12 +81,12 @@ impl Drop for Admitted<'_> {
     }
 }
 
-async fn attempt(admin: &Admin, listener: &ProxyListener, host: &str, target: &Target) -> Result<(), String> {
+async fn attempt(admin: &Admin, listener: &ProxyListener, manner: &Manner, target: &Target) -> Result<(), String> {
     let token = format!("lbc_{}", keys::token(admin.entropy.as_ref()).reveal());
     admin.feed.admit_canary(token.clone(), target.principal.clone());
     let _admitted = Admitted { admin, token: &token };
     let (request, body) = request(target, &token);
-    let (status, answer) = admin.kill.line.send(listener, host, request, body).await?;
+    let (status, answer) = admin.kill.line.send(listener, manner, request, body).await?;
     check(status, &answer, target.mode)
 }
 

@@ -176,8 +176,8 @@ pub struct NewKey {
 
 impl NewKey {
     /// The key as the page shows it once.
-    pub fn of(added: &KeyAdded, host: &str, now: Timestamp) -> Self {
-        let usage = "curl --cacert ca.pem -H \"Authorization: Bearer $LBO\" ".to_owned() + &format!("https://{host}/api/v1/status");
+    pub fn of(added: &KeyAdded, dashboard: &str, now: Timestamp) -> Self {
+        let usage = "curl --cacert ca.pem -H \"Authorization: Bearer $LBO\" ".to_owned() + &format!("{dashboard}/api/v1/status");
         Self {
             operator: added.operator.clone(),
             expires: added.expires_at.map_or("never expires".into(), |at| format!("expires {}", human::until(at, now))),

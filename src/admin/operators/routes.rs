@@ -208,7 +208,7 @@ async fn do_key_add(visit: Visit, fields: Fields) -> Response {
     };
     match act().await {
         Ok(added) => {
-            let key = NewKey::of(&added, &visit.context.host, visit.admin.clock.now());
+            let key = NewKey::of(&added, &visit.admin.dashboard_base(&visit.context.host), visit.admin.clock.now());
             whole(&visit, StatusCode::OK, Some(key), AddForm::default(), None).await
         }
         Err(fault) => refuse(&visit, &fault, AddForm::default()).await,

@@ -62,6 +62,12 @@ pub(super) enum Command {
     Audit(AuditCommand),
     /// What is wrong on this host and how to mend it
     Doctor,
+    /// Certificates of the listeners
+    #[command(subcommand)]
+    Tls(TlsCommand),
+    /// Whether this host trusts Lifeboat's own CA
+    #[command(subcommand)]
+    Trust(TrustCommand),
     /// A capability that this version does not have
     #[command(external_subcommand)]
     Later(Vec<String>),
@@ -82,6 +88,22 @@ pub(super) struct UpArgs {
     /// Host names and addresses for the certificate [default: localhost, 127.0.0.1, ::1]
     #[arg(long = "host", value_name = "NAME")]
     pub hosts: Vec<String>,
+}
+
+/// `tls …`.
+#[derive(Debug, Subcommand)]
+pub(super) enum TlsCommand {
+    /// Prints a request for a certificate of the configured names, for an authority of your own
+    Csr,
+}
+
+/// `trust …`.
+#[derive(Debug, Subcommand)]
+pub(super) enum TrustCommand {
+    /// Adds the CA to the system's store (Debian; needs root)
+    Install,
+    /// Takes it out again
+    Remove,
 }
 
 /// What a kill covers.

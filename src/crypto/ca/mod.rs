@@ -199,6 +199,22 @@ pub fn ensure_server(ca: &Ca, cert: &Path, key: &Path, hosts: &[String], now: Ti
     Ok(Ensured::Issued)
 }
 
+/// A request for a certificate of these names, signed with the listeners' own key, in PEM (PKCS #10): for an authority of the organisation.
+///
+/// # Errors
+/// `Invalid` when the key is none that can sign, or a name is no host name.
+pub fn request(key: &[u8], names: &[String]) -> Verb<String> {
+    let pair = std::str::from_utf8(key).ok().and_then(|text| KeyPair::from_pem(text).ok());
+    let pair = pair.ok_or_else(|| Fault::invalid("tls.key", "holds no private key in PEM (PKCS #8) that can sign a request"))?;
+    let mut params = CertificateParams::new(names).map_err(|e| Fault::invalid("hosts", "holds no host name").because(e))?;
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, names.first().map_or("Lifeboat", String::as_str));
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let bug = |e: rcgen::Error| Fault::bug("cannot make the request").because(e);
+    params.serialize_request(&pair).and_then(|request| request.pem()).map_err(bug)
+}
+
 /// What a certificate says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Described {
@@ -208,14 +224,20 @@ pub struct Described {
     pub issuer: String,
     /// Host names and addresses.
     pub hosts: Vec<String>,
+    /// When it begins to count.
+    pub not_before: Timestamp,
     /// When it ends.
     pub not_after: Timestamp,
 }
 
 /// Reads the first certificate of a PEM file; `None` when there is none.
 pub fn describe(pem: &[u8]) -> Option<Described> {
-    let der = first_cert(pem)?;
-    let (_, cert) = X509Certificate::from_der(&der).ok()?;
+    describe_der(&first_cert(pem)?)
+}
+
+/// Reads one certificate in DER; `None` when it is none.
+pub fn describe_der(der: &[u8]) -> Option<Described> {
+    let (_, cert) = X509Certificate::from_der(der).ok()?;
     let names =
         cert.subject_alternative_name().ok().flatten().map(|names| names.value.general_names.as_slice()).unwrap_or_default();
     let host = |name: &GeneralName<'_>| match name {
@@ -231,6 +253,7 @@ pub fn describe(pem: &[u8]) -> Option<Described> {
         subject: cert.subject().to_string(),
         issuer: cert.issuer().to_string(),
         hosts: names.iter().filter_map(host).collect(),
+        not_before: Timestamp(cert.validity().not_before.timestamp().saturating_mul(1000)),
         not_after: Timestamp(cert.validity().not_after.timestamp().saturating_mul(1000)),
     })
 }

@@ -115,3 +115,22 @@ fn openssl_accepts_the_chain_strictly() {
     }
     assert!(!verify(&["-verify_hostname", "example.com"]).unwrap().status.success());
 }
+
+#[test]
+fn a_request_names_every_host_and_is_signed_with_the_servers_key() {
+    let p = paths();
+    let names = hosts(&["lifeboat.example.com", "10.0.0.7", "::1"]);
+    let ca = ensure_ca(&p.ca, &p.ca_key, &names, now()).unwrap();
+    ensure_server(&ca, &p.cert, &p.key, &names, now()).unwrap();
+    let made = request(&std::fs::read(&p.key).unwrap(), &names).unwrap();
+    assert!(made.starts_with("-----BEGIN CERTIFICATE REQUEST-----"));
+    assert!(request(b"no key", &names).is_err());
+    let file = p.cert.with_file_name("server.csr");
+    std::fs::write(&file, made).unwrap();
+    let Ok(seen) = Command::new("openssl").args(["req", "-verify", "-noout", "-text", "-in"]).arg(&file).output() else { return };
+    let text = String::from_utf8_lossy(&[seen.stdout, seen.stderr].concat()).into_owned();
+    assert!(seen.status.success() && text.contains("verify OK"), "{text}");
+    for part in ["DNS:lifeboat.example.com", "IP Address:10.0.0.7", "IP Address:0:0:0:0:0:0:0:1", "CN = lifeboat.example.com"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+}

@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
-use super::{VERSIONS, bad, provider};
+use super::{ServerTls, VERSIONS, bad, provider};
 use crate::base::fault::{Fault, Verb};
 use crate::crypto::keys;
 
@@ -45,6 +45,62 @@ pub fn client_config(roots: &Roots, pins: &[[u8; 32]], alpn: &[&str]) -> Verb<Ar
         .with_no_client_auth();
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     Ok(Arc::new(config))
+}
+
+/// A TLS 1.3 client that accepts the very certificate which `served` shows at that moment, and no other, under any name and whoever signed
+/// it: a process that talks to its own listener.
+///
+/// # Errors
+/// `Bug` when the provider lacks TLS 1.3.
+pub fn own_client_config(served: &ServerTls) -> Verb<Arc<ClientConfig>> {
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&VERSIONS)
+        .map_err(|e| bad(e, "cannot set TLS up"))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Own(served.clone())))
+        .with_no_client_auth();
+    Ok(Arc::new(config))
+}
+
+#[derive(Debug)]
+struct Own(ServerTls);
+
+impl ServerCertVerifier for Own {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        match self.0.fingerprint() {
+            Some(digest) if digest == keys::sha256(end_entity) => Ok(ServerCertVerified::assertion()),
+            _ => Err(Error::General("somebody else's certificate on our own listener".into())),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls12_signature(message, cert, dss, &provider().signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &provider().signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
 }
 
 fn store(pem: &[u8]) -> Verb<RootCertStore> {

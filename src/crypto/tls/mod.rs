@@ -7,10 +7,10 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use client::{Roots, client_config, spki_sha256};
+pub use client::{Roots, client_config, own_client_config, spki_sha256};
 use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-pub use server::ServerTls;
+pub use server::{Pair, Served, ServerTls};
 
 use crate::base::fault::Fault;
 

@@ -48,6 +48,11 @@ impl Site {
         rustls::pki_types::CertificateDer::from_pem_slice(&pem).unwrap().to_vec()
     }
 
+    fn files(&self) -> impl Fn() -> Pair + Send + 'static {
+        let pair = Pair { cert: self.dir.path().join("server.pem"), key: self.dir.path().join("server.key") };
+        move || pair.clone()
+    }
+
     fn renew(&self) {
         let (chain, key) = self.ca.issue_server(&["localhost".to_owned()], SystemClock.now()).unwrap();
         std::fs::write(self.dir.path().join("server.key"), key.as_bytes()).unwrap();
@@ -161,7 +166,7 @@ async fn the_watcher_takes_new_files_up_and_reports_a_bad_change_once() {
     let (sender, mut reports) = tokio::sync::mpsc::unbounded_channel();
     let stop = tokio_util::sync::CancellationToken::new();
     let report = move |result: crate::base::fault::Verb<()>| sender.send(result.is_ok()).unwrap();
-    let watcher = tokio::spawn(site.tls.clone().watch_every(TICK, stop.clone(), report));
+    let watcher = tokio::spawn(site.tls.clone().watch_every(TICK, stop.clone(), site.files(), report));
     let key = site.dir.path().join("server.key");
     let good = std::fs::read(&key).unwrap();
     std::fs::write(&key, "half a fi").unwrap();
@@ -175,4 +180,57 @@ async fn the_watcher_takes_new_files_up_and_reports_a_bad_change_once() {
     assert_ne!(site.tls.fingerprint(), before);
     stop.cancel();
     watcher.await.unwrap();
+}
+
+#[tokio::test]
+async fn flt_16_a_certificate_out_of_its_time_is_never_taken_up() {
+    const DAY_MS: i64 = 86_400_000;
+    let site = Site::new();
+    let before = site.tls.fingerprint();
+    for (days, why) in [(-398, "ended on"), (2, "counts only from")] {
+        let (chain, key) = site.ca.issue_server(&["localhost".to_owned()], SystemClock.now().plus_ms(days * DAY_MS)).unwrap();
+        std::fs::write(site.dir.path().join("server.key"), key.as_bytes()).unwrap();
+        std::fs::write(site.dir.path().join("server.pem"), chain).unwrap();
+        let fault = site.tls.reload().unwrap_err();
+        assert!(fault.message.contains(why), "{fault}");
+        assert_eq!(site.tls.fingerprint(), before);
+        assert!(site.tls.served().unwrap().trouble.is_some_and(|trouble| trouble.contains(why)));
+    }
+    site.renew();
+    site.tls.reload().unwrap();
+    assert_eq!(site.tls.served().unwrap().trouble, None);
+}
+
+#[tokio::test]
+async fn other_files_are_served_once_they_can_be() {
+    let (site, other) = (Site::new(), Site::new());
+    let aimed = std::sync::Arc::new(std::sync::Mutex::new(site.files()()));
+    let (sender, mut reports) = tokio::sync::mpsc::unbounded_channel();
+    let stop = tokio_util::sync::CancellationToken::new();
+    let named = aimed.clone();
+    let report = move |result: crate::base::fault::Verb<()>| sender.send(result.is_ok()).unwrap();
+    let watcher = tokio::spawn(site.tls.clone().watch_every(TICK, stop.clone(), move || named.lock().unwrap().clone(), report));
+    let before = site.tls.fingerprint();
+    let nowhere = site.dir.path().join("nowhere");
+    *aimed.lock().unwrap() = Pair { cert: nowhere.clone(), key: nowhere };
+    assert_eq!(reports.recv().await, Some(false));
+    assert_eq!(site.tls.fingerprint(), before);
+    *aimed.lock().unwrap() = other.files()();
+    assert_eq!(reports.recv().await, Some(true));
+    assert_eq!(site.tls.fingerprint(), other.tls.fingerprint());
+    stop.cancel();
+    watcher.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_process_knows_its_own_certificate_whoever_signed_it() {
+    let (site, other) = (Site::new(), Site::new());
+    let address = site.serve().await;
+    let own = |tls: &ServerTls| own_client_config(tls).unwrap();
+    assert!(ask(address, own(&site.tls), "any.example.com").await.is_ok());
+    assert!(ask(address, own(&other.tls), "localhost").await.is_err(), "somebody else on our port");
+    let kept = own(&site.tls);
+    site.renew();
+    site.tls.reload().unwrap();
+    assert!(ask(address, kept, "localhost").await.is_ok(), "it is looked up at each handshake");
 }

@@ -24,6 +24,7 @@ use lifeboat::policy::feed::Feed;
 use lifeboat::policy::snapshot::{KeyEntry, Revision, ServerSecrets};
 use lifeboat::policy::{KillEntry, KillOverlay, Mode, Scope, Snapshot};
 use lifeboat::proxy::body::Body;
+use lifeboat::proxy::connection::{Door, Ends};
 use lifeboat::proxy::{Health, Proxy, ProxyParts};
 use rustls::RootCertStore;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -115,13 +116,14 @@ impl Rig {
             data: "/nonexistent".into(),
             exe: "/nonexistent".into(),
             health: Arc::new(|| Health::Ok),
+            drain: stop.clone(),
             stop: stop.clone(),
         };
         let proxy = Proxy::new(parts, probes);
         let (server, roots) = certificates();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("address");
-        tokio::spawn(proxy.serve(listener, server, "test", stop.clone()));
+        tokio::spawn(proxy.serve(Door::tls(listener, server), None, Ends { drain: stop.clone(), cut: stop.clone() }));
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])

@@ -1,0 +1,132 @@
+//! How a canary reaches a listener of this process: over TLS as its clients do, or plain where a balancer on this host comes in plain.
+//! Never connects to another host.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::Uri;
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tower::Service;
+
+use super::line::Manner;
+use crate::base::fault::{Fault, Verb};
+use crate::base::net::PROXY_LOCAL;
+use crate::crypto::tls;
+use crate::policy::feed::Way;
+
+const CONNECT: Duration = Duration::from_secs(2);
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Connects to one listener.
+#[derive(Clone)]
+pub(super) struct Dialler {
+    way: Way,
+    announced: bool,
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+}
+
+impl Dialler {
+    /// Prepares the way.
+    ///
+    /// # Errors
+    /// When the host is no name that TLS can carry.
+    pub(super) fn new(way: &Way, manner: &Manner) -> Verb<Self> {
+        let tls = match way {
+            Way::Tls(_, served) => {
+                let name = ServerName::try_from(manner.host.clone());
+                let name = name.map_err(|e| Fault::invalid("hosts", format!("{} is no host name", manner.host)).because(e))?;
+                Some((tls::own_client_config(served)?, name))
+            }
+            Way::Plain(_) | Way::Socket(_) => None,
+        };
+        Ok(Self { way: way.clone(), announced: manner.announced, tls })
+    }
+
+    async fn dial(self) -> io::Result<Dialled> {
+        let stream: Box<dyn Stream> = match (&self.way, self.tls) {
+            (Way::Socket(path), _) => Box::new(UnixStream::connect(path).await?),
+            (Way::Tls(address, _), Some((config, name))) => {
+                let mut tcp = connect(*address).await?;
+                if self.announced {
+                    tcp.write_all(&PROXY_LOCAL).await?;
+                }
+                Box::new(TlsConnector::from(config).connect(name, tcp).await?)
+            }
+            (Way::Tls(address, _) | Way::Plain(address), _) => Box::new(connect(*address).await?),
+        };
+        Ok(Dialled(TokioIo::new(stream)))
+    }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let tcp = TcpStream::connect(reachable(address)).await?;
+    tcp.set_nodelay(true)?;
+    Ok(tcp)
+}
+
+/// A listener on all addresses is reached over loopback.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+impl Service<Uri> for Dialler {
+    type Response = Dialled;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Dialled>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move { tokio::time::timeout(CONNECT, this.dial()).await? })
+    }
+}
+
+/// An open connection.
+pub(super) struct Dialled(TokioIo<Box<dyn Stream>>);
+
+impl Connection for Dialled {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl Read for Dialled {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl Write for Dialled {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
