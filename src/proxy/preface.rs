@@ -1,5 +1,5 @@
-//! The PROXY protocol header of version 2, with which a balancer at layer 4 names its client before TLS begins (HAProxy's
-//! proxy-protocol.txt, section 2.2). Never believes a peer that is not trusted, and never waits or reads without bound.
+//! The PROXY protocol header with which a balancer at layer 4 names its client before TLS begins (HAProxy's proxy-protocol.txt): version 2
+//! (section 2.2), and version 1 (section 2.1) because nginx sends no other. Never believes a peer that is not trusted, and never waits or reads without bound.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,7 +13,11 @@ use crate::base::net::PROXY_SIGNATURE as SIGNATURE;
 use crate::config::Settings;
 use crate::config::edge::ProxyProtocol;
 
-const FIXED: usize = 16;
+const OLD_SIGNATURE: &[u8] = b"PROXY ";
+/// The longest header of version 1, with its line end.
+const OLD_LONGEST: usize = 107;
+/// Every header of either version is longer.
+const FIRST: usize = 12;
 /// Addresses take at most 36 bytes; what balancers add besides (section 2.2.7) takes a few hundred.
 const LONGEST: usize = 2_048;
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -51,22 +55,50 @@ pub async fn client(settings: &Settings, protocol: ProxyProtocol, tcp: &mut TcpS
 /// Whether the first byte is that of a header; TLS begins with another one.
 async fn begins(tcp: &TcpStream) -> io::Result<bool> {
     let mut first = [0u8; 1];
-    Ok(tcp.peek(&mut first).await? == 1 && first[0] == SIGNATURE[0])
+    Ok(tcp.peek(&mut first).await? == 1 && (first[0] == SIGNATURE[0] || first[0] == OLD_SIGNATURE[0]))
 }
 
 async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Named> {
-    let mut fixed = [0u8; FIXED];
-    stream.read_exact(&mut fixed).await?;
-    if fixed[..12] != SIGNATURE {
+    let mut first = [0u8; FIRST];
+    stream.read_exact(&mut first).await?;
+    if first.starts_with(OLD_SIGNATURE) {
+        return read_line(stream, first.to_vec()).await;
+    }
+    if first != SIGNATURE {
         return Err(malformed());
     }
-    let length = usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
+    let mut fixed = [0u8; 4];
+    stream.read_exact(&mut fixed).await?;
+    let length = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
     if length > LONGEST {
         return Err(malformed());
     }
     let mut rest = vec![0u8; length];
     stream.read_exact(&mut rest).await?;
-    named(fixed[12], fixed[13], &rest).ok_or_else(malformed)
+    named(fixed[0], fixed[1], &rest).ok_or_else(malformed)
+}
+
+/// The rest of a header of version 1. Byte by byte: what follows it is TLS and must stay where it is.
+async fn read_line(stream: &mut (impl AsyncRead + Unpin), mut line: Vec<u8>) -> io::Result<Named> {
+    while !line.ends_with(b"\r\n") {
+        if line.len() >= OLD_LONGEST {
+            return Err(malformed());
+        }
+        line.push(stream.read_u8().await?);
+    }
+    std::str::from_utf8(&line).ok().and_then(named_by_line).ok_or_else(malformed)
+}
+
+/// `PROXY TCP4 SOURCE DESTINATION PORT PORT`, `TCP6` alike, or `PROXY UNKNOWN` and anything.
+fn named_by_line(line: &str) -> Option<Named> {
+    let words: Vec<&str> = line.strip_suffix("\r\n")?.split(' ').collect();
+    let [_, family, rest @ ..] = words.as_slice() else { return None };
+    let (source, port) = match (*family, rest) {
+        ("UNKNOWN", _) => return Some(Named::Itself),
+        ("TCP4" | "TCP6", [source, _, port, _]) => (source.parse::<IpAddr>().ok()?, port.parse().ok()?),
+        _ => return None,
+    };
+    (source.is_ipv4() == (*family == "TCP4")).then(|| Named::Client(SocketAddr::new(source.to_canonical(), port)))
 }
 
 /// What version, command, family and addresses say; `None` when they say nothing that a TCP connection can.
@@ -95,7 +127,7 @@ fn port(high: u8, low: u8) -> u16 {
 }
 
 fn malformed() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "no PROXY header of version 2, or from a peer that is not trusted")
+    io::Error::new(io::ErrorKind::InvalidData, "no PROXY header, or from a peer that is not trusted")
 }
 
 #[cfg(test)]
@@ -140,6 +172,11 @@ mod tests {
         assert_eq!(told(TRUSTED, Required, &v4()).await, named);
         assert_eq!(told(TRUSTED, OptionalFromTrusted, &v4()).await, named);
         assert!(told(TRUSTED, Required, &v6).await.is_some_and(|at| at.is_ipv6() && at.port() == 0x1234));
+        let line = b"PROXY TCP4 192.0.2.7 10.0.0.1 4660 443\r\n\x16\x03\x01";
+        assert_eq!(told(TRUSTED, Required, line).await, named, "version 1");
+        assert_eq!(told(TRUSTED, OptionalFromTrusted, line).await, named);
+        assert_eq!(told(STRANGE, Required, line).await, None);
+        assert_eq!(told(TRUSTED, Required, b"PROXY UNKNOWN\r\n").await, itself);
         let extended = header(0x21, 0x11, &[&v4()[16..], &[3, 0, 1, 9]].concat());
         assert_eq!(told(TRUSTED, Required, &extended).await, named, "what is added is skipped");
         for protocol in [Required, OptionalFromTrusted] {
@@ -166,7 +203,14 @@ mod tests {
             header(0x21, 0x31, &[0; 216]),
             header(0x21, 0x11, &[0; LONGEST + 1]),
             wrong_signature,
-            b"PROXY TCP4 192.0.2.7 10.0.0.1 4660 443\r\n".to_vec(),
+            b"PROXY TCP4 192.0.2.7 10.0.0.1 4660\r\n".to_vec(),
+            b"PROXY TCP4 2001:db8::1 10.0.0.1 4660 443\r\n".to_vec(),
+            b"PROXY TCP4 192.0.2.7 10.0.0.1 466000 443\r\n".to_vec(),
+            b"PROXY TCP4  192.0.2.7 10.0.0.1 4660 443\r\n".to_vec(),
+            b"PROXY UDP4 192.0.2.7 10.0.0.1 4660 443\r\n".to_vec(),
+            b"PROXY TCP4 192.0.2.7 10.0.0.1 4660 443\n".to_vec(),
+            [b"PROXY UNKNOWN ".as_slice(), &[b'x'; OLD_LONGEST]].concat(),
+            b"proxy TCP4 192.0.2.7 10.0.0.1 4660 443\r\n".to_vec(),
             v4()[..20].to_vec(),
             Vec::new(),
         ] {

@@ -4,6 +4,7 @@
 
 mod admin;
 mod demo;
+mod edge;
 mod laws;
 mod plane;
 mod proxy;

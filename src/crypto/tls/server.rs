@@ -31,7 +31,8 @@ pub struct ServerTls(Arc<Inner>);
 struct Inner {
     files: Mutex<Pair>,
     current: ArcSwap<CertifiedKey>,
-    seen: Mutex<Stamp>,
+    /// `None`: whatever is there has not been looked at.
+    seen: Mutex<Option<Stamp>>,
     trouble: Mutex<Option<String>>,
 }
 
@@ -74,7 +75,7 @@ impl ServerTls {
         let files = Pair { cert: cert.to_owned(), key: key.to_owned() };
         let seen = stamp(&files);
         let current = ArcSwap::from_pointee(read(&files, SystemClock.now())?);
-        let inner = Inner { files: Mutex::new(files), current, seen: Mutex::new(seen), trouble: Mutex::default() };
+        let inner = Inner { files: Mutex::new(files), current, seen: Mutex::new(Some(seen)), trouble: Mutex::default() };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -83,7 +84,7 @@ impl ServerTls {
         let mut aimed = locked(&self.0.files);
         if *aimed != files {
             *aimed = files;
-            *locked(&self.0.seen) = Stamp::default();
+            *locked(&self.0.seen) = None;
         }
     }
 
@@ -140,12 +141,12 @@ impl ServerTls {
     /// Reloads if the files are not those loaded last. `None` when they are.
     fn look(&self) -> Option<(Stamp, Verb<()>)> {
         let now = stamp(&locked(&self.0.files));
-        if *locked(&self.0.seen) == now {
+        if *locked(&self.0.seen) == Some(now) {
             return None;
         }
         let result = self.reload();
         if result.is_ok() {
-            *locked(&self.0.seen) = now;
+            *locked(&self.0.seen) = Some(now);
         }
         Some((now, result))
     }

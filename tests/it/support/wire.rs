@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -53,6 +53,13 @@ pub(crate) async fn connect(address: SocketAddr, ca_pem: &[u8]) -> TlsStream<Tcp
 
 /// The same, for another protocol on top.
 pub(crate) async fn connect_with(address: SocketAddr, ca_pem: &[u8], protocol: &[u8]) -> TlsStream<TcpStream> {
+    let tcp = TcpStream::connect(address).await.expect("the listener accepts");
+    tcp.set_nodelay(true).expect("nodelay");
+    shake(tcp, ca_pem, protocol).await.expect("the handshake succeeds")
+}
+
+/// A TLS 1.3 handshake over a connection that is open already.
+pub(crate) async fn shake(tcp: TcpStream, ca_pem: &[u8], protocol: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(ca_pem) {
         roots.add(certificate.expect("a certificate")).expect("a root");
@@ -64,14 +71,16 @@ pub(crate) async fn connect_with(address: SocketAddr, ca_pem: &[u8], protocol: &
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![protocol.to_vec()];
-    let tcp = TcpStream::connect(address).await.expect("the listener accepts");
-    tcp.set_nodelay(true).expect("nodelay");
     let name = ServerName::try_from("localhost").expect("a name");
-    TlsConnector::from(Arc::new(config)).connect(name, tcp).await.expect("the handshake succeeds")
+    TlsConnector::from(Arc::new(config)).connect(name, tcp).await
 }
 
 /// Sends raw bytes and reads until the answer is whole or the peer closes (at most `patience`).
-pub(crate) async fn exchange(stream: &mut TlsStream<TcpStream>, bytes: &[u8], patience: Duration) -> Option<Reply> {
+pub(crate) async fn exchange(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    bytes: &[u8],
+    patience: Duration,
+) -> Option<Reply> {
     let _ = stream.write_all(bytes).await;
     let _ = stream.flush().await;
     // The answer to HEAD names the length of a body that does not come (RFC 9110 section 9.3.2).
