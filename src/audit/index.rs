@@ -11,12 +11,12 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::block;
 use super::chain;
-use super::event::Event;
-use super::query::{self, Bucket, Filter, Page, ReasonCount, Totals};
+use super::query::{Bucket, Filter, Page, ReasonCount, Totals};
 use super::segment::{self, Cursor, Lines};
 use super::state::Shared;
-use super::store::{self, IndexEnd, IndexRow, Store, StoreFault, TallyKey};
+use super::store::{self, IndexEnd, Store, StoreFault};
 use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
 
@@ -116,8 +116,9 @@ impl Index {
                 return Err(StoreFault::Later("the ledger's newest lines cannot be read".into()));
             };
             done = *last;
-            let (rows, tallies) = rows(&lines, &mut mts)?;
-            store.add(rows, tallies).await?;
+            let cut = block::cut(&lines, &mut mts);
+            let (blocks, tallies) = cut.map_err(|error| StoreFault::Later(format!("an event cannot be read: {error}")))?;
+            store.add(blocks, tallies).await?;
             self.indexed.send_replace(done);
         }
     }
@@ -139,7 +140,7 @@ impl Index {
         }
         let lines = self.read(&mut Cursor::before(end.seq), self.shared.last_seq()).await?;
         match lines.first() {
-            Some((seq, line)) if *seq == end.seq && *line != end.line.as_bytes() => Err(foreign()),
+            Some((seq, line)) if *seq == end.seq && *line != end.line => Err(foreign()),
             _ => Ok(()),
         }
     }
@@ -149,7 +150,7 @@ impl Index {
         let dir = self.dir.clone();
         let first = tokio::task::spawn_blocking(move || first_seq(&dir)).await.ok().flatten();
         let Some(first) = first.filter(|first| *first > 1) else { return Ok(()) };
-        while store.forget(first).await? > 0 {
+        while store.forget(first).await? {
             tokio::task::yield_now().await;
         }
         Ok(())
@@ -164,8 +165,7 @@ impl Index {
         let wanted = self.shared.last_seq();
         let store = self.reach(wanted).await?;
         let found = store.newest(filter, before, size + 1).await.map_err(|fault| self.fault(fault))?;
-        let events: Verb<Vec<Event>> = found.lines.iter().map(|line| query::parse(line.as_bytes())).collect();
-        let mut page = Page::of(events?, size);
+        let mut page = Page::of(found.events, size);
         if page.next.is_none() {
             page.next = found.unread.map(|seq| seq.to_string());
         }
@@ -277,61 +277,4 @@ fn first_seq(dir: &Path) -> Option<u64> {
     let oldest = segment::list(dir).ok()?.first()?.number;
     let line = segment::first_line(dir, oldest).ok()??;
     chain::link(&line).map(|link| link.seq)
-}
-
-fn rows(lines: &Lines, mts: &mut i64) -> Result<(Vec<IndexRow>, HashMap<TallyKey, i64>), StoreFault> {
-    let mut rows = Vec::with_capacity(lines.len());
-    let mut tallies = HashMap::new();
-    for (seq, line) in lines {
-        let unread = |error: String| StoreFault::Later(format!("event {seq} cannot be read: {error}"));
-        let event: Event = serde_json::from_slice(line).map_err(|error| unread(error.to_string()))?;
-        let line = std::str::from_utf8(line).map_err(|error| unread(error.to_string()))?.to_owned();
-        *mts = event.ts.0.max(*mts);
-        if let Some((key, n)) = tally(&event) {
-            *tallies.entry(key).or_default() += n;
-        }
-        let Event { ts, kind, request_id, client, server, tool, class, decision, reason, status, operator, .. } = event;
-        let (seq, mts) = (i64::try_from(*seq).unwrap_or(i64::MAX), *mts);
-        let ts = ts.0;
-        rows.push(IndexRow {
-            seq,
-            ts,
-            mts,
-            kind,
-            request_id,
-            client,
-            server,
-            tool,
-            class,
-            decision,
-            reason,
-            status,
-            operator,
-            line,
-        });
-    }
-    Ok((rows, tallies))
-}
-
-// What an event adds to the counts. An intent adds nothing: its outcome does.
-fn tally(event: &Event) -> Option<(TallyKey, i64)> {
-    let status = event.status.as_deref().unwrap_or_default();
-    let refused = event.decision.as_deref() == Some("refuse") || matches!(status, "refused" | "cut");
-    let minute = event.ts.0.div_euclid(MINUTE);
-    let plain = |outcome| Some(((minute, outcome, String::new(), String::new(), String::new()), 1));
-    match event.kind.as_str() {
-        "call.intent" | "operator.action" | "system" => None,
-        _ if refused => {
-            let times = event.params.as_ref().filter(|_| event.kind == "auth.refused").and_then(|p| p.get("count")?.as_i64());
-            let tool = event.tool.as_ref().map(|tool| format!("{}/{tool}", event.server.as_deref().unwrap_or_default()));
-            let reason = event.reason.clone().unwrap_or_default();
-            Some((
-                (minute, "refused", reason, event.client.clone().unwrap_or_default(), tool.unwrap_or_default()),
-                times.unwrap_or(1),
-            ))
-        }
-        "call" | "call.outcome" if matches!(status, "upstream_error" | "unknown") => plain("upstream_error"),
-        "call" | "call.outcome" => plain("permitted"),
-        _ => None,
-    }
 }

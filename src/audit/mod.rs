@@ -1,6 +1,7 @@
 //! Evidence: one append-only ledger of audit events with a hash chain and signed checkpoints. Never decides, never forgets in silence.
 
 pub mod begin;
+mod block;
 pub mod bound;
 pub mod chain;
 pub mod checkpoint;

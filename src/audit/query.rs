@@ -100,7 +100,8 @@ impl Filter {
     }
 }
 
-fn holds(line: &[u8], text: &str) -> bool {
+/// Whether a line holds a text, in any case (ASCII).
+pub(super) fn holds(line: &[u8], text: &str) -> bool {
     text.is_empty() || line.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text.as_bytes()))
 }
 
