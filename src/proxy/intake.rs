@@ -163,7 +163,8 @@ async fn collect(headers: &HeaderMap, mut body: Incoming, limit: u64) -> Result<
             Some(rest) => rest.extend_from_slice(&data),
             None if first.is_empty() => first = data,
             None => {
-                let mut joined = BytesMut::with_capacity(length * 2);
+                let whole = announced.and_then(|whole| usize::try_from(whole).ok()).unwrap_or(length * 2);
+                let mut joined = BytesMut::with_capacity(whole.max(length));
                 joined.extend_from_slice(&first);
                 joined.extend_from_slice(&data);
                 first = Bytes::new();
@@ -190,6 +191,6 @@ fn note(x: &mut Exchange, message: &Arc<Message>) {
     if let Some(params) = message.params_raw() {
         let digest = Sha256::digest(params);
         x.facts.params_sha256 = Some(shape::hex(&digest));
-        x.facts.params = shape::shapes(message.arguments_raw().unwrap_or(params));
+        x.facts.params = Some(shape::shapes(message.arguments_raw().unwrap_or(params)));
     }
 }

@@ -1,30 +1,32 @@
 //! What the ledger says of parameters: name, type and size of each, never a value.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+
+use crate::mcp::json::members;
 
 const MEMBERS: usize = 64;
 const NAME: usize = 128;
 
-/// `{"NAME": {"type": "string", "size": 12}, …}` of an object as written; size in bytes as written. Members beyond 64 are one `…`.
-pub(super) fn shapes(object: &[u8]) -> Option<Value> {
-    let members: BTreeMap<String, &RawValue> = serde_json::from_slice(object).ok()?;
+/// `{"NAME": {"type": "string", "size": 12}, …}` of an object of a parsed message as written; size in bytes as written. Members beyond 64 are one `…`.
+pub(super) fn shapes(object: &[u8]) -> Value {
+    let members: BTreeMap<Cow<'_, str>, &[u8]> = members(object).collect();
     let rest = members.len().saturating_sub(MEMBERS);
     let mut shapes: Map<String, Value> = members
         .iter()
         .take(MEMBERS)
-        .map(|(name, value)| (cut(name, NAME), json!({"type": kind(value.get()), "size": value.get().len()})))
+        .map(|(name, value)| (cut(name, NAME), json!({"type": kind(value), "size": value.len()})))
         .collect();
     if rest > 0 {
         shapes.insert("…".into(), json!({"type": "members", "size": rest}));
     }
-    Some(Value::Object(shapes))
+    Value::Object(shapes)
 }
 
-fn kind(raw: &str) -> &'static str {
-    match raw.as_bytes().first() {
+fn kind(raw: &[u8]) -> &'static str {
+    match raw.first() {
         Some(b'{') => "object",
         Some(b'[') => "array",
         Some(b'"') => "string",
@@ -55,7 +57,7 @@ mod tests {
 
     #[test]
     fn shapes_hold_no_value() {
-        let shapes = shapes(br#"{"name":"hunter2","n":42,"deep":{"secret":1},"list":[1,2],"no":null}"#).expect("object");
+        let shapes = shapes(br#"{"name":"hunter2","n":42,"deep":{"secret":1},"list":[1,2],"no":null}"#);
         assert_eq!(shapes["name"], json!({"type": "string", "size": 9}));
         assert_eq!(shapes["deep"], json!({"type": "object", "size": 12}));
         assert!(!shapes.to_string().contains("hunter2") && !shapes.to_string().contains("secret"));

@@ -3,6 +3,7 @@
 //! What passes here means the same to every parser that may read the bytes later (RFC 8259, I-JSON RFC 7493): valid UTF-8, no byte order
 //! mark, one object, nothing behind it, no key twice in an object, no lone surrogate, no number beyond a double.
 
+use std::borrow::Cow;
 use std::fmt;
 
 mod scan;
@@ -103,4 +104,9 @@ pub fn check(bytes: &[u8], limits: JsonLimits) -> Result<(), JsonFault> {
         return Err(JsonFault { offset: fault.valid_up_to(), what: Flaw::Utf8 });
     }
     scan::Scan::new(bytes, limits).run()
+}
+
+/// The members of an object, in order: decoded name and value as written. Only for bytes that stand in a message that was parsed.
+pub fn members(object: &[u8]) -> impl Iterator<Item = (Cow<'_, str>, &[u8])> {
+    view::members(object, 0..object.len()).filter_map(|(name, value)| Some((name, object.get(value)?)))
 }

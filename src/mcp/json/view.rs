@@ -69,7 +69,8 @@ pub(in crate::mcp) fn member(bytes: &[u8], span: Span, key: &str) -> Option<Span
 /// The whole message as a span, without the white space around it.
 pub(in crate::mcp) fn root(bytes: &[u8]) -> Span {
     let start = skip_separators(bytes, 0);
-    start..value_end(bytes, start)
+    let behind = bytes.iter().rev().take_while(|byte| is_space(**byte)).count();
+    start..bytes.len() - behind.min(bytes.len() - start)
 }
 
 pub(in crate::mcp) fn is_object(bytes: &[u8], span: &Span) -> bool {
