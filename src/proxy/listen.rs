@@ -2,15 +2,20 @@
 //! Never serves plain HTTP but where the settings name a place for a balancer on this host.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -114,7 +119,7 @@ fn builder(is_h2: bool) -> auto::Builder<TokioExecutor> {
     if is_h2 { builder.http2_only() } else { builder.http1_only() }
 }
 
-/// Gives a request its id and its own task: the call outlives its connection, so that its end is always recorded.
+/// Gives a request its id and drives its call. The call outlives its connection, so that its end is always recorded.
 async fn answer(shared: Arc<Shared>, peer: Peer, port: u16, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let remote = peer.client(&shared.feed.snapshot().settings, request.headers());
     let id = mint("req", shared.clock.now(), shared.entropy.as_ref());
@@ -134,11 +139,48 @@ async fn answer(shared: Arc<Shared>, peer: Peer, port: u16, request: Request<Inc
         left,
         id: id.clone(),
     };
-    shared.tasks.spawn(pipeline::run(shared.clone(), x, request));
-    Ok(match waiting.await {
-        Ok(response) => response.map(|body| body.tied_to(presence)),
-        Err(_) => broken(&id),
+    let call = Driven::new(&shared, pipeline::run(shared.clone(), x, request));
+    Ok(match call.until(waiting).await {
+        Some(response) => response.map(|body| body.tied_to(presence)),
+        None => broken(&id),
     })
+}
+
+/// A call that its connection drives, which saves a task and the way to it and back. What is left of it when its head has been sent, or when
+/// the connection is gone, becomes a task of its own.
+struct Driven<'a> {
+    tasks: &'a TaskTracker,
+    call: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl<'a> Driven<'a> {
+    fn new(shared: &'a Shared, call: impl Future<Output = ()> + Send + 'static) -> Self {
+        // A panic ends the call, never the other calls of its connection.
+        let call = AssertUnwindSafe(call).catch_unwind().map(drop);
+        Self { tasks: &shared.tasks, call: Some(Box::pin(call)) }
+    }
+
+    /// Drives the call until its head is there; nothing when it ended without one.
+    async fn until<T>(mut self, mut head: oneshot::Receiver<T>) -> Option<T> {
+        poll_fn(|context| {
+            if let Some(call) = &mut self.call
+                && call.as_mut().poll(context).is_ready()
+            {
+                self.call = None;
+            }
+            Pin::new(&mut head).poll(context).map(Result::ok)
+        })
+        .await
+    }
+}
+
+impl Drop for Driven<'_> {
+    fn drop(&mut self) {
+        // Without a runtime the process is ending, and nothing can run any more.
+        if let (Some(call), Ok(runtime)) = (self.call.take(), Handle::try_current()) {
+            self.tasks.spawn_on(call, &runtime);
+        }
+    }
 }
 
 fn broken(id: &str) -> Response<Body> {

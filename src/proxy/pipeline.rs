@@ -64,7 +64,7 @@ pub async fn run(shared: Arc<Shared>, mut x: Exchange, request: Request<Incoming
     {
         intake::read_for_refusal(&shared, &mut x, body).await;
     }
-    let outcome = record::outcome(&shared, &x, outcome).await;
+    let outcome = record::outcome(&shared, &mut x, outcome).await;
     release(&shared, x, outcome).await;
 }
 

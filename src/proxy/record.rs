@@ -19,13 +19,14 @@ const CANARY_WAIT: Duration = Duration::from_millis(500);
 /// `ledger.unavailable`: nothing runs unrecorded.
 pub(super) async fn intent(shared: &Shared, x: &Exchange) -> Result<(), Refusal> {
     let mut event = event(x, "call.intent");
+    event.params = x.facts.params.clone();
     event.decision = Some("permit".into());
     let recorded = shared.recorder.record(event, Durability::Synced).await;
     recorded.map(drop).map_err(|_| Refusal::Ledger { executed: Executed::No })
 }
 
 /// Records how it ended, and gives what may be released: the outcome itself, or a refusal where it could not be recorded.
-pub(super) async fn outcome(shared: &Shared, x: &Exchange, outcome: Result<Outcome, Refusal>) -> Result<Outcome, Refusal> {
+pub(super) async fn outcome(shared: &Shared, x: &mut Exchange, outcome: Result<Outcome, Refusal>) -> Result<Outcome, Refusal> {
     if x.facts.client.is_none() {
         return strangers(shared, x, outcome);
     }
@@ -83,7 +84,7 @@ fn told(x: &Exchange, outcome: &Result<Outcome, Refusal>) -> (&'static str, Exec
     }
 }
 
-fn closing(x: &Exchange, outcome: &Result<Outcome, Refusal>, status: &str, executed: Executed) -> Event {
+fn closing(x: &mut Exchange, outcome: &Result<Outcome, Refusal>, status: &str, executed: Executed) -> Event {
     let kind = match (x.facts.canary, x.facts.sort, is_write(x)) {
         (true, ..) => "system",
         (_, Sort::List, _) => "list",
@@ -91,6 +92,8 @@ fn closing(x: &Exchange, outcome: &Result<Outcome, Refusal>, status: &str, execu
         (_, Sort::Call, false) => "call",
     };
     let mut event = event(x, kind);
+    // The last that is told of them.
+    event.params = x.facts.params.take();
     event.status = Some(status.into());
     event.executed = Some(executed.word().into());
     event.decision = Some(if outcome.is_ok() || x.sent || executed != Executed::No { "permit" } else { "refuse" }.into());
@@ -123,7 +126,6 @@ fn event(x: &Exchange, kind: &str) -> Event {
         method: facts.method.clone(),
         tool: text(&facts.tool),
         class: facts.class.filter(|_| facts.sort == Sort::Call).map(|class| class.word().to_owned()),
-        params: facts.params.clone(),
         params_sha256: facts.params_sha256.clone(),
         grant: text(&facts.grant),
         revision: facts.revision.clone(),
