@@ -1,5 +1,6 @@
-//! The other ends of Lifeboat's tests: a scripted upstream and a load generator. Never part of the product.
+//! The other ends of Lifeboat's tests: a scripted upstream, a fast one, and a load generator. Never part of the product.
 
+pub mod brisk;
 pub mod flags;
 pub mod lines;
 pub mod load;

@@ -1,11 +1,14 @@
-//! Load against the proxy. Three modes: calls at a fixed rate that does not wait for answers, strangers without a key, and `initialize` over and over.
+//! Load against the proxy. Four modes: calls at a fixed rate that does not wait for answers, the same only timed, strangers without a key,
+//! and `initialize` over and over.
 //!
 //! Common: `--url https://127.0.0.1:PORT/mcp/SERVER --ca FILE --connections N --seconds N`.
 //! Calls: `--key-file F --rate N --tool T [--tool-mix READ:WRITE [--write-tool T]] [--arguments JSON] [--era modern|legacy] [--h2] --out FILE
 //! [--tag TEXT] [--timeout-ms N] [--stop-on-eof]`. Prints `started` at the first answer, one summary line at the end.
+//! Timed: `--pulse --key-file F --rate N [--tool T] [--bytes N]`; prints percentiles in microseconds.
 //! Strangers: `--no-key --rate N`. Sessions: `--initialize N --clients FILE` (one key a line).
 
 mod calls;
+mod pulse;
 mod sessions;
 mod strangers;
 
@@ -26,6 +29,8 @@ pub async fn run(flags: &Flags) -> Result<()> {
         sessions::run(flags).await
     } else if flags.has("no-key") {
         strangers::run(flags).await
+    } else if flags.has("pulse") {
+        pulse::run(flags).await
     } else {
         calls::run(flags).await
     }
