@@ -1,7 +1,7 @@
 //! One deployment under test: the real binary on free ports in a directory of its own. Never shares state between tests; ends its own process by id.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -43,6 +43,7 @@ pub fn wait<T>(what: &str, seconds: u64, mut done: impl FnMut() -> Option<T>) ->
 pub struct Lifeboat {
     home: TempDir,
     child: Child,
+    roots: Option<PathBuf>,
     /// `127.0.0.1:PORT` of the dashboard.
     pub admin: String,
     /// `127.0.0.1:PORT` of the proxy.
@@ -80,7 +81,7 @@ impl Lifeboat {
 
     /// One that somebody else started with `home` as its working directory; waits until it is ready.
     pub fn adopt(home: TempDir, child: Child) -> Self {
-        let mut this = Self { home, child, admin: String::new(), proxy: String::new() };
+        let mut this = Self { home, child, roots: None, admin: String::new(), proxy: String::new() };
         this.wait_ready();
         this
     }
@@ -98,6 +99,26 @@ impl Lifeboat {
     pub fn kill_9(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Waits until the process has ended by itself.
+    pub fn wait_exit(&mut self, seconds: u64) -> ExitStatus {
+        let child = &mut self.child;
+        wait("the end of the process", seconds, || child.try_wait().unwrap())
+    }
+
+    /// Waits until this process has ended and another one, started on the same directory already, is ready in its place.
+    pub fn succeeded_by(&mut self, next: Child) -> ExitStatus {
+        let status = self.wait_exit(60);
+        self.child = next;
+        let file = self.data().join("run/addresses.json");
+        let pid = self.pid();
+        wait("the addresses of the next process", 60, || {
+            let addresses: Value = serde_json::from_slice(&std::fs::read(&file).ok()?).ok()?;
+            (addresses["pid"] == pid).then_some(())
+        });
+        self.wait_ready();
+        status
     }
 
     /// Sends a signal by name, `USR2` for one.
@@ -135,9 +156,32 @@ impl Lifeboat {
         self.home.path()
     }
 
-    /// The CA to trust.
+    /// The CA to trust, or the file with what else was trusted.
     pub fn ca(&self) -> PathBuf {
-        self.data().join("tls/ca.pem")
+        self.roots.clone().unwrap_or_else(|| self.data().join("tls/ca.pem"))
+    }
+
+    /// From here on clients of this deployment trust another authority too.
+    pub fn trust(&mut self, authority: &Path) {
+        self.roots = None;
+        let both = std::fs::read_to_string(self.ca()).unwrap() + &std::fs::read_to_string(authority).unwrap();
+        let file = self.home.path().join("roots.pem");
+        std::fs::write(&file, both).unwrap();
+        self.roots = Some(file);
+    }
+
+    /// Only Lifeboat's own CA again.
+    pub fn distrust(&mut self) {
+        self.roots = None;
+    }
+
+    /// What `doctor` finds wrong with one of its checks.
+    pub fn complaint(&self, check: &str) -> Option<String> {
+        let output = self.cli(&["doctor", "--json"]);
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let checks = said["checks"].as_array().unwrap_or_else(|| panic!("doctor: {said} {}", text(&output.stderr)));
+        let found = checks.iter().find(|found| found["name"] == check && found["state"] != "ok")?;
+        Some(found["detail"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Process id.

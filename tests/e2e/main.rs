@@ -8,6 +8,7 @@ mod browser;
 mod clients;
 mod crash;
 mod dashboard;
+mod edge;
 mod flood;
 mod harness;
 mod https;

@@ -38,6 +38,10 @@ struct Plan {
     arguments: Option<Value>,
     legacy: bool,
     h2: bool,
+    /// A connection that is refused carried nothing: connect again until one is taken.
+    retry_connect: bool,
+    /// A new connection for each call.
+    fresh: bool,
     tag: String,
     timeout: Duration,
     out: Lines,
@@ -77,6 +81,8 @@ fn plan(flags: &Flags) -> Result<Plan> {
         arguments: flags.get("arguments").map(serde_json::from_str).transpose()?,
         legacy: flags.get("era") == Some("legacy"),
         h2,
+        retry_connect: flags.has("retry-connect"),
+        fresh: flags.has("fresh"),
         tag: flags.get("tag").map_or_else(|| format!("l{}", std::process::id()), str::to_owned),
         timeout: Duration::from_millis(flags.number("timeout-ms", 30_000)),
         out: Lines::open(Some(Path::new(flags.need("out"))))?,
@@ -121,7 +127,7 @@ async fn work(plan: Arc<Plan>, dues: Queue) {
     loop {
         let Some(due) = dues.lock().await.recv().await else { return };
         if !ready(&mut link).await {
-            match open(&plan).await {
+            match opened(&plan).await {
                 Ok(opened) => link = Some(opened),
                 Err(error) => {
                     plan.lost(&due, wall_ns(), &error.to_string());
@@ -144,7 +150,7 @@ async fn work(plan: Arc<Plan>, dues: Queue) {
                 !closed
             }
         };
-        if !alive {
+        if !alive || plan.fresh {
             link = None;
         }
     }
@@ -156,6 +162,19 @@ async fn ready(link: &mut Option<(Link, Option<String>)>) -> bool {
         Some((Link::One(sender), _)) => sender.ready().await.is_ok(),
         Some((Link::Two(sender), _)) => sender.ready().await.is_ok(),
         None => false,
+    }
+}
+
+/// A new connection; with `--retry-connect` as soon as one can be had, within a minute.
+async fn opened(plan: &Plan) -> Result<(Link, Option<String>)> {
+    let until = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        match open(plan).await {
+            Err(_) if plan.retry_connect && tokio::time::Instant::now() < until => {
+                tokio::time::sleep(Duration::from_millis(20)).await
+            }
+            opened => return opened,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Common: `--url https://127.0.0.1:PORT/mcp/SERVER --ca FILE --connections N --seconds N`.
 //! Calls: `--key-file F --rate N --tool T [--tool-mix READ:WRITE [--write-tool T]] [--arguments JSON] [--era modern|legacy] [--h2] --out FILE
-//! [--tag TEXT] [--timeout-ms N] [--stop-on-eof]`. Prints `started` at the first answer, one summary line at the end.
+//! [--tag TEXT] [--timeout-ms N] [--retry-connect] [--fresh] [--stop-on-eof]`. Prints `started` at the first answer, one summary line at the end.
 //! Timed: `--pulse --key-file F --rate N [--tool T] [--bytes N]`; prints percentiles in microseconds.
 //! Strangers: `--no-key --rate N`. Sessions: `--initialize N --clients FILE` (one key a line).
 
