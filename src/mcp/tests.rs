@@ -167,6 +167,12 @@ fn removed_methods_are_not_found() {
         let modern = headers(&[(VERSION, "2026-07-28"), ("Mcp-Method", method)]);
         assert_eq!(outcome(&modern, body(method, meta).as_bytes()), (404, -32601), "{method}");
     }
+    let bare = r#""_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}"#;
+    for method in ["initialize", "resources/subscribe", "resources/unsubscribe", "tasks/result"] {
+        let modern = headers(&[(VERSION, "2026-07-28"), ("Mcp-Method", method)]);
+        assert_eq!(outcome(&modern, body(method, bare).as_bytes()), (404, -32601), "{method} without what it once needed");
+        assert_eq!(outcome(&headers(&[]), body(method, "").as_bytes()), (400, -32602), "{method} in its own era");
+    }
     for method in ["initialize", "ping", "tasks/list"] {
         assert_eq!(outcome(&headers(&[]), body(method, r#""protocolVersion":"2025-11-25""#).as_bytes()), (200, 0), "{method}");
     }

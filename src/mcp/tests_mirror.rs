@@ -64,6 +64,8 @@ fn atk_p09_a_mirror_missing_repeated_or_wrapped_otherwise_is_refused() {
         assert_eq!(named("tools/call", &value, "a"), (400, -32020), "{value}");
     }
     assert_eq!(named("tools/call", "=?BASE64?YQ==?=", "=?BASE64?YQ==?="), (400, -32020));
+    // Not wrapped, so it stands for itself.
+    assert_eq!(named("tools/call", "=?base64?YQ==", "=?base64?YQ=="), (200, 0));
 }
 
 #[test]

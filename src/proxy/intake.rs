@@ -89,10 +89,10 @@ pub async fn read(
     let message = Arc::new(parse(bytes).map_err(Refusal::Wire)?);
     note(x, &message);
     let era = era_of(&headers, &message).map_err(Refusal::Wire)?;
+    let kind = served(&message, era).map_err(Refusal::Wire)?;
     if era.is_modern() {
         check_mirror(&headers, &message).map_err(Refusal::Wire)?;
     }
-    let kind = served(&message, era).map_err(Refusal::Wire)?;
     x.facts.sort = sort(kind);
     let server = admitted.server.unwrap_or_else(|| "".into());
     if let (Era::Modern, Some(MethodKind::ToolCall), Some(tool)) = (era, kind, message.name()) {

@@ -70,7 +70,7 @@ pub async fn answer(shared: &Shared, x: &mut Exchange, permit: &Permit) -> Resul
         };
         let passed = match piece {
             Piece::Silent(bytes) => {
-                resumable |= bytes.starts_with(b"id:");
+                resumable |= has_id(&bytes);
                 reply.event(bytes).await
             }
             Piece::Message { incoming, event } => {
@@ -89,6 +89,11 @@ pub async fn answer(shared: &Shared, x: &mut Exchange, permit: &Permit) -> Resul
             return Ok(left_alone(x, "unknown"));
         }
     }
+}
+
+/// Whether an event gives the client a place to come back to. The id may stand on any of its lines.
+fn has_id(event: &[u8]) -> bool {
+    event.split(|byte| matches!(byte, b'\n' | b'\r')).any(|line| line.starts_with(b"id:"))
 }
 
 enum Sifted {

@@ -46,7 +46,8 @@ fn named_by(message: &Message, kind: MethodKind) -> Option<&str> {
     }
 }
 
-/// A header value, decoded where it is wrapped as `=?base64?…?=`. Another spelling of the wrapping is refused: servers differ in it.
+/// A header value, decoded where it is wrapped as `=?base64?…?=`. Another spelling of the wrapping is refused: servers differ in it. What
+/// begins like one and does not end like one is no wrapping, and stands for itself.
 pub(super) fn decode(value: &str) -> Result<Cow<'_, str>, WireFault> {
     const OPEN: &str = "=?base64?";
     const CLOSE: &str = "?=";
@@ -55,7 +56,9 @@ pub(super) fn decode(value: &str) -> Result<Cow<'_, str>, WireFault> {
         return Ok(Cow::Borrowed(value));
     }
     let bad = || WireFault::header_mismatch("a header value that is not well-formed =?base64?…?=");
-    let text = value.strip_prefix(OPEN).and_then(|rest| rest.strip_suffix(CLOSE)).ok_or_else(bad)?;
+    let Some(text) = value.strip_prefix(OPEN).ok_or_else(bad)?.strip_suffix(CLOSE) else {
+        return Ok(Cow::Borrowed(value));
+    };
     let bytes = STANDARD.decode(text).map_err(|_| bad())?;
     String::from_utf8(bytes).map(Cow::Owned).map_err(|_| bad())
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::super::era::META_VERSION;
+use super::super::era::{Era, META_VERSION, MODERN_VERSION};
 use super::super::fault::WireFault;
 use super::super::json::view;
 use super::super::method::{MethodKind, kind_of};
@@ -64,6 +64,10 @@ pub(super) fn none(method: &str) -> Result<Fields, WireFault> {
 }
 
 fn complete(fields: Fields, kind: MethodKind) -> Result<Fields, WireFault> {
+    // A method that the message's era does not know is refused for that, whatever its params hold (2026-07-28, basic/index: 404, -32601).
+    if fields.version.as_deref() == Some(MODERN_VERSION) && !kind.exists_in(Era::Modern) {
+        return Ok(fields);
+    }
     let (is_present, name) = match kind {
         MethodKind::ToolCall | MethodKind::PromptGet => (fields.name.is_some(), "name"),
         MethodKind::ResourceRead | MethodKind::Subscribe | MethodKind::Unsubscribe => (fields.uri.is_some(), "uri"),

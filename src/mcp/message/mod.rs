@@ -64,7 +64,9 @@ pub struct Message {
 }
 
 /// Reads one message. 400 for anything that two parsers could read differently, for a request method sent without id, and for fields of
-/// the wrong type that a stage decides on.
+/// the wrong type that a stage decides on. Of a method that does not exist in the era of the message nothing is wanted: [`served`] refuses it.
+///
+/// [`served`]: super::method::served
 pub fn parse(body: Bytes) -> Result<Message, WireFault> {
     json::check(&body, JsonLimits::CLIENT)?;
     let envelope = envelope::read(&body, envelope::Sender::Client).map_err(WireFault::invalid_request)?;
