@@ -6,6 +6,7 @@
 mod blocked;
 mod browser;
 mod clients;
+mod conformance;
 mod crash;
 mod dashboard;
 mod edge;
