@@ -43,26 +43,24 @@ pub struct Parts {
     /// What others see.
     pub shared: Arc<Shared>,
     packer: threads::Sender<u64>,
-    teller: threads::Sender<Checkpoint>,
+    tellers: Vec<threads::SyncSender<Checkpoint>>,
 }
 
+// Checkpoints that may wait for a sink that is stuck; what it misses stands in the file.
+const UNTOLD: usize = 64;
+
 impl Parts {
-    /// Starts the two background threads: one packs closed segments, one tells the sinks.
+    /// Starts the background threads: one packs closed segments, and one for each sink tells it.
     ///
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(dir: &Path, sinks: Vec<CheckpointSink>, rest: (Audit, SharedClock, Signer, Arc<dyn Disk>)) -> io::Result<Self> {
         let (settings, clock, signer, disk) = rest;
-        let (teller, queue) = threads::channel::<Checkpoint>();
-        // A sink may block (a full pipe): it has its own thread, so that neither the writer nor the packer waits.
-        std::thread::Builder::new().name("audit-teller".into()).spawn(move || {
-            for checkpoint in queue {
-                sinks.iter().for_each(|sink| sink(&checkpoint));
-            }
-        })?;
+        // A sink may block (a full pipe): it has a thread of its own, so that neither the writer nor another sink waits.
+        let tellers = sinks.into_iter().map(teller).collect::<io::Result<_>>()?;
         let packer = keep::start_packer(dir.to_owned())?;
         let (strangers, shared) = (Arc::default(), Arc::new(Shared::new(0, None)));
-        Ok(Self { dir: dir.to_owned(), settings, clock, signer, disk, strangers, shared, packer, teller })
+        Ok(Self { dir: dir.to_owned(), settings, clock, signer, disk, strangers, shared, packer, tellers })
     }
 
     /// Hands a closed segment to the packer.
@@ -72,12 +70,21 @@ impl Parts {
         }
     }
 
-    /// Hands a checkpoint to the sinks.
-    pub fn tell(&self, checkpoint: Checkpoint) {
-        if self.teller.send(checkpoint).is_err() {
-            tracing::warn!("checkpoints are told to nobody: their thread has ended");
+    /// Hands a checkpoint to the sinks. One that takes none misses it.
+    pub fn tell(&self, checkpoint: &Checkpoint) {
+        for teller in &self.tellers {
+            if teller.try_send(checkpoint.clone()).is_err() {
+                metrics::counter!("lifeboat_checkpoints_untold_total").increment(1);
+                tracing::warn!(seq = checkpoint.seq, "a checkpoint was not told: whoever takes them is stuck");
+            }
         }
     }
+}
+
+fn teller(sink: CheckpointSink) -> io::Result<threads::SyncSender<Checkpoint>> {
+    let (teller, queue) = threads::sync_channel::<Checkpoint>(UNTOLD);
+    std::thread::Builder::new().name("audit-teller".into()).spawn(move || queue.iter().for_each(|checkpoint| sink(&checkpoint)))?;
+    Ok(teller)
 }
 
 /// What a successful start found.

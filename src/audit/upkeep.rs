@@ -110,7 +110,7 @@ impl Writer {
         }
         let made = Checkpoint::sign(&self.head, self.parts.clock.now(), why, &self.parts.signer);
         // What is told elsewhere proves as much as the file here.
-        self.parts.tell(made.clone());
+        self.parts.tell(&made);
         checkpoint::append(&self.parts.dir, &made)
             .map_err(|error| Fault::unavailable("the checkpoint file cannot be written").because(error))?;
         Ok(made)

@@ -11,6 +11,7 @@ use crate::app::{App, Handed, Options, Welcome};
 use crate::base::fault::{Fault, Verb};
 use crate::config::paths::DataDir;
 use crate::lifecycle::End;
+use crate::proxy::descriptors;
 use crate::telemetry;
 
 const DONE: u8 = 0;
@@ -42,6 +43,7 @@ pub(super) fn serve(data: &DataDir, voice: Voice) -> Verb<u8> {
 fn run(options: Options, voice: Voice) -> Verb<u8> {
     let handed = Handed::from_env()?;
     let _log = telemetry::logs::init()?;
+    descriptors::raise();
     telemetry::metrics::install()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("admin").enable_all().build();
     let runtime = runtime.map_err(|cause| Fault::unavailable("no runtime can be started").because(cause))?;

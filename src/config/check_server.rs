@@ -32,7 +32,12 @@ pub fn check_tool_name(name: &str) -> Result<(), &'static str> {
     let hidden =
         |c: char| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     let fits = (1..=128).contains(&name.len()) && !name.chars().any(|c| c.is_control() || c == '/' || hidden(c));
-    if fits && name.trim() == name { Ok(()) } else { Err("a tool's name is 1 to 128 bytes of printable characters without '/'") }
+    // Grants name what is no tool as `server/@resources` and so on (docs/decisions/0002-facets.md).
+    if fits && name.trim() == name && !name.starts_with('@') {
+        Ok(())
+    } else {
+        Err("a tool's name is 1 to 128 bytes of printable characters without '/' and does not begin with '@'")
+    }
 }
 
 fn http(document: &Document<'_>, upstream: &HttpUpstream, faults: &mut Vec<ConfigFault>) {

@@ -3,10 +3,12 @@
 pub mod decide;
 pub mod feed;
 pub mod kill;
+pub mod lookalike;
 pub mod principal;
 pub mod snapshot;
 
 pub use decide::{Asked, Decision, decide};
 pub use kill::{KillEntry, KillOverlay, Mode, Scope};
+pub use lookalike::Alike;
 pub use principal::Principal;
 pub use snapshot::Snapshot;

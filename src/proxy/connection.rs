@@ -3,7 +3,8 @@
 
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,12 +23,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::io::Wire;
 use super::peer::Peer;
+use crate::telemetry::pace::Pace;
 
 /// Kept for connections from this host: kill proofs and whoever repairs things come in that way when strangers hold every other place.
 const RESERVE: usize = 32;
 const REST: Duration = Duration::from_millis(50);
 /// A connection that may be about to carry a request is not closed under it: for so long each answer says that it is the last one.
 const LINGER: Duration = Duration::from_millis(500);
+
+/// How often a connection is looked at while it may do nothing.
+const LOOKS: u32 = 4;
 
 /// A bound socket.
 #[derive(Debug)]
@@ -99,12 +104,14 @@ pub struct Ends {
 pub struct Places {
     all: Arc<Semaphore>,
     reserve: Arc<Semaphore>,
+    told: Arc<Pace>,
 }
 
 impl Places {
-    /// So many, and a few more for this host.
+    /// So many, of which a few are for this host only.
     pub fn new(places: usize) -> Self {
-        Self { all: Arc::new(Semaphore::new(places)), reserve: Arc::new(Semaphore::new(RESERVE)) }
+        let reserve = RESERVE.min(places / 4);
+        Self { all: Arc::new(Semaphore::new(places - reserve)), reserve: Arc::new(Semaphore::new(reserve)), told: Arc::default() }
     }
 
     /// A place for a connection from `remote`; none when all are taken.
@@ -121,7 +128,10 @@ impl Places {
         match socket.accept().await {
             Ok((wire, peer)) => self.take(peer.address.ip()).map(|place| (wire, peer, place)),
             Err(fault) => {
-                tracing::warn!(error = %fault, "a connection could not be accepted");
+                metrics::counter!("lifeboat_accept_faults_total").increment(1);
+                if let Some(unsaid) = self.told.turn() {
+                    tracing::warn!(error = %fault, unsaid, "a connection could not be accepted");
+                }
                 tokio::time::sleep(REST).await;
                 None
             }
@@ -158,18 +168,48 @@ pub async fn accept_all(
 
 /// Counts what a connection has under way: each request and each body holds a clone.
 #[derive(Clone, Default)]
-pub struct Busy(Arc<()>);
+pub struct Busy(Arc<Doing>);
+
+#[derive(Default)]
+struct Doing {
+    /// How often the connection was looked at.
+    looks: AtomicU32,
+    /// For each body, the look before which it was last asked for a piece.
+    bodies: Mutex<Vec<Weak<AtomicU32>>>,
+}
+
+impl Busy {
+    /// A new body.
+    fn begin(&self) -> Arc<AtomicU32> {
+        let asked = Arc::new(AtomicU32::new(self.0.looks.load(Ordering::Relaxed)));
+        let mut bodies = self.0.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        if bodies.len() == bodies.capacity() {
+            bodies.retain(|body| body.strong_count() > 0);
+        }
+        bodies.push(Arc::downgrade(&asked));
+        asked
+    }
+
+    /// Counts one more look; whether a body was not asked for a piece during the last `LOOKS`: over HTTP/2 a client may open no window for
+    /// it, and would keep it, and its connection, for ever.
+    fn is_stuck(&self) -> bool {
+        let now = self.0.looks.fetch_add(1, Ordering::Relaxed) + 1;
+        let bodies = self.0.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        bodies.iter().filter_map(Weak::upgrade).any(|asked| now.wrapping_sub(asked.load(Ordering::Relaxed)) > LOOKS)
+    }
+}
 
 /// A body that keeps its connection busy for as long as it lasts.
 pub struct Held<B> {
     inner: B,
-    _busy: Busy,
+    busy: Busy,
+    asked: Arc<AtomicU32>,
 }
 
 impl<B> Held<B> {
     /// Ties the two together.
     pub fn new(inner: B, busy: Busy) -> Self {
-        Self { inner, _busy: busy }
+        Self { inner, asked: busy.begin(), busy }
     }
 }
 
@@ -178,6 +218,7 @@ impl<B: Body + Unpin> Body for Held<B> {
     type Error = B::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.asked.store(self.busy.0.looks.load(Ordering::Relaxed), Ordering::Relaxed);
         Pin::new(&mut self.inner).poll_frame(context)
     }
 
@@ -190,7 +231,7 @@ impl<B: Body + Unpin> Body for Held<B> {
     }
 }
 
-/// Serves one connection until it ends, until it has done nothing for `idle`, or until the listener ends: over HTTP/2 the client is told at
+/// Serves one connection until it ends, until it, or one of its bodies, has done nothing for `idle`, or until the listener ends: over HTTP/2 the client is told at
 /// once, over HTTP/1.1 by the answers (`last_word`), and a connection without any is closed a moment later.
 pub async fn drive<I, S, B>(
     builder: &Builder<TokioExecutor>,
@@ -210,7 +251,7 @@ pub async fn drive<I, S, B>(
     let own = Arc::strong_count(&busy.0);
     let mut connection = pin!(builder.serve_connection(io, service).into_owned());
     let (mut last, mut told) = (Instant::now(), false);
-    let mut looks = interval(idle / 4);
+    let mut looks = interval(idle / LOOKS);
     let mut draining = pin!(async {
         ends.drain.cancelled().await;
         if !is_h2 {
@@ -227,6 +268,9 @@ pub async fn drive<I, S, B>(
                 told = true;
             }
             _ = looks.tick() => {
+                if busy.is_stuck() {
+                    return;
+                }
                 if Arc::strong_count(&busy.0) > own {
                     last = Instant::now();
                 } else if last.elapsed() >= idle * 2 {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::body::{Body, Piece};
 use super::cors::Cors;
+use super::rate::Slot;
 use super::refuse::Executed;
 use super::upstream::Flight;
 use crate::config::Class;
@@ -141,6 +142,7 @@ pub struct Reply {
     request_id: String,
     head: Option<oneshot::Sender<Response<Body>>>,
     stream: Option<(mpsc::Sender<Piece>, Arc<Semaphore>)>,
+    place: Option<Slot>,
     sent: u64,
     pages: Option<Cors>,
 }
@@ -152,12 +154,17 @@ pub struct ClientLeft;
 impl Reply {
     /// A way back by `head`.
     pub fn new(request_id: &str, head: oneshot::Sender<Response<Body>>) -> Self {
-        Self { request_id: request_id.to_owned(), head: Some(head), stream: None, sent: 0, pages: None }
+        Self { request_id: request_id.to_owned(), head: Some(head), stream: None, place: None, sent: 0, pages: None }
     }
 
     /// Lets the page of another origin read the answer.
     pub fn pages(&mut self, pages: Option<Cors>) {
         self.pages = pages;
+    }
+
+    /// Has the response hold the call's place until the client has been given all of it.
+    pub fn hold(&mut self, place: Slot) {
+        self.place = Some(place);
     }
 
     /// Whether a stream has begun.
@@ -174,7 +181,7 @@ impl Reply {
     pub fn begin(&mut self, session: Option<&str>) {
         let Some(head) = self.head.take() else { return };
         let (sender, pieces) = mpsc::channel(BACKLOG);
-        let mut response = Response::new(Body::stream(pieces));
+        let mut response = Response::new(Body::stream(pieces).holding(self.place.take()));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-transform"));
@@ -210,7 +217,7 @@ impl Reply {
     pub fn whole(&mut self, whole: Whole) {
         let Some(head) = self.head.take() else { return };
         let has_body = !whole.body.is_empty();
-        let mut response = Response::new(Body::whole(whole.body));
+        let mut response = Response::new(Body::whole(whole.body).holding(self.place.take()));
         *response.status_mut() = whole.status;
         if has_body {
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

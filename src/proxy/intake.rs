@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 
@@ -16,6 +16,7 @@ use super::exchange::{Exchange, Sort};
 use super::origin::Admitted;
 use super::rate::Metered;
 use super::refuse::Refusal;
+use super::room::{self, Room};
 use super::sessions::{SessionView, digest};
 use super::shape;
 use crate::mcp::era::{Era, era_of};
@@ -28,6 +29,8 @@ use crate::policy::Asked;
 /// A whole body must be here after this time, and something of it each `BODY_GAP`.
 const BODY_WHOLE: Duration = Duration::from_secs(30);
 const BODY_GAP: Duration = Duration::from_secs(10);
+/// A body up to here needs no room of its own.
+const SMALL: usize = 64 * 1024;
 
 /// A message that was read.
 pub struct Received {
@@ -82,7 +85,7 @@ pub async fn read(
     check_content_encoding(&headers).map_err(Refusal::Wire)?;
     check_accept(&headers).map_err(Refusal::Wire)?;
     let bytes = match body.take() {
-        Some(body) => collect(&headers, body, snapshot.settings.limits.request.0).await?,
+        Some(body) => collect(&headers, body, snapshot.settings.limits.request.0, &shared.bodies).await?,
         None => Bytes::new(),
     };
     x.facts.bytes_in = bytes.len() as u64;
@@ -127,7 +130,12 @@ pub fn session(
 /// Reads the id, method and so on of a request that was refused before its body was read, so that the refusal finds its way.
 pub async fn read_for_refusal(shared: &Shared, x: &mut Exchange, body: Incoming) {
     let limit = shared.feed.snapshot().settings.limits.request.0;
-    if let Ok(bytes) = collect(&HeaderMap::new(), body, limit).await {
+    let length = body.size_hint().exact().unwrap_or(limit).min(limit);
+    // Without room the refusal goes without an id: whoever is refused may not fill the memory either.
+    let Some(share) = shared.refused.try_enter(length) else { return };
+    let read = collect(&HeaderMap::new(), body, limit, &shared.bodies).await;
+    drop(share);
+    if let Ok(bytes) = read {
         x.facts.bytes_in = bytes.len() as u64;
         if let Ok(message) = parse(bytes) {
             note(x, &Arc::new(message));
@@ -135,18 +143,18 @@ pub async fn read_for_refusal(shared: &Shared, x: &mut Exchange, body: Incoming)
     }
 }
 
-/// Reads a body of at most `limit` bytes.
+/// Reads a body of at most `limit` bytes. A large one waits until there is room for it.
 ///
 /// # Errors
-/// 413 over the limit, 408 when it comes too slowly, 400 when it breaks off.
-async fn collect(headers: &HeaderMap, mut body: Incoming, limit: u64) -> Result<Bytes, Refusal> {
+/// 413 over the limit, 408 when it comes too slowly, 400 when it breaks off; `rate.concurrency` when no room came free in time.
+async fn collect(headers: &HeaderMap, mut body: Incoming, limit: u64, room: &Room) -> Result<Bytes, Refusal> {
     let over = || Refusal::RequestSize { limit };
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit) {
         return Err(over());
     }
     let end = Instant::now() + BODY_WHOLE;
-    let mut first = Bytes::new();
+    let (mut first, mut share) = (Bytes::new(), None);
     let mut rest: Option<BytesMut> = None;
     loop {
         let due = end.min(Instant::now() + BODY_GAP);
@@ -157,6 +165,10 @@ async fn collect(headers: &HeaderMap, mut body: Incoming, limit: u64) -> Result<
         let length = first.len() + rest.as_ref().map_or(0, BytesMut::len) + data.len();
         if length as u64 > limit {
             return Err(over());
+        }
+        if length > SMALL && share.is_none() {
+            let entering = room.enter(announced.unwrap_or(limit));
+            share = timeout_at(end, entering).await.map_err(|_| Refusal::Concurrency)?;
         }
         // Most bodies come in one piece, which is then not copied.
         match &mut rest {
@@ -172,7 +184,7 @@ async fn collect(headers: &HeaderMap, mut body: Incoming, limit: u64) -> Result<
             }
         }
     }
-    Ok(rest.map_or(first, BytesMut::freeze))
+    Ok(room::holding(rest.map_or(first, BytesMut::freeze), share))
 }
 
 fn sort(kind: Option<MethodKind>) -> Sort {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -23,6 +23,7 @@ use tokio_util::task::TaskTracker;
 use super::Shared;
 use super::body::Body;
 use super::connection::{self, Busy, Door, Ends, Guard, Held, Places};
+use super::descriptors;
 use super::exchange::{Exchange, Facts, Reply};
 use super::io::{PatientStream, Wire};
 use super::peer::Peer;
@@ -39,7 +40,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// Accepts until the drain begins, then lets what is under way end; what has not after 30 s is cut.
 pub(super) async fn serve(shared: Arc<Shared>, door: Door, ends: Ends) {
     let (port, guard) = (door.socket.port(), door.guard.clone());
-    let places = Places::new(CONNECTIONS);
+    let places = Places::new(descriptors::for_clients(CONNECTIONS));
     let open = TaskTracker::new();
     connection::accept_all(door, &places, &ends.drain, |wire, peer, place| {
         let connection = Connection { shared: shared.clone(), peer, port, ends: ends.clone() };
@@ -139,8 +140,10 @@ async fn answer(shared: Arc<Shared>, peer: Peer, port: u16, request: Request<Inc
         left,
         id: id.clone(),
     };
+    let is_h2 = request.version() == Version::HTTP_2;
     let call = Driven::new(&shared, pipeline::run(shared.clone(), x, request));
     Ok(match call.until(waiting).await {
+        Some(response) if is_h2 => response.map(|body| body.in_pieces().tied_to(presence)),
         Some(response) => response.map(|body| body.tied_to(presence)),
         None => broken(&id),
     })

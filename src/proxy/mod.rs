@@ -6,6 +6,7 @@ pub mod authz;
 pub mod body;
 pub mod connection;
 pub mod cors;
+pub mod descriptors;
 pub mod exchange;
 pub mod intake;
 pub mod io;
@@ -21,6 +22,7 @@ pub mod rate;
 mod record;
 pub mod refuse;
 pub mod relay;
+pub mod room;
 pub mod route;
 pub mod sandbox;
 pub mod sessions;
@@ -42,6 +44,10 @@ use crate::audit::Recorder;
 use crate::base::clock::SharedClock;
 use crate::base::ids::SharedEntropy;
 use crate::policy::feed::{Feed, ProbeRequest, ProxyListener};
+
+/// Bytes of large request bodies in memory at once, and of requests that are refused and read for their id only.
+const BODIES: usize = 64 << 20;
+const REFUSED: usize = 8 << 20;
 
 /// How well this process can serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +93,8 @@ pub struct Shared {
     schemas: arguments::Schemas,
     sessions: sessions::Sessions,
     upstreams: upstream::Upstreams,
+    bodies: room::Room,
+    refused: room::Room,
     tasks: TaskTracker,
     drain: CancellationToken,
     stop: CancellationToken,
@@ -118,6 +126,8 @@ impl Proxy {
             schemas: arguments::Schemas::default(),
             sessions: sessions::Sessions::default(),
             upstreams: upstream::Upstreams::new(legs),
+            bodies: room::Room::new(BODIES),
+            refused: room::Room::new(REFUSED),
             tasks,
             drain: parts.drain,
             stop: parts.stop,

@@ -15,6 +15,7 @@ use super::authz::{authorise, needs_intent};
 use super::exchange::{Exchange, Sort, Whole};
 use super::kill::Living;
 use super::origin::{Admitted, admit};
+use super::rate::Metered;
 use super::refuse::{Executed, Refusal};
 use super::relay::{self, Stream};
 use super::route::{self, Route};
@@ -84,21 +85,25 @@ async fn stages(shared: &Shared, x: &mut Exchange, parts: Parts, body: &mut Opti
     let caller = authenticate(shared, &admitted)?;
     know(x, &caller, &admitted);
     match (&admitted.route, &admitted.method) {
-        (Route::Mcp(_), &Method::POST) => call(shared, x, (admitted, caller), body).await,
-        (Route::Mcp(_), &Method::GET) => streams::open(shared, x, admitted, rate::meter(&shared.limiter, caller)?.caller).await,
-        (Route::Mcp(_), &Method::DELETE) => streams::end(shared, x, admitted, rate::meter(&shared.limiter, caller)?.caller).await,
-        (Route::Mcp(_), _) => Err(Refusal::NoMethod),
-        _ => Err(Refusal::NoPath),
+        (Route::Mcp(_), &Method::POST | &Method::GET | &Method::DELETE) => {}
+        (Route::Mcp(_), _) => return Err(Refusal::NoMethod),
+        _ => return Err(Refusal::NoPath),
+    }
+    let metered = rate::meter(&shared.limiter, caller)?;
+    x.reply.hold(metered.slot.clone());
+    match admitted.method {
+        Method::POST => call(shared, x, (admitted, metered), body).await,
+        Method::GET => streams::open(shared, x, admitted, metered.caller).await,
+        _ => streams::end(shared, x, admitted, metered.caller).await,
     }
 }
 
 async fn call(
     shared: &Shared,
     x: &mut Exchange,
-    (admitted, caller): (Admitted, Caller),
+    (admitted, metered): (Admitted, Metered),
     body: &mut Option<Incoming>,
 ) -> Result<Outcome, Refusal> {
-    let metered = rate::meter(&shared.limiter, caller)?;
     let received = intake::read(shared, x, (admitted, metered), body).await?;
     let living = kill::check(shared, x, received)?;
     raced(shared, x, living).await

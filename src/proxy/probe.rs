@@ -23,6 +23,8 @@ const WAIT: Duration = Duration::from_secs(20);
 const START: Duration = Duration::from_secs(60);
 const PAGES: usize = 100;
 const CAP: usize = 8 * 1024 * 1024;
+// Of all pages together.
+const TOOLS: usize = 10_000;
 
 /// Task: answers probes, one after the other is enough for an operator.
 pub(super) async fn serve(shared: Arc<Shared>, mut probes: mpsc::Receiver<ProbeRequest>) {
@@ -233,6 +235,10 @@ fn take_page(page: &Incoming, tools: &mut Vec<ToolSeen>) -> Result<Option<String
     }
     let unreadable = |fault: crate::mcp::list::ListFault| format!("its tools cannot be read: {fault}");
     let found = entries(page.body(), ListKind::Tools).map_err(unreadable)?;
+    let bytes: usize = tools.iter().map(|tool| tool.definition.len()).chain(found.iter().map(|tool| tool.raw.len())).sum();
+    if bytes > CAP || tools.len() + found.len() > TOOLS {
+        return Err(format!("it shows more than {TOOLS} tools, or more than {} MiB of them", CAP >> 20));
+    }
     for tool in found {
         let definition = String::from_utf8_lossy(&tool.raw).into_owned();
         tools.push(ToolSeen { class: class(&tool.raw), name: tool.name, definition });

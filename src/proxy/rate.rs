@@ -22,15 +22,25 @@ pub struct Metered {
     pub slot: Slot,
 }
 
-/// One call in flight.
-#[derive(Debug)]
-pub struct Slot(Option<Arc<AtomicU32>>);
+/// One call in flight, until the last clone is dropped.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    _taken: Option<Arc<Taken>>,
+}
 
-impl Drop for Slot {
+#[derive(Debug)]
+struct Taken(Arc<AtomicU32>);
+
+impl Slot {
+    fn of(count: Arc<AtomicU32>) -> Self {
+        count.fetch_add(1, Ordering::AcqRel);
+        Self { _taken: Some(Arc::new(Taken(count))) }
+    }
+}
+
+impl Drop for Taken {
     fn drop(&mut self) {
-        if let Some(count) = &self.0 {
-            count.fetch_sub(1, Ordering::AcqRel);
-        }
+        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -58,14 +68,14 @@ impl Limiter {
     /// `rate.client` with the time until the next call fits, or `rate.concurrency`.
     pub fn take(&self, client: &ClientEntry) -> Result<Slot, Refusal> {
         if client.rate == 0 && client.concurrency == 0 {
-            return Ok(Slot(None));
+            return Ok(Slot { _taken: None });
         }
         let now = Instant::now();
         let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !buckets.contains_key(&client.name) {
             buckets.insert(client.name.clone(), Bucket::full(client, now));
         }
-        let Some(bucket) = buckets.get_mut(&client.name) else { return Ok(Slot(None)) };
+        let Some(bucket) = buckets.get_mut(&client.name) else { return Ok(Slot { _taken: None }) };
         let flying = bucket.flying.clone();
         if client.concurrency != 0 && flying.load(Ordering::Acquire) >= client.concurrency {
             return Err(Refusal::Concurrency);
@@ -73,8 +83,7 @@ impl Limiter {
         if client.rate != 0 {
             bucket.draw(client, now)?;
         }
-        flying.fetch_add(1, Ordering::AcqRel);
-        Ok(Slot(Some(flying)))
+        Ok(Slot::of(flying))
     }
 
     /// Takes a place among the client's open streams: they hold a connection on either side, so no client may hold them all.
@@ -88,8 +97,7 @@ impl Limiter {
         if bucket.listening.load(Ordering::Acquire) >= LISTENING {
             return Err(Refusal::Concurrency);
         }
-        bucket.listening.fetch_add(1, Ordering::AcqRel);
-        Ok(Slot(Some(bucket.listening.clone())))
+        Ok(Slot::of(bucket.listening.clone()))
     }
 
     /// Forgets clients that are gone, so that memory follows the configuration.
@@ -120,7 +128,7 @@ impl Bucket {
 /// See [`Limiter::take`].
 pub fn meter(limiter: &Limiter, caller: Caller) -> Result<Metered, Refusal> {
     let slot = match caller.principal.canary {
-        Some(_) => Slot(None),
+        Some(_) => Slot { _taken: None },
         None => limiter.take(&caller.client)?,
     };
     Ok(Metered { caller, slot })

@@ -193,6 +193,8 @@ fn refusal_of(broken: Broken, class: crate::config::Class) -> Refusal {
 pub async fn pump(shared: &Arc<Shared>, x: &mut Exchange, stream: Stream) {
     let mut snapshots = shared.feed.watch_snapshot();
     let left = x.left.clone();
+    // It counts among the open streams from here on, no longer among the calls in flight.
+    x.reply.hold(stream.place.clone());
     x.reply.begin(None);
     loop {
         let Some(flight) = &mut x.flight else { return };
@@ -206,11 +208,10 @@ pub async fn pump(shared: &Arc<Shared>, x: &mut Exchange, stream: Stream) {
         if !still_permitted(shared, &stream) {
             return;
         }
+        // With each piece, because a busy stream has no silence to do it in.
+        still_used(shared, &stream);
         let bytes = match piece {
-            Err(_) => {
-                still_used(shared, &stream);
-                COMMENT
-            }
+            Err(_) => COMMENT,
             Ok(Ok(Piece::Silent(bytes))) => bytes,
             Ok(Ok(Piece::Message { incoming, event })) => match passing(shared, x, &stream, &incoming, event) {
                 Some(bytes) => bytes,

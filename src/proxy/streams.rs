@@ -27,10 +27,11 @@ pub(super) async fn open(shared: &Shared, x: &mut Exchange, admitted: Admitted, 
     let attendance = attend(shared, x, &admitted, &caller)?;
     let server = attendance.server().name.clone();
     let session = session(shared, x, &admitted.headers, (&caller.principal.client, &server))?;
+    // Before the server is asked: one that never answers holds a connection on either side too.
+    let place = shared.limiter.listen(&caller)?;
     if let Some(whole) = upstream::listen(shared, x, attendance, (&admitted.headers, era, session.as_ref())).await? {
         return Ok(Outcome::whole(whole));
     }
-    let place = shared.limiter.listen(&caller)?;
     let principal = caller.principal;
     let stream = Stream { client: principal.client, kid: principal.kid, server, session, era, request: None, place };
     Ok(Outcome { answer: Answer::Open(Box::new(stream)), status: "ok", executed: Executed::No })

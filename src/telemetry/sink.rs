@@ -104,6 +104,7 @@ impl Drop for Line<'_> {
         let line = std::mem::take(&mut self.bytes);
         if !line.is_empty() && self.sink.queue.try_send(Entry::Line(line)).is_err() {
             self.sink.dropped.fetch_add(1, Ordering::Relaxed);
+            metrics::counter!("lifeboat_log_lines_dropped_total").increment(1);
         }
     }
 }

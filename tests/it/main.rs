@@ -5,6 +5,7 @@
 mod admin;
 mod demo;
 mod edge;
+mod faults;
 mod laws;
 mod plane;
 mod proxy;

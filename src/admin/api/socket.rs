@@ -23,11 +23,13 @@ use super::super::{Actor, Admin};
 use crate::base::fault::{Fault, Verb};
 use crate::base::secret::Secret;
 use crate::crypto::keys;
+use crate::telemetry::pace::Pace;
 
 /// The header that carries the token of `run/token`.
 pub const TOKEN_HEADER: &str = "lifeboat-socket-token";
 
 const HEADERS: Duration = Duration::from_secs(10);
+const CONNECTIONS: usize = 32;
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// The bound socket with the token of this start.
@@ -71,16 +73,20 @@ where
 {
     let token: Arc<Secret<String>> = Arc::new(socket.token);
     let mut connections = JoinSet::new();
+    let told = Pace::default();
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = socket.listener.accept() => accepted,
+            // Whoever has no token holds a place for ten seconds at most, and waits for one outside.
+            accepted = socket.listener.accept(), if connections.len() < CONNECTIONS => accepted,
             Some(_) = connections.join_next() => continue,
         };
         match accepted {
             Ok((stream, _)) => drop(connections.spawn(connection(stream, service.clone(), token.clone(), stop.clone()))),
             Err(fault) => {
-                tracing::warn!(%fault, "the control socket could not accept");
+                if let Some(unsaid) = told.turn() {
+                    tracing::warn!(%fault, unsaid, "the control socket could not accept");
+                }
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }

@@ -1,11 +1,12 @@
 //! The file `KILL` in the data directory: the copy of the kill state that needs no database, and the order anybody with a shell can
 //! give. What cannot be read counts as everything stopped. Never removes the file but for a release of the last entry.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::OFlag;
 use serde::{Deserialize, Serialize};
 
 use super::model::OrderBody;
@@ -48,6 +49,12 @@ pub struct Mark {
     modified: (i64, i64),
 }
 
+impl Mark {
+    fn of(meta: &Metadata) -> Self {
+        Self { inode: meta.ino(), size: meta.len(), modified: (meta.mtime(), meta.mtime_nsec()) }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Written {
     epoch: u64,
@@ -65,7 +72,7 @@ pub fn path(data: &Path) -> PathBuf {
 /// When its directory cannot be looked into.
 pub fn mark(data: &Path) -> io::Result<Option<Mark>> {
     match fs::symlink_metadata(path(data)) {
-        Ok(meta) => Ok(Some(Mark { inode: meta.ino(), size: meta.len(), modified: (meta.mtime(), meta.mtime_nsec()) })),
+        Ok(meta) => Ok(Some(Mark::of(&meta))),
         Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(None),
         Err(fault) => Err(fault),
     }
@@ -73,19 +80,31 @@ pub fn mark(data: &Path) -> io::Result<Option<Mark>> {
 
 /// Reads the file.
 pub fn read(data: &Path) -> Said {
+    read_marked(data).0
+}
+
+/// Reads the file, and says how what was read looked: whatever is done to it from then on looks different.
+pub fn read_marked(data: &Path) -> (Said, Option<Mark>) {
     let path = path(data);
+    let unreadable = |fault: &io::Error| Said::Unreadable(format!("the file KILL cannot be read: {}", fault.kind()));
     match fs::symlink_metadata(&path) {
-        Err(fault) if fault.kind() == ErrorKind::NotFound => return Said::Nothing,
-        Err(fault) => return Said::Unreadable(format!("the file KILL cannot be read: {}", fault.kind())),
-        Ok(meta) if !meta.is_file() => return Said::Unreadable("KILL is not a plain file".into()),
-        Ok(meta) if meta.len() > LARGEST => return Said::Unreadable("the file KILL is too large".into()),
+        Err(fault) if fault.kind() == ErrorKind::NotFound => return (Said::Nothing, None),
+        Err(fault) => return (unreadable(&fault), None),
+        Ok(meta) if !meta.is_file() => return (Said::Unreadable("KILL is not a plain file".into()), Some(Mark::of(&meta))),
+        Ok(meta) if meta.len() > LARGEST => return (Said::Unreadable("the file KILL is too large".into()), Some(Mark::of(&meta))),
         Ok(_) => {}
     }
+    // Whatever takes the file's place after the look above neither leads elsewhere nor makes us wait.
+    let plainly = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
     let mut text = String::new();
-    match File::open(&path).and_then(|file| file.take(LARGEST).read_to_string(&mut text)) {
-        Ok(_) => understand(&text),
-        Err(fault) if fault.kind() == ErrorKind::NotFound => Said::Nothing,
-        Err(fault) => Said::Unreadable(format!("the file KILL cannot be read: {}", fault.kind())),
+    let read = OpenOptions::new().read(true).custom_flags(plainly).open(&path).and_then(|file| {
+        let meta = file.metadata()?;
+        file.take(LARGEST).read_to_string(&mut text).map(|_| Mark::of(&meta))
+    });
+    match read {
+        Ok(mark) => (understand(&text), Some(mark)),
+        Err(fault) if fault.kind() == ErrorKind::NotFound => (Said::Nothing, None),
+        Err(fault) => (unreadable(&fault), None),
     }
 }
 
@@ -112,24 +131,26 @@ pub fn understand(text: &str) -> Said {
 }
 
 /// Writes what is stopped, so that it outlives a power cut: blocks set aside are filled and renamed, else a new file is. When the disk
-/// takes no byte, an empty file still means that everything is stopped.
+/// takes no byte, an empty file still means that everything is stopped. Says how the file looked before anybody else could reach it: who
+/// changes it in the very next moment is noticed.
 ///
 /// # Errors
 /// When not even an empty file can be made.
-pub fn write(data: &Path, overlay: &KillOverlay) -> io::Result<()> {
+pub fn write(data: &Path, overlay: &KillOverlay) -> io::Result<Mark> {
     let written = Written { epoch: overlay.epoch, entries: overlay.entries.clone() };
     let mut text = serde_json::to_vec(&written)?;
     text.push(b'\n');
-    fill_reserve(data, &text).or_else(|_| fill_new(data, &text)).or_else(|fault| {
+    let mark = fill_reserve(data, &text).or_else(|_| fill_new(data, &text)).or_else(|fault| {
         if mark(data)?.is_some() {
             return Err(fault);
         }
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path(data)).map(|_| ())
+        let empty = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path(data))?;
+        Ok(Mark::of(&empty.metadata()?))
     })?;
     sync_directory(data)?;
     // The next kill wants its blocks too; without them it writes a new file.
     let _ = set_aside(data);
-    Ok(())
+    Ok(mark)
 }
 
 /// Removes the file: the last step of releasing the last entry.
@@ -158,7 +179,7 @@ pub fn set_aside(data: &Path) -> io::Result<()> {
     file.sync_all()
 }
 
-fn fill_reserve(data: &Path, text: &[u8]) -> io::Result<()> {
+fn fill_reserve(data: &Path, text: &[u8]) -> io::Result<Mark> {
     if text.len() > RESERVE_BYTES {
         return Err(io::Error::from(ErrorKind::FileTooLarge));
     }
@@ -171,15 +192,17 @@ fn fill_reserve(data: &Path, text: &[u8]) -> io::Result<()> {
     file.write_all(text)?;
     file.write_all(&vec![b' '; RESERVE_BYTES - text.len()])?;
     file.sync_all()?;
-    fs::rename(reserve, path(data))
+    let mark = Mark::of(&file.metadata()?);
+    fs::rename(reserve, path(data)).map(|()| mark)
 }
 
-fn fill_new(data: &Path, text: &[u8]) -> io::Result<()> {
+fn fill_new(data: &Path, text: &[u8]) -> io::Result<Mark> {
     let fresh = data.join(".KILL.new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
     file.write_all(text)?;
     file.sync_all()?;
-    fs::rename(fresh, path(data))
+    let mark = Mark::of(&file.metadata()?);
+    fs::rename(fresh, path(data)).map(|()| mark)
 }
 
 fn sync_directory(data: &Path) -> io::Result<()> {

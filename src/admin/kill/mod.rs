@@ -270,8 +270,8 @@ async fn finish_release(admin: &Admin, actor: &Actor, order: &Release, reason: &
     let mut mark = admin.kill.file.lock().await;
     let after = meant(&admin.feed.kill()).release(&order.scope, order.to);
     let root = admin.data.root();
-    let written = if after.engaged() { file::write(root, &after) } else { file::remove(root) };
-    written
+    let written = if after.engaged() { file::write(root, &after).map(Some) } else { file::remove(root).map(|()| None) };
+    *mark = written
         .map_err(|e| Fault::unavailable("Not released: the file KILL cannot be changed. Everything stays as it is").because(e))?;
     let orders = admin.kill.changing();
     let again = *orders != seen;
@@ -280,10 +280,9 @@ async fn finish_release(admin: &Admin, actor: &Actor, order: &Release, reason: &
     }
     drop(orders);
     if again {
-        file::write(root, &meant(&admin.feed.kill()))
-            .map_err(|e| Fault::unavailable("the file KILL cannot be written").because(e))?;
+        let written = file::write(root, &meant(&admin.feed.kill()));
+        *mark = Some(written.map_err(|e| Fault::unavailable("the file KILL cannot be written").because(e))?);
     }
-    *mark = file::mark(root).unwrap_or_default();
     match again {
         true => Err(Fault::conflict("Not released: somebody stopped something in this moment. Look again")),
         false => Ok(()),
@@ -297,9 +296,9 @@ async fn keep_file(admin: &Admin) -> bool {
         let mut mark = lock.lock_owned().await;
         // The lock goes with the work: a disk that answers late must not look like somebody else's touch.
         let write = move || {
-            let done = file::write(&root, &meant(&feed.kill()));
-            *mark = file::mark(&root).unwrap_or_default();
-            done
+            let written = file::write(&root, &meant(&feed.kill()))?;
+            *mark = Some(written);
+            std::io::Result::Ok(())
         };
         matches!(tokio::task::spawn_blocking(write).await, Ok(Ok(())))
     };

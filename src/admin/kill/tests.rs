@@ -282,3 +282,27 @@ async fn every_statement_fits_the_schema() {
     db.prepare_all(&crate::admin::servers::STATEMENTS).await.unwrap();
     db.prepare_all(&crate::admin::publish::STATEMENTS).await.unwrap();
 }
+
+#[test]
+fn who_changes_the_file_right_after_it_was_written_or_read_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let by_file = file::Said::Order { scope: Scope::Everything, mode: Mode::Full, reason: "now".into() };
+    let order = Order { scope: Scope::Server { server: "demo".into() }, mode: Mode::Full, reason: "r".into() };
+    let entry = crate::policy::KillEntry {
+        decision_id: "kd_1".into(),
+        scope: order.scope,
+        mode: order.mode,
+        since: crate::base::clock::Timestamp(0),
+        by: "ana".into(),
+        reason: order.reason,
+    };
+    let overlay = KillOverlay::default().engage(entry);
+    let written = file::write(dir.path(), &overlay).unwrap();
+    assert_eq!(file::mark(dir.path()).unwrap().as_ref(), Some(&written), "as it was written");
+    fs::write(file::path(dir.path()), "reason = \"now\"").unwrap();
+    assert_ne!(file::mark(dir.path()).unwrap().as_ref(), Some(&written), "an order that came in the same moment is not lost");
+    let (said, seen) = file::read_marked(dir.path());
+    assert_eq!(said, by_file);
+    fs::write(file::path(dir.path()), "reason = \"again\"").unwrap();
+    assert_ne!(file::mark(dir.path()).unwrap(), seen);
+}

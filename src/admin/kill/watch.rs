@@ -92,13 +92,14 @@ pub(super) async fn look(admin: &Admin) -> Vec<Order> {
         restore(admin, removed).await;
         return Vec::new();
     }
-    let mut said = file::read(root);
+    let (mut said, mut seen) = file::read_marked(root);
     if matches!(&said, Said::Order { .. }) {
         tokio::time::sleep(SETTLE).await;
-        said = file::read(root);
+        (said, seen) = file::read_marked(root);
     }
     let touched = last.is_some();
-    *last = file::mark(root).unwrap_or(mark);
+    // As it was when it was read: what is ordered in the next moment is a change.
+    *last = seen.or(mark);
     drop(last);
     obey(admin, said, touched).await
 }

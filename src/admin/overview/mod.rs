@@ -14,6 +14,7 @@ use super::{Actor, Admin, health, tree};
 use crate::audit::{Bucket, Event, Filter, ReasonCount, Totals};
 use crate::base::clock::Timestamp;
 use crate::base::fault::Verb;
+use crate::policy::lookalike;
 
 const HOUR_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 24 * HOUR_MS;
@@ -179,10 +180,22 @@ async fn needs(admin: &Admin, servers: &[Server], kill: &kill::Status, now: Time
         let text = format!("{} is {}", server.name, server.state);
         needs.push(Need { id, text, detail, href: format!("/servers/{}", server.name) });
     }
+    needs.extend(lookalike_needs(admin));
     needs.extend(proof_need(kill, now));
     needs.extend(key_needs(admin, now).await);
     needs.extend(files_needs(admin).await);
     needs
+}
+
+/// Names that were made to be taken for others. The same name at two servers is common, and told at the servers.
+fn lookalike_needs(admin: &Admin) -> Vec<Need> {
+    let found = lookalike::among(&admin.feed.snapshot()).into_iter().filter(|pair| !pair.same_name);
+    let need = |pair: lookalike::Alike| {
+        let server = pair.tool.split('/').next().unwrap_or_default();
+        let (text, href) = (format!("A tool of {server} looks like another one"), format!("/servers/{server}"));
+        Need { id: "tool.lookalike", text, detail: pair.sentence(), href }
+    };
+    found.map(need).collect()
 }
 
 /// The sandbox tells its own strength; it begins with these words when Lifeboat's files are in a server's reach.

@@ -34,7 +34,7 @@ fn shown(need: &super::Need, shell: &Shell) -> Need {
                 drill
             }
         }
-        "sandbox.weak" | "server.down" | "server.unapproved" => to("Open the server", anchored("servers")),
+        "sandbox.weak" | "tool.lookalike" | "server.down" | "server.unapproved" => to("Open the server", anchored("servers")),
         "key.expires" => to("Open the client", "/clients".into()),
         "first_run.file" => Need { icon: "key", ..plain },
         _ => plain,

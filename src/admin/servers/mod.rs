@@ -28,6 +28,7 @@ use crate::config::repo::Files;
 use crate::config::server::{HttpUpstream, StdioUpstream};
 use crate::config::{Desired, ServerConfig, UpstreamConfig};
 use crate::policy::feed::Probed;
+use crate::policy::lookalike::{self, Alike};
 use crate::policy::snapshot::{ServerEntry, ServerSecrets};
 use host::Kept;
 use intake::Intake;
@@ -76,7 +77,7 @@ pub async fn add(admin: &Admin, actor: &Actor, input: AddServer) -> Verb<ServerA
     let mut event = Event::action(&actor.name, "server.add", name);
     event.params = Some(serde_json::json!({ "target": target(&config), "tools": taken.tools, "approved": approval }));
     admin.record(event).await?;
-    Ok(added(name, probed, &taken, revision.to_string()))
+    Ok(added(admin, name, (probed, &taken), revision.to_string()))
 }
 
 /// Every server, by name, with what the proxy knows of it.
@@ -86,7 +87,8 @@ pub async fn add(admin: &Admin, actor: &Actor, input: AddServer) -> Verb<ServerA
 pub async fn list(admin: &Admin, actor: &Actor) -> Verb<ServerList> {
     actor.need(Right::Read, "server.list")?;
     let snapshot = admin.feed.snapshot();
-    Ok(ServerList { servers: snapshot.servers.values().map(|entry| describe(admin, entry)).collect() })
+    let alike = lookalike::among(&snapshot);
+    Ok(ServerList { servers: snapshot.servers.values().map(|entry| describe(admin, entry, &alike)).collect() })
 }
 
 /// One server.
@@ -96,7 +98,7 @@ pub async fn list(admin: &Admin, actor: &Actor) -> Verb<ServerList> {
 pub async fn show(admin: &Admin, actor: &Actor, name: &str) -> Verb<Server> {
     actor.need(Right::Read, "server.show")?;
     let entry = running(admin, name)?;
-    Ok(describe(admin, &entry))
+    Ok(describe(admin, &entry, &lookalike::among(&admin.feed.snapshot())))
 }
 
 /// Looks at a server and compares its tools with what was taken in. Changes nothing.
@@ -113,6 +115,8 @@ pub async fn probe(admin: &Admin, actor: &Actor, name: &str) -> Verb<ServerProbe
     }
     let gone = config.tools.keys().filter(|tool| !probed.tools.iter().any(|seen| &seen.name == *tool));
     let removed = gone.cloned().collect();
+    let snapshot = admin.feed.snapshot();
+    let notices = notices(&lookalike::with(&snapshot, name, tools.iter().map(|tool| tool.name.as_str())), name);
     Ok(ServerProbed {
         server: name.into(),
         server_info: probed.server_info,
@@ -120,6 +124,7 @@ pub async fn probe(admin: &Admin, actor: &Actor, name: &str) -> Verb<ServerProbe
         ms: probed.ms,
         tools,
         removed,
+        notices,
     })
 }
 
@@ -180,7 +185,7 @@ pub(super) async fn take_in(admin: &Admin, actor: &Actor, name: &str, only: Opti
     let mut event = Event::action(&actor.name, "tool.approve", object);
     event.params = Some(serde_json::json!({ "added": taken.added, "changed": taken.changed, "removed": taken.removed }));
     admin.record(event).await?;
-    Ok(added(name, probed, &taken, revision.to_string()))
+    Ok(added(admin, name, (probed, &taken), revision.to_string()))
 }
 
 /// How the tools that a server shows now differ from what was taken in.
@@ -281,7 +286,7 @@ fn target(config: &ServerConfig) -> String {
     }
 }
 
-fn added(name: &str, probed: Probed, taken: &Intake, revision: String) -> ServerAdded {
+fn added(admin: &Admin, name: &str, (probed, taken): (Probed, &Intake), revision: String) -> ServerAdded {
     ServerAdded {
         server: name.to_owned(),
         server_info: probed.server_info,
@@ -290,11 +295,12 @@ fn added(name: &str, probed: Probed, taken: &Intake, revision: String) -> Server
         added: taken.added.clone(),
         changed: taken.changed.clone(),
         removed: taken.removed.clone(),
+        notices: notices(&lookalike::among(&admin.feed.snapshot()), name),
         revision,
     }
 }
 
-fn describe(admin: &Admin, entry: &ServerEntry) -> Server {
+fn describe(admin: &Admin, entry: &ServerEntry, alike: &[Alike]) -> Server {
     let told = admin.feed.server(&entry.name);
     let approved = entry.secrets.approved;
     let unknown = if approved { "idle" } else { "unapproved" };
@@ -315,5 +321,11 @@ fn describe(admin: &Admin, entry: &ServerEntry) -> Server {
         env: host::names(&entry.secrets.env),
         dirs,
         tools: intake::list(&entry.config.tools),
+        notices: notices(alike, &entry.name),
     }
+}
+
+/// What the operator is told about names that may be taken for others.
+fn notices(alike: &[Alike], server: &str) -> Vec<String> {
+    alike.iter().filter(|pair| pair.concerns(server)).map(Alike::sentence).collect()
 }

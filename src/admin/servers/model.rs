@@ -67,6 +67,8 @@ pub struct ServerAdded {
     pub changed: Vec<String>,
     /// Tools that the server does not have any more.
     pub removed: Vec<String>,
+    /// Sentences on tools that may be taken for others.
+    pub notices: Vec<String>,
     /// The running revision that holds it.
     pub revision: String,
 }
@@ -98,6 +100,8 @@ pub struct Server {
     pub dirs: Vec<String>,
     /// Its tools.
     pub tools: Vec<ServerTool>,
+    /// Sentences on tools that may be taken for others.
+    pub notices: Vec<String>,
 }
 
 /// Every server.
@@ -122,6 +126,8 @@ pub struct ServerProbed {
     pub tools: Vec<ToolProbed>,
     /// Tools that were taken in and that it does not have any more.
     pub removed: Vec<String>,
+    /// Sentences on tools that may be taken for others.
+    pub notices: Vec<String>,
 }
 
 /// One tool as a look showed it.

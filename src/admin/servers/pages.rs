@@ -49,6 +49,8 @@ pub struct Outcome {
     pub note: String,
     /// The tools.
     pub tools: Vec<ToolView>,
+    /// What to look at twice.
+    pub notices: Vec<String>,
 }
 
 /// One tool.
@@ -87,6 +89,8 @@ pub struct ServerView {
     pub facts: Vec<(&'static str, String)>,
     /// Its tools.
     pub tools: Vec<ToolView>,
+    /// What to look at twice.
+    pub notices: Vec<String>,
 }
 
 /// The form to add a server, as it was typed. Headers and variables are secrets and are typed again.
@@ -207,6 +211,7 @@ impl ServerView {
                 .iter()
                 .map(|tool| ToolView { name: tool.name.clone(), class: tool.class.word(), state: String::new() })
                 .collect(),
+            notices: server.notices.clone(),
         }
     }
 }
@@ -224,6 +229,7 @@ impl Outcome {
             title: format!("{} answered in {} ms", probed.server, probed.ms),
             note: format!("{}, protocol {}", probed.server_info, probed.protocol),
             tools: seen.chain(gone).collect(),
+            notices: probed.notices.clone(),
         }
     }
 
@@ -246,6 +252,7 @@ impl Outcome {
                 .iter()
                 .map(|t| ToolView { name: t.name.clone(), class: t.class.word(), state: state(&t.name).into() })
                 .collect(),
+            notices: added.notices.clone(),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::audit::Event;
 use crate::base::fault::{Fault, Verb};
 use crate::config::{Class, ServerConfig, ToolConfig};
 use crate::crypto::keys::sha256;
-use crate::policy::{Asked, Decision, decide};
+use crate::policy::{Asked, Decision, decide, lookalike};
 
 /// One tool.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -24,6 +24,9 @@ pub struct Tool {
     pub tool: String,
     /// The class that decides.
     pub class: Class,
+    /// Sentences on tools it may be taken for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
     /// SHA-256 of the definition that was taken in, hex.
     pub definition_sha256: Option<String>,
     /// The definition, in `tool show` only.
@@ -78,12 +81,15 @@ pub async fn list(admin: &Admin, actor: &Actor, filter: Option<&str>) -> Verb<To
         None => (Some(text), None),
     });
     let snapshot = admin.feed.snapshot();
+    let alike = lookalike::among(&snapshot);
     let mut tools = Vec::new();
     for (name, entry) in snapshot.servers.iter().filter(|(name, _)| server.is_none_or(|s| s == name.as_str())) {
         for (own, config) in entry.config.tools.iter().filter(|(own, _)| tool.is_none_or(|t| t == own.as_str())) {
             let definition = head.files.get(&intake::definition_path(name, own));
+            let full = format!("{name}/{own}");
             tools.push(Tool {
-                name: format!("{name}/{own}"),
+                notices: alike.iter().filter(|pair| pair.names(&full)).map(lookalike::Alike::sentence).collect(),
+                name: full,
                 server: name.clone(),
                 tool: own.clone(),
                 class: config.class,

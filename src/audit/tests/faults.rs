@@ -139,3 +139,22 @@ async fn flt_09_a_full_queue_refuses_within_a_quarter_second() {
     }
     assert!(taken >= 8_192, "{taken}");
 }
+
+#[tokio::test]
+async fn flt_26_a_stuck_sink_of_checkpoints_holds_up_neither_the_ledger_nor_the_other_sinks() {
+    let home = Home::new();
+    let told = Arc::new(AtomicU64::new(0));
+    let counter = told.clone();
+    let (_never, stuck) = std::sync::mpsc::channel::<()>();
+    let stuck = std::sync::Mutex::new(stuck);
+    let opening =
+        home.opening().sink(Box::new(move |_| assert!(stuck.lock().unwrap().recv().is_err()))).sink(Box::new(move |_| {
+            counter.fetch_add(1, Ordering::SeqCst);
+        }));
+    let (ledger, recorder) = Ledger::open(opening).unwrap();
+    for _ in 0..200 {
+        recorder.record(call("c", "t"), Durability::Written).await.unwrap();
+        ledger.checkpoint("test").await.unwrap();
+    }
+    eventually("the sink that is not stuck has every checkpoint", || told.load(Ordering::SeqCst) >= 200).await;
+}

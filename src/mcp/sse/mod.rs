@@ -141,7 +141,7 @@ impl Decoder {
     fn take_line(&mut self, end: usize, next: usize, events: &mut Vec<SseEvent>) {
         // The line feed of a pair that was split between two chunks ends no second line.
         let is_half = self.after_return && end == self.line && self.pending.get(end) == Some(&b'\n');
-        self.after_return = next == self.pending.len() && self.pending.get(end) == Some(&b'\r');
+        self.after_return = next == end + 1 && next == self.pending.len() && self.pending.get(end) == Some(&b'\r');
         let mut start = self.line;
         self.line = next;
         self.seen = next;

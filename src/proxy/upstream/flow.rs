@@ -58,9 +58,14 @@ impl HttpFlight {
     }
 }
 
+// So much is cut into events at a time: an event of two bytes takes a hundred times as much once it is cut out.
+const BITE: usize = 4 * 1024;
+
 /// Server-sent events of a response.
 pub struct EventStream {
     body: HttpBody,
+    // What has come and is not cut into events yet.
+    uncut: Bytes,
     decoder: Decoder,
     ready: VecDeque<SseEvent>,
 }
@@ -68,7 +73,7 @@ pub struct EventStream {
 impl EventStream {
     /// Reads the events of `body`, each of at most `limit` bytes.
     pub fn new(body: HttpBody, limit: usize) -> Self {
-        Self { body, decoder: Decoder::new(limit), ready: VecDeque::new() }
+        Self { body, uncut: Bytes::new(), decoder: Decoder::new(limit), ready: VecDeque::new() }
     }
 
     /// The next event.
@@ -80,10 +85,13 @@ impl EventStream {
             if let Some(event) = self.ready.pop_front() {
                 return piece(event);
             }
-            let Some(frame) = self.body.frame().await else { return Ok(Piece::End) };
-            let frame = frame.map_err(|_| Broken::Lost("its stream broke"))?;
-            let Some(data) = frame.data_ref() else { continue };
-            let events = self.decoder.push(data).map_err(|fault| Broken::TooLarge { limit: fault.limit as u64 })?;
+            if self.uncut.is_empty() {
+                let Some(frame) = self.body.frame().await else { return Ok(Piece::End) };
+                let frame = frame.map_err(|_| Broken::Lost("its stream broke"))?;
+                self.uncut = frame.into_data().unwrap_or_default();
+            }
+            let bite = self.uncut.split_to(self.uncut.len().min(BITE));
+            let events = self.decoder.push(&bite).map_err(|fault| Broken::TooLarge { limit: fault.limit as u64 })?;
             self.ready.extend(events);
         }
     }

@@ -17,8 +17,10 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tower::Service;
 
+use super::super::descriptors;
 use super::super::refuse::Failure;
 use super::address::{AddressRefused, Allowed, Cidr, Resolver};
+use super::counted::Counted;
 use super::tls;
 use crate::config::server::HttpUpstream;
 use crate::policy::snapshot::ServerEntry;
@@ -185,9 +187,9 @@ where
     C::Response: Send + 'static,
     C::Error: Into<BoxError>,
 {
-    type Response = C::Response;
+    type Response = Counted<C::Response>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<C::Response, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(context).map_err(Into::into)
@@ -197,8 +199,12 @@ where
         let connecting = self.inner.call(uri);
         let patience = self.patience;
         Box::pin(async move {
-            match tokio::time::timeout(patience, connecting).await {
-                Ok(connected) => connected.map_err(Into::into),
+            let connected = async {
+                let place = descriptors::for_servers().acquire_owned().await?;
+                Ok(Counted::new(connecting.await.map_err(Into::into)?, place))
+            };
+            match tokio::time::timeout(patience, connected).await {
+                Ok(connected) => connected,
                 Err(_) => Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()),
             }
         })

@@ -28,10 +28,13 @@ use crate::policy::snapshot::ServerEntry;
 
 pub mod address;
 mod child;
+mod counted;
 mod flow;
 pub mod http_leg;
 mod send;
 pub mod stdio;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 
 pub use flow::{EventStream, HttpFlight, whole};
@@ -161,6 +164,11 @@ impl Upstreams {
             && old.connect_ms == connect_ms
         {
             return old.leg.clone();
+        }
+        // A call that was permitted a moment before its server changed or went must not bring the old one back.
+        let now = self.parts.feed.snapshot();
+        if !now.servers.get(entry.name.as_ref()).is_some_and(|current| Arc::ptr_eq(current, entry) || same(current, entry)) {
+            return Leg::Unusable("its configuration has just changed");
         }
         if let Some(old) = running.remove(&entry.name) {
             self.shut(old.leg);

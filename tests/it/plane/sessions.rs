@@ -5,7 +5,7 @@ use http_body_util::BodyExt;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::rig::{KEY, Rig, Script, Seen, json_answer};
+use super::rig::{KEY, Rig, Script, Seen, json_answer, until};
 
 fn initialize() -> String {
     let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
@@ -133,4 +133,23 @@ async fn a_stream_ends_with_its_key_and_with_its_server() {
         let end = tokio::time::timeout(std::time::Duration::from_secs(2), body.frame()).await.expect("the stream ends");
         assert!(end.is_none(), "{gone}: the stream went on");
     }
+}
+
+#[tokio::test]
+async fn atk_p25_streams_that_a_server_never_opens_are_bounded_too() {
+    let rig = std::sync::Arc::new(Rig::start(|_| Script::Hang).await);
+    let refused = std::sync::Arc::new(std::sync::Mutex::new(0));
+    let bearer = format!("Bearer {KEY}");
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..40 {
+        let (rig, refused) = (rig.clone(), refused.clone());
+        let request = rig.request("GET", "/mcp/s", &[("authorization", &bearer), ("accept", "text/event-stream")], "");
+        waiting.spawn(async move {
+            if rig.send(request).await.reason() == "rate.concurrency" {
+                *refused.lock().expect("lock") += 1;
+            }
+        });
+    }
+    until("eight of forty are refused", || *refused.lock().expect("lock") == 8).await;
+    assert_eq!(rig.hits(), 32, "no more than its calls in flight wait at the server");
 }

@@ -136,7 +136,8 @@ impl TestApp {
 
     /// Gives events that are written behind the answer (a cut stream, counted strangers) the time they are allowed.
     pub(crate) async fn settle(&self) {
-        tokio::time::sleep(Duration::from_millis(1_300)).await;
+        // The writer looks twice a second, and counts are written a second apart.
+        tokio::time::sleep(Duration::from_millis(1_700)).await;
     }
 
     /// Every line of the open segment.

@@ -8,10 +8,13 @@ use tokio::sync::mpsc;
 
 use super::{RequestKey, StdioEvent};
 use crate::mcp::message::Incoming;
+use crate::proxy::room::{self, Room};
 
 const MOST: usize = 4096;
 /// A notification larger than this is left out: the proxy would refuse it anyway.
 const LARGEST_NOTIFICATION: usize = 1 << 20;
+/// Bytes of notifications that may wait for one client; what comes beyond is left out.
+const BACKLOG: usize = 1 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
@@ -25,13 +28,14 @@ pub(super) struct Flight {
     id: Box<[u8]>,
     token: Option<Box<[u8]>>,
     events: mpsc::Sender<StdioEvent>,
+    room: Room,
     progress: Progress,
 }
 
 impl Flight {
     /// A call with the client's id and token as written.
     pub(super) fn new(key: Option<RequestKey>, id: Box<[u8]>, token: Option<Box<[u8]>>, events: mpsc::Sender<StdioEvent>) -> Self {
-        Self { key, id, token, events, progress: Progress::Queued }
+        Self { key, id, token, events, room: Room::new(BACKLOG), progress: Progress::Queued }
     }
 }
 
@@ -125,8 +129,9 @@ impl Table {
             && text.len() <= LARGEST_NOTIFICATION
             // The last place is kept for the end of the call.
             && flight.events.capacity() > 1
+            && let Some(share) = flight.room.try_enter(text.len() as u64)
         {
-            let _ = flight.events.try_send(StdioEvent::Notification(text));
+            let _ = flight.events.try_send(StdioEvent::Notification(room::holding(text, Some(share))));
         }
     }
 
