@@ -9,5 +9,6 @@ mod laws;
 mod plane;
 mod proxy;
 mod sandbox;
+mod secrets;
 mod support;
 mod unprivileged;
