@@ -10,6 +10,7 @@ pub mod health;
 pub mod kill;
 pub mod operators;
 pub mod overview;
+pub mod policy;
 pub mod publish;
 pub mod revisions;
 pub mod roles;

@@ -1,12 +1,13 @@
 //! The audit event, exactly as one ledger line holds it (docs/CONTRACT.md, "Audit event"). Absent fields are left out. Never holds a secret.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::clock::Timestamp;
 
 /// One append-only record.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Event {
     /// Position in the ledger, from 1, without a gap. The recorder sets it.

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::Write;
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::event::Event;
@@ -18,7 +19,7 @@ pub const MOST: u32 = 1_000;
 const BATCH: usize = 1_000;
 
 /// Which events. Every given field must fit; `None` fits all.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filter {
     /// Client name.
@@ -106,7 +107,8 @@ pub(super) fn holds(line: &[u8], text: &str) -> bool {
 }
 
 /// One page, newest first (docs/CONTRACT.md, `audit query`).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "EventPage")]
 pub struct Page {
     /// The events.
     pub events: Vec<Event>,
@@ -126,7 +128,7 @@ impl Page {
 }
 
 /// Calls of one stretch of time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Bucket {
     /// When it begins.
     pub start: Timestamp,
@@ -139,7 +141,7 @@ pub struct Bucket {
 }
 
 /// All calls of one stretch of time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Totals {
     /// The sum of the rest.
     pub calls: u64,
@@ -152,7 +154,7 @@ pub struct Totals {
 }
 
 /// Refusals of one reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ReasonCount {
     /// The slug.
     pub reason: String,

@@ -2,10 +2,14 @@
 
 mod args;
 mod control;
+mod doctor;
+mod harden;
+mod import;
 mod local;
 mod offline;
 mod order;
 mod out;
+mod policy;
 mod serve;
 mod stream;
 
@@ -21,7 +25,7 @@ use crate::base::fault::{Fault, FaultKind, Verb};
 use crate::config::paths::DataDir;
 use crate::demo;
 use crate::proxy::sandbox;
-use args::{AuditCommand, Cli, Command, KillCommand};
+use args::{AuditCommand, Cli, Command, KillCommand, PolicyCommand, ServerCommand};
 use control::Control;
 use order::Order;
 use out::Voice;
@@ -62,6 +66,7 @@ fn misused(fault: &clap::Error, json: bool) -> u8 {
 }
 
 fn perform(cli: Cli) -> u8 {
+    harden::harden();
     let voice = if cli.json { Voice::Json } else { Voice::Text };
     let data = DataDir::new(cli.data.clone());
     let ended = match &cli.command {
@@ -85,7 +90,7 @@ fn tool(data: &DataDir, command: &Command, voice: Voice) -> Verb<u8> {
                 let value = serde_json::from_str(&text).unwrap_or(Value::Null);
                 match voice {
                     Voice::Json => out::say(text.trim_end()),
-                    Voice::Text => out::say(&out::text(&value)),
+                    Voice::Text => out::say(&shown(command, &value)),
                 }
                 Ok(status_of(&order, &value))
             }
@@ -94,6 +99,16 @@ fn tool(data: &DataDir, command: &Command, voice: Voice) -> Verb<u8> {
             (None, _) => Err(Fault::bug("a command without an order")),
         }
     })
+}
+
+/// A document for people; some commands have a form of their own.
+fn shown(command: &Command, value: &Value) -> String {
+    match command {
+        Command::Doctor => doctor::text(value),
+        Command::Server(ServerCommand::Import(_)) => import::text(value),
+        Command::Policy(PolicyCommand::Test { .. }) => policy::text(value),
+        _ => out::text(value),
+    }
 }
 
 async fn send(data: &DataDir, command: &Command, order: &Order) -> Verb<String> {

@@ -10,6 +10,7 @@ use super::args::{
     AuditCommand, ClientCommand, Command, ConfigCommand, FilterArgs, KillCommand, OperatorCommand, OperatorKeyCommand,
     PolicyCommand, RoleCommand, ScopeArgs, ServerAddArgs, ServerCommand, ToolCommand,
 };
+use super::import;
 use crate::base::fault::{Fault, Verb};
 
 /// One request to the API.
@@ -149,7 +150,7 @@ fn server(command: &ServerCommand) -> Verb<Order> {
         ServerCommand::Probe { name } => one(name, "probe"),
         ServerCommand::Approve { name } => one(name, "approve"),
         ServerCommand::Remove { name } => one(name, "remove"),
-        ServerCommand::Import { .. } => return Err(not_yet("server import")),
+        ServerCommand::Import(args) => Order::post("/api/v1/server-import", import::body(args)?).must("ok"),
     })
 }
 
@@ -194,11 +195,17 @@ fn role(command: &RoleCommand) -> Verb<Order> {
 
 fn policy(command: &PolicyCommand) -> Verb<Order> {
     match command {
-        PolicyCommand::Explain { arguments: Some(_), .. } => Err(not_yet("--arguments")),
-        PolicyCommand::Explain { client, tool, .. } => {
+        PolicyCommand::Explain { client, tool, arguments: Some(path) } => {
+            Ok(Order::post("/api/v1/policy/explain", json!({"client": client, "tool": tool, "arguments": file(path)?})))
+        }
+        PolicyCommand::Explain { client, tool, arguments: None } => {
             Ok(Order::get(format!("/api/v1/policy/explain?client={}&tool={}", segment(client), segment(tool))))
         }
-        PolicyCommand::Test { .. } => Err(not_yet("policy test")),
+        PolicyCommand::Test { file: None } => Ok(Order::post("/api/v1/policy/test", json!({})).must("ok")),
+        PolicyCommand::Test { file: Some(path) } => {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            Ok(Order::post("/api/v1/policy/test", json!({"file": name, "toml": file(path)?})).must("ok"))
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! `clients/NAME.toml`: a program that calls tools. Never holds its key.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The whole of `clients/NAME.toml`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientConfig {
     /// Names of its roles; their grants add up.

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check::is_host;
@@ -34,7 +35,7 @@ macro_rules! text {
 }
 
 /// How the world reaches a listener: `https://HOST` or `https://HOST:PORT`, and nothing after it. Used byte for byte.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct PublicUrl {
     text: String,
@@ -63,7 +64,7 @@ impl PublicUrl {
 }
 
 /// A page that may use the proxy from a browser, as its `Origin` header names it: `https://HOST[:PORT]`, or `http://` on this machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub struct BrowserOrigin(String);
 text!(BrowserOrigin);
@@ -90,7 +91,7 @@ impl BrowserOrigin {
 }
 
 /// Who is believed when it says whom it speaks for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub enum TrustedProxy {
     /// Peers with an address in this range.
@@ -122,7 +123,7 @@ impl From<TrustedProxy> for String {
 }
 
 /// Whether connections begin with a PROXY protocol header of version 2.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProxyProtocol {
     /// None is read.
@@ -135,7 +136,7 @@ pub enum ProxyProtocol {
 }
 
 /// `listen.proxy_protocol`: one value for each listener.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ProxyProtocols {
     /// Of the dashboard's listener.
@@ -145,7 +146,7 @@ pub struct ProxyProtocols {
 }
 
 /// Where a balancer on this host that ends TLS itself may connect in plain HTTP: a loopback address with port, or `unix:/PATH`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
 pub enum PlainAddress {
     /// An address of loopback.
@@ -182,7 +183,7 @@ impl From<PlainAddress> for String {
 }
 
 /// `listen.plain`: listeners without TLS for a balancer on this host; none unless they are named here.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Plain {
     /// For the dashboard.
@@ -194,7 +195,7 @@ pub struct Plain {
 }
 
 /// `tls`: a certificate of an organisation's own or of any ACME client, instead of one of Lifeboat's own CA.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
     /// The chain in PEM, its own certificate first. An absolute path.

@@ -9,10 +9,12 @@ pub mod desired;
 mod document;
 pub mod edge;
 pub mod paths;
+pub mod policy_tests;
 pub mod repo;
 pub mod role;
 pub mod server;
 pub mod settings;
+pub mod space;
 #[cfg(test)]
 mod tests;
 

@@ -1,11 +1,12 @@
 //! `roles/NAME.toml`: a named list of grants. Never denies: what no grant permits is refused.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::server::Class;
 
 /// The whole of `roles/NAME.toml`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Default, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RoleConfig {
     /// What the role permits.
@@ -14,7 +15,7 @@ pub struct RoleConfig {
 }
 
 /// One `[[grant]]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GrantConfig {
     /// Globs over full tool names, `server/tool`; `*` does not cross the slash.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a tool may do to the world (docs/GLOSSARY.md). Orders from harmless to dangerous.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Class {
     /// Changes nothing.
@@ -28,7 +29,7 @@ impl Class {
 }
 
 /// How a server is reached: exactly one of the two.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum UpstreamConfig {
     /// Streamable HTTP at `url`.
@@ -38,7 +39,7 @@ pub enum UpstreamConfig {
 }
 
 /// A streamable HTTP server.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpUpstream {
     /// `https://…`, or `http://` on loopback with `plain_loopback`.
@@ -58,7 +59,7 @@ pub struct HttpUpstream {
 }
 
 /// A stdio server.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StdioUpstream {
     /// Program and arguments; no shell reads them. `@demo` as the program means the built-in demo server.
@@ -72,7 +73,7 @@ pub struct StdioUpstream {
 }
 
 /// One tool, as it was when an operator took it in.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ToolConfig {
     /// Decides which grants reach it; copied from the annotations at `server add`, changed only by an operator.
@@ -80,7 +81,7 @@ pub struct ToolConfig {
 }
 
 /// The whole of `servers/NAME.toml`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ServerConfig {
     /// How it is reached.

@@ -2,13 +2,14 @@
 
 use std::net::SocketAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::edge::{BrowserOrigin, Plain, ProxyProtocols, PublicUrl, Tls, TrustedProxy};
 use crate::base::size::ByteSize;
 
 /// The whole of `lifeboat.toml`. Every key has a default, so an empty file is valid.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, Default, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// How clients reach the proxy, when not by the name and port it listens on: `https://HOST[:PORT]`. Discovery documents and links
@@ -40,7 +41,7 @@ pub struct Settings {
 }
 
 /// Addresses and names of the two listeners.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
     /// Dashboard, API and metrics. Default `127.0.0.1:8443`.
@@ -82,7 +83,7 @@ impl Default for Listen {
 }
 
 /// Default limits per client (docs/CONTRACT.md, "Limits").
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Calls per second; 0 means no limit.
@@ -116,7 +117,7 @@ impl Default for Limits {
 }
 
 /// Legacy MCP sessions (`Mcp-Session-Id`).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sessions {
     /// Seconds after its last request until a session ends.
@@ -132,7 +133,7 @@ impl Default for Sessions {
 }
 
 /// Time limits towards servers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Upstream {
     /// Milliseconds to connect.
@@ -150,7 +151,7 @@ impl Default for Upstream {
 }
 
 /// How the ledger is kept.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Audit {
     /// A segment is closed at this size.

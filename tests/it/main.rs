@@ -10,5 +10,6 @@ mod laws;
 mod plane;
 mod proxy;
 mod sandbox;
+mod secrets;
 mod support;
 mod unprivileged;

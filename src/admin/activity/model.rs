@@ -1,12 +1,14 @@
 //! Answers about the ledger, as commands and API print them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::Checkpoint;
 use crate::base::clock::Timestamp;
 
 /// What a check of the ledger found (docs/CONTRACT.md, `audit verify`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "LedgerChecked")]
 pub struct Checked {
     /// Whether everything fits.
     pub ok: bool,
@@ -22,7 +24,8 @@ pub struct Checked {
 }
 
 /// A checkpoint that was made.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "CheckpointSigned")]
 pub struct Signed {
     /// Position of the last event it covers.
     pub seq: u64,

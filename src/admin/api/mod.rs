@@ -2,6 +2,8 @@
 //! cookie, and never does anything without an `Actor` that somebody else has authenticated.
 
 mod audit;
+mod desired;
+mod openapi;
 mod operators;
 mod routes;
 pub mod socket;

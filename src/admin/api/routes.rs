@@ -3,25 +3,23 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequestParts, Path, RawQuery, State};
+use axum::extract::{FromRequestParts, RawQuery, State};
 use axum::http::header::CACHE_CONTROL;
 use axum::http::request::Parts;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use axum::{Json, Router};
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::super::clients::AddClient;
+use super::super::actor::Right;
 use super::super::kill::OrderBody;
-use super::super::revisions::CommitOrder;
-use super::super::roles::SetRole;
-use super::super::servers::AddServer;
-use super::super::{Actor, Admin, clients, doctor, health, kill, overview, revisions, roles, servers, tools};
+use super::super::{Actor, Admin, doctor, health, kill, overview};
+use super::openapi::routes::Api;
+use super::openapi::{changes, reads};
 use crate::base::fault::{Fault, FaultKind, Verb};
-use crate::config::Class;
 
 type Shared = State<Arc<Admin>>;
 
@@ -39,41 +37,56 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     }
 }
 
-/// Every route below `/api/v1`. Both the admin listener and the control socket serve it, after putting an `Actor` into the request.
+/// Every route below `/api/v1`, and what they say of themselves. Both the admin listener and the control socket serve it, after putting an
+/// `Actor` into the request.
 pub fn router() -> Router<Arc<Admin>> {
-    let api = Router::new()
-        .route("/status", get(status))
-        .route("/overview", get(first_page))
-        .route("/health", get(checks))
-        .route("/doctor", get(examine))
-        .route("/kill", get(kill_status))
-        .route("/kill/history", get(kill_history))
-        .route("/kill/engage", post(kill_engage))
-        .route("/kill/release", post(kill_release))
-        .route("/kill/prove", post(kill_prove))
-        .route("/clients", get(client_list).post(client_add))
-        .route("/clients/{name}", get(client_show))
-        .route("/clients/{name}/revoke", post(client_revoke))
-        .route("/servers", get(server_list).post(server_add))
-        .route("/servers/{name}", get(server_show))
-        .route("/servers/{name}/probe", post(server_probe))
-        .route("/servers/{name}/approve", post(server_approve))
-        .route("/servers/{name}/remove", post(server_remove))
-        .route("/tools", get(tool_list))
-        .route("/tools/diff", get(tool_diff))
-        .route("/tools/class", post(tool_class))
-        .route("/tools/approve", post(tool_approve))
-        .route("/roles", get(role_list))
-        .route("/roles/{name}", get(role_show).post(role_set))
-        .route("/policy/explain", get(policy_explain))
-        .route("/config/history", get(config_history))
-        .route("/config/status", get(config_status))
-        .route("/config/check", post(config_check))
-        .route("/config/commit", post(config_commit))
+    described().router(unknown)
+}
+
+/// Every route with its description.
+pub(super) fn described() -> Api {
+    general()
+        .merge(kills())
+        .merge(super::desired::routes::routes())
         .merge(super::audit::routes::routes())
         .merge(super::operators::routes::routes())
-        .fallback(unknown);
-    Router::new().nest("/api/v1", api)
+}
+
+fn general() -> Api {
+    Api::default()
+        .serve(reads::<overview::Status>("/status", "State of the kill switch, the servers and the ledger"), status)
+        .serve(reads::<overview::Overview>("/overview", "Everything the first page shows"), first_page)
+        .serve(reads::<health::Health>("/health", "One check for each thing Lifeboat depends on"), checks)
+        .serve(reads::<doctor::Examination>("/doctor", "What is wrong on this host and how to mend it"), examine)
+}
+
+fn kills() -> Api {
+    let engage = json!({"reason": "runaway client", "client": "ci", "mode": "full"});
+    let release = json!({"reason": "the key is revoked", "client": "ci", "to": "read-only"});
+    Api::default()
+        .serve(reads::<kill::Status>("/kill", "What is stopped, and the last proof"), kill_status)
+        .serve(reads::<KillHistory>("/kill/history", "Past orders, newest first").query::<Limit>(), kill_history)
+        .serve(
+            changes::<kill::Engaged>("/kill/engage", "Stops tool execution, then proves it", Right::Operate)
+                .takes::<OrderBody>(engage),
+            kill_engage,
+        )
+        .serve(
+            changes::<kill::Released>("/kill/release", "Allows tool execution again", Right::Administer)
+                .takes::<OrderBody>(release),
+            kill_release,
+        )
+        .serve(
+            changes::<kill::Proof>("/kill/prove", "A drill: stops only its own canary and proves it", Right::Operate),
+            kill_prove,
+        )
+}
+
+/// Past orders.
+#[derive(Serialize, JsonSchema)]
+struct KillHistory {
+    /// Newest first.
+    history: Vec<kill::Past>,
 }
 
 /// A verb's answer as the document the command prints.
@@ -138,16 +151,18 @@ async fn kill_status(State(admin): Shared, Caller(actor): Caller) -> Response {
     reply(kill::status(&admin, &actor))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Limit {
-    limit: Option<u32>,
-    after: Option<String>,
+pub(super) struct Limit {
+    /// At most this many: 50 when not given, at most 1,000.
+    pub limit: Option<u32>,
+    /// Those before this commit.
+    pub after: Option<String>,
 }
 
 async fn kill_history(State(admin): Shared, Caller(actor): Caller, RawQuery(text): RawQuery) -> Response {
     let read = async || kill::history(&admin, &actor, query::<Limit>(text)?.limit.unwrap_or(50).min(1_000)).await;
-    reply(read().await.map(|history| json!({ "history": history })))
+    reply(read().await.map(|history| KillHistory { history }))
 }
 
 async fn kill_engage(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
@@ -162,134 +177,4 @@ async fn kill_release(State(admin): Shared, Caller(actor): Caller, body: Bytes) 
 
 async fn kill_prove(State(admin): Shared, Caller(actor): Caller) -> Response {
     reply(kill::prove(&admin, &actor).await)
-}
-
-async fn client_list(State(admin): Shared, Caller(actor): Caller) -> Response {
-    reply(clients::list(&admin, &actor).await)
-}
-
-async fn client_show(State(admin): Shared, Caller(actor): Caller, Path(name): Path<String>) -> Response {
-    reply(clients::show(&admin, &actor, &name).await)
-}
-
-async fn client_add(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
-    let act = async || clients::add(&admin, &actor, parse::<AddClient>(&body)?).await;
-    reply(act().await)
-}
-
-async fn client_revoke(State(admin): Shared, Caller(actor): Caller, Path(name): Path<String>) -> Response {
-    reply(clients::revoke(&admin, &actor, &name).await)
-}
-
-async fn server_list(State(admin): Shared, Caller(actor): Caller) -> Response {
-    reply(servers::list(&admin, &actor).await)
-}
-
-async fn server_show(State(admin): Shared, Caller(actor): Caller, Path(name): Path<String>) -> Response {
-    reply(servers::show(&admin, &actor, &name).await)
-}
-
-async fn server_add(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
-    let act = async || servers::add(&admin, &actor, parse::<AddServer>(&body)?).await;
-    reply(act().await)
-}
-
-async fn server_probe(State(admin): Shared, Caller(actor): Caller, Path(name): Path<String>) -> Response {
-    reply(servers::probe(&admin, &actor, &name).await)
-}
-
-async fn server_approve(State(admin): Shared, Caller(actor): Caller, Path(name): Path<String>) -> Response {
-    reply(servers::approve(&admin, &actor, &name).await)
-}
-
-async fn server_remove(State(admin): Shared, Caller(actor): Caller, Path(name): Path<String>) -> Response {
-    reply(servers::remove(&admin, &actor, &name).await)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ToolFilter {
-    filter: Option<String>,
-}
-
-async fn tool_list(State(admin): Shared, Caller(actor): Caller, RawQuery(text): RawQuery) -> Response {
-    let read = async || tools::list(&admin, &actor, query::<ToolFilter>(text)?.filter.as_deref()).await;
-    reply(read().await)
-}
-
-async fn tool_diff(State(admin): Shared, Caller(actor): Caller, RawQuery(text): RawQuery) -> Response {
-    let look = async || tools::diff(&admin, &actor, query::<ToolFilter>(text)?.filter.as_deref()).await;
-    reply(look().await)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ToolClass {
-    tool: String,
-    class: Class,
-}
-
-async fn tool_class(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
-    let act = async || {
-        let order: ToolClass = parse(&body)?;
-        tools::class(&admin, &actor, &order.tool, order.class).await
-    };
-    reply(act().await)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ToolName {
-    tool: String,
-}
-
-async fn tool_approve(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
-    let act = async || tools::approve(&admin, &actor, &parse::<ToolName>(&body)?.tool).await;
-    reply(act().await)
-}
-
-async fn role_list(State(admin): Shared, Caller(actor): Caller) -> Response {
-    reply(roles::list(&admin, &actor).await)
-}
-
-async fn role_show(State(admin): Shared, Caller(actor): Caller, Path(name): Path<String>) -> Response {
-    reply(roles::show(&admin, &actor, &name).await)
-}
-
-async fn role_set(State(admin): Shared, Caller(actor): Caller, Path(name): Path<String>, body: Bytes) -> Response {
-    let act = async || roles::set(&admin, &actor, &name, parse::<SetRole>(&body)?).await;
-    reply(act().await)
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Explain {
-    client: String,
-    tool: String,
-}
-
-async fn policy_explain(State(admin): Shared, Caller(actor): Caller, RawQuery(text): RawQuery) -> Response {
-    reply(query::<Explain>(text).and_then(|asked| tools::explain(&admin, &actor, &asked.client, &asked.tool)))
-}
-
-async fn config_history(State(admin): Shared, Caller(actor): Caller, RawQuery(text): RawQuery) -> Response {
-    let read = async || {
-        let page: Limit = query(text)?;
-        let limit = usize::try_from(page.limit.unwrap_or(50).min(1_000)).unwrap_or(50);
-        revisions::history(&admin, &actor, limit, page.after).await
-    };
-    reply(read().await)
-}
-
-async fn config_status(State(admin): Shared, Caller(actor): Caller) -> Response {
-    reply(revisions::standing(&admin, &actor).await)
-}
-
-async fn config_check(State(admin): Shared, Caller(actor): Caller) -> Response {
-    reply(revisions::check(&admin, &actor).await)
-}
-
-async fn config_commit(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
-    let act = async || revisions::commit(&admin, &actor, parse::<CommitOrder>(&body)?).await;
-    reply(act().await)
 }

@@ -12,6 +12,7 @@ pub mod texts;
 use std::collections::BTreeMap;
 
 pub use model::{AddClient, Client, ClientAdded, ClientKey, ClientList, ClientRevoked};
+pub(super) use snippets::proxy_address;
 pub use store::STATEMENTS;
 pub(super) use store::running as running_keys;
 

@@ -1,11 +1,12 @@
 //! Clients in words, exactly as commands and API print them. A key's text is in one answer only: the one that minted it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
 
 /// A client to add.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddClient {
     /// Its name.
@@ -21,7 +22,7 @@ pub struct AddClient {
 }
 
 /// A client was added; the only time its key is shown.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub struct ClientAdded {
     /// Its name.
     pub client: String,
@@ -36,7 +37,7 @@ pub struct ClientAdded {
 }
 
 /// One client key, without its text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClientKey {
     /// Its public name.
     pub kid: String,
@@ -57,7 +58,7 @@ pub struct ClientKey {
 }
 
 /// One client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Client {
     /// Its name.
     pub name: String,
@@ -76,14 +77,14 @@ pub struct Client {
 }
 
 /// Every client.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ClientList {
     /// By name.
     pub clients: Vec<Client>,
 }
 
 /// A client was revoked.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ClientRevoked {
     /// Its name.
     pub client: String,

@@ -6,7 +6,7 @@ use crate::web::origin;
 use crate::web::view::Code;
 
 /// `https://HOST:PORT` of the proxy: its public URL, or the name the browser used for the dashboard.
-pub(super) fn proxy_address(admin: &Admin, dashboard_host: &str) -> String {
+pub(in crate::admin) fn proxy_address(admin: &Admin, dashboard_host: &str) -> String {
     let settings = admin.feed.snapshot().settings.clone();
     if let Some(url) = &settings.public_url {
         return url.as_str().to_owned();

@@ -3,12 +3,13 @@
 mod certificate;
 
 pub use certificate::certificate;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
 
 /// The answer of `/health` to those who may see it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
     /// `ok` or `degraded`.
     pub status: String,
@@ -17,7 +18,8 @@ pub struct Health {
 }
 
 /// One dependency.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "HealthCheck")]
 pub struct Check {
     /// `ledger`, `database`, `configuration`, `kill_file`, `certificate`, `servers`.
     pub name: String,

@@ -1,5 +1,6 @@
 //! The kill switch in words: orders, answers, proofs, history, exactly as docs/CONTRACT.md has them in JSON. Never acts.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
@@ -32,7 +33,8 @@ pub struct Release {
 }
 
 /// Both orders as forms, the API and the command line send them.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "KillOrder")]
 #[serde(deny_unknown_fields, default)]
 pub struct OrderBody {
     /// Why.
@@ -109,7 +111,8 @@ fn read_mode(place: &str, word: &str) -> Verb<Mode> {
 }
 
 /// What one listener answered to the canary.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "KillProofAt")]
 pub struct ProofAt {
     /// Which listener.
     pub listener: String,
@@ -120,7 +123,7 @@ pub struct ProofAt {
 }
 
 /// The answer to an order to stop.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Engaged {
     /// `kd_…`.
     pub decision_id: String,
@@ -145,7 +148,7 @@ pub struct Engaged {
 }
 
 /// The answer to a release.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Released {
     /// What was released.
     pub scope: String,
@@ -160,7 +163,8 @@ pub struct Released {
 }
 
 /// One engaged kill in `kill status`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "KillState")]
 pub struct State {
     /// What.
     pub scope: String,
@@ -191,7 +195,8 @@ impl State {
 }
 
 /// What `kill status` says.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "KillReport")]
 pub struct Status {
     /// Whether anything is stopped.
     pub engaged: bool,
@@ -202,7 +207,8 @@ pub struct Status {
 }
 
 /// A proof that is over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "KillProof")]
 pub struct Proof {
     /// The order it proves.
     pub decision_id: String,
@@ -227,7 +233,8 @@ pub struct Proof {
 }
 
 /// Whether an order was meant or practised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "KillKind")]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Meant.
@@ -247,7 +254,8 @@ impl Kind {
 }
 
 /// One order as the history keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "KillPast")]
 pub struct Past {
     /// `kd_…`.
     pub decision_id: String,
@@ -255,9 +263,11 @@ pub struct Past {
     pub kind: Kind,
     /// What.
     #[serde(serialize_with = "scope_text")]
+    #[schemars(with = "String")]
     pub scope: Scope,
     /// How far.
     #[serde(serialize_with = "mode_word")]
+    #[schemars(with = "String")]
     pub mode: Mode,
     /// When.
     pub engaged_at: Timestamp,

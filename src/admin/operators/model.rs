@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::actor::OperatorRole;
@@ -21,7 +22,7 @@ pub struct AddOperator {
 }
 
 /// One operator.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Operator {
     /// Its name.
     pub name: String,
@@ -36,14 +37,14 @@ pub struct Operator {
 }
 
 /// Every operator.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct OperatorList {
     /// By name.
     pub operators: Vec<Operator>,
 }
 
 /// A key was minted; the only time it is shown (docs/CONTRACT.md, `operator key add`).
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 pub struct KeyAdded {
     /// Whose it is.
     pub operator: String,
@@ -56,7 +57,7 @@ pub struct KeyAdded {
 }
 
 /// One operator key, without its text.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OperatorKey {
     /// Its public name.
     pub kid: String,
@@ -73,7 +74,7 @@ pub struct OperatorKey {
 }
 
 /// Keys, newest first.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct KeyList {
     /// The keys.
     pub keys: Vec<OperatorKey>,

@@ -4,6 +4,7 @@ mod needs;
 pub mod pages;
 pub mod routes;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::actor::Right;
@@ -24,7 +25,7 @@ const KEY_ENDS_MS: i64 = 7 * DAY_MS;
 const PROOF_AGES_MS: i64 = 92 * DAY_MS;
 
 /// What `lifeboat status` prints (docs/CONTRACT.md).
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Status {
     /// Of this Lifeboat.
     pub version: &'static str,
@@ -43,7 +44,7 @@ pub struct Status {
 }
 
 /// The kill switch in `status`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct KillStatus {
     /// Whether anything is stopped.
     pub engaged: bool,
@@ -52,7 +53,7 @@ pub struct KillStatus {
 }
 
 /// One server in `status`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ServerStatus {
     /// Its name.
     pub name: String,
@@ -61,7 +62,7 @@ pub struct ServerStatus {
 }
 
 /// What the first page shows.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Overview {
     /// When it was made.
     pub at: Timestamp,
@@ -86,7 +87,7 @@ pub struct Overview {
 }
 
 /// One thing that needs somebody.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Need {
     /// A stable slug: `sandbox.weak`, `config.refused` and so on.
     pub id: &'static str,

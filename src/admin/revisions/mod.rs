@@ -1,8 +1,10 @@
 //! The configuration's revisions: history, check, status, and committing what an editor changed. HEAD is the only source of truth.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::actor::Right;
+use super::policy;
 use super::publish::{self, publish};
 use super::{Actor, Admin, tree};
 use crate::audit::Event;
@@ -11,7 +13,7 @@ use crate::base::fault::{Fault, Verb};
 use crate::config::repo::{Author, ChangeKind};
 
 /// One commit.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Commit {
     /// Its id.
     pub commit: String,
@@ -26,14 +28,14 @@ pub struct Commit {
 }
 
 /// Commits, newest first.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     /// The commits.
     pub commits: Vec<Commit>,
 }
 
 /// One thing that is wrong.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Wrong {
     /// Path inside `config/`.
     pub file: String,
@@ -44,7 +46,8 @@ pub struct Wrong {
 }
 
 /// What a check of the working tree found.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ConfigChecked")]
 pub struct Checked {
     /// Whether nothing is wrong.
     pub ok: bool,
@@ -53,7 +56,7 @@ pub struct Checked {
 }
 
 /// A file that an editor changed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Edited {
     /// Path inside `config/`.
     pub path: String,
@@ -62,7 +65,7 @@ pub struct Edited {
 }
 
 /// Where the configuration stands.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Standing {
     /// The commit at HEAD.
     pub head: String,
@@ -77,7 +80,7 @@ pub struct Standing {
 }
 
 /// A commit of an editor's work, as an order.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CommitOrder {
     /// The author's name; the actor's when absent.
@@ -88,7 +91,7 @@ pub struct CommitOrder {
 }
 
 /// An editor's work was committed and runs.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Committed {
     /// The new commit.
     pub commit: String,
@@ -113,14 +116,18 @@ pub async fn history(admin: &Admin, actor: &Actor, limit: usize, after: Option<S
     Ok(History { commits: commits.collect() })
 }
 
-/// Checks the working tree as it would be committed.
+/// Checks the working tree as it would be committed, and tries the cases in `policy-tests/` on it.
 ///
 /// # Errors
 /// When it cannot be read; what is wrong with it is an answer, not a fault.
 pub async fn check(admin: &Admin, actor: &Actor) -> Verb<Checked> {
     actor.need(Right::Read, "config.check")?;
     let files = tree::blocking(&admin.repository, |repository| repository.working_files()).await?;
-    let faults = publish::faults_of(&files);
+    let mut faults = publish::faults_of(&files);
+    // What the policy is meant to decide can only be tried once it is one.
+    if faults.is_empty() {
+        faults = policy::faults_of(&files, &tree::read(&files)?);
+    }
     let faults: Vec<Wrong> = faults.into_iter().map(|f| Wrong { file: f.file, line: f.line, message: f.message }).collect();
     Ok(Checked { ok: faults.is_empty(), faults })
 }

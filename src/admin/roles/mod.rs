@@ -1,5 +1,6 @@
 //! Roles of clients: list, show, set. A role holds grants and never denies.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::actor::Right;
@@ -10,7 +11,7 @@ use crate::base::ids::check_name;
 use crate::config::{GrantConfig, RoleConfig};
 
 /// One role.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Role {
     /// Its name.
     pub name: String,
@@ -21,14 +22,14 @@ pub struct Role {
 }
 
 /// Every role.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RoleList {
     /// By name.
     pub roles: Vec<Role>,
 }
 
 /// A role as it shall be: as a list of grants, or as the text of its file.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetRole {
     /// Its grants.
@@ -40,7 +41,7 @@ pub struct SetRole {
 }
 
 /// A role was set.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct RoleSet {
     /// Its name.
     pub role: String,

@@ -77,15 +77,33 @@ fn read_headers(text: &str) -> Verb<Vec<(String, String)>> {
     for (number, line) in lines(text) {
         let (name, value) = line.split_once(':').ok_or_else(|| at(number, "a header is written Name: value"))?;
         let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
-        if http::HeaderName::try_from(name.as_str()).is_err() || http::HeaderValue::try_from(value).is_err() {
-            return Err(at(number, "this is no header"));
-        }
-        if OWN_HEADERS.contains(&name.as_str()) {
-            return Err(at(number, "the proxy sets this header itself"));
-        }
+        check_header(&name, value).map_err(|why| at(number, why))?;
         headers.push((name, value.to_owned()));
     }
     Ok(headers)
+}
+
+/// What `check_header` says of a header that the proxy sets for every request.
+pub(super) const OWN: &str = "the proxy sets this header itself";
+
+/// Whether a header, its name in lower case, may be added to requests.
+///
+/// # Errors
+/// A sentence.
+pub(super) fn check_header(name: &str, value: &str) -> Result<(), &'static str> {
+    if http::HeaderName::try_from(name).is_err() || http::HeaderValue::try_from(value).is_err() {
+        return Err("this is no header");
+    }
+    if OWN_HEADERS.contains(&name) { Err(OWN) } else { Ok(()) }
+}
+
+/// Whether a variable may be given to a child.
+///
+/// # Errors
+/// A sentence.
+pub(super) fn check_variable(name: &str, value: &str) -> Result<(), &'static str> {
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.is_empty();
+    if plain && !value.contains('\0') { Ok(()) } else { Err("this is no environment variable") }
 }
 
 fn read_env(text: &str) -> Verb<Vec<(String, String)>> {
@@ -93,10 +111,7 @@ fn read_env(text: &str) -> Verb<Vec<(String, String)>> {
     let mut env = Vec::new();
     for (number, line) in lines(text) {
         let (name, value) = line.split_once('=').ok_or_else(|| at(number, "a variable is written NAME=value"))?;
-        let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') && !name.is_empty();
-        if !plain || value.contains('\0') {
-            return Err(at(number, "this is no environment variable"));
-        }
+        check_variable(name, value).map_err(|why| at(number, why))?;
         env.push((name.to_owned(), value.to_owned()));
     }
     Ok(env)

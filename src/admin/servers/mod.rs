@@ -2,6 +2,7 @@
 //! takes them in; a command line runs only where it was approved. Never stores a secret in git.
 
 mod host;
+pub mod import;
 pub(super) mod intake;
 mod model;
 pub mod pages;
@@ -42,10 +43,14 @@ const PROBE: Duration = Duration::from_secs(60);
 /// `Denied` without role admin; `Invalid` for a field; `Conflict` when it exists; `Unavailable` when it does not answer: nothing is kept then.
 pub async fn add(admin: &Admin, actor: &Actor, input: AddServer) -> Verb<ServerAdded> {
     actor.need(Right::Administer, "server.add")?;
-    check_name(&input.name).map_err(|why| Fault::invalid("name", why))?;
-    let name = input.name.as_str();
     let config = ServerConfig { upstream: upstream(&input)?, tools: Default::default() };
     let kept = Kept::read(input.headers.as_deref(), input.env.as_deref())?;
+    add_whole(admin, actor, &input.name, config, kept).await
+}
+
+/// As `add`, of what was read already.
+async fn add_whole(admin: &Admin, actor: &Actor, name: &str, config: ServerConfig, kept: Kept) -> Verb<ServerAdded> {
+    check_name(name).map_err(|why| Fault::invalid("name", why))?;
     check_kept(&config, &kept)?;
     let head = tree::head(&admin.repository).await?;
     absent(&tree::read(&head.files)?, name)?;

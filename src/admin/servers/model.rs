@@ -1,11 +1,12 @@
 //! Servers in words, exactly as commands and API print them. Never shows a header's or variable's value that this host keeps.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Class;
 
 /// A server to add: `url` or `stdio`.
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AddServer {
     /// Its name.
@@ -42,7 +43,7 @@ pub struct AddServer {
 }
 
 /// One tool of a server, as taken in or as seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ServerTool {
     /// Its name without the server.
     pub name: String,
@@ -51,7 +52,7 @@ pub struct ServerTool {
 }
 
 /// A server was added, or approved again.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ServerAdded {
     /// Its name.
     pub server: String,
@@ -74,7 +75,7 @@ pub struct ServerAdded {
 }
 
 /// One server.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Server {
     /// Its name.
     pub name: String,
@@ -105,14 +106,14 @@ pub struct Server {
 }
 
 /// Every server.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ServerList {
     /// By name.
     pub servers: Vec<Server>,
 }
 
 /// What a look at a server showed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ServerProbed {
     /// Its name.
     pub server: String,
@@ -131,7 +132,7 @@ pub struct ServerProbed {
 }
 
 /// One tool as a look showed it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ToolProbed {
     /// Its name.
     pub name: String,
@@ -142,7 +143,7 @@ pub struct ToolProbed {
 }
 
 /// A server was removed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ServerRemoved {
     /// Its name.
     pub server: String,

@@ -1,6 +1,7 @@
 //! Tools of servers: list, show, class, approve; and why a client may or may not call one. A class in the configuration decides, not the
 //! server's own word.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -14,7 +15,7 @@ use crate::crypto::keys::sha256;
 use crate::policy::{Asked, Decision, decide, lookalike};
 
 /// One tool.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Tool {
     /// `SERVER/TOOL`.
     pub name: String,
@@ -35,14 +36,14 @@ pub struct Tool {
 }
 
 /// Tools by full name.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ToolList {
     /// The tools.
     pub tools: Vec<Tool>,
 }
 
 /// A class was set.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ToolClassed {
     /// `SERVER/TOOL`.
     pub tool: String,
@@ -55,7 +56,7 @@ pub struct ToolClassed {
 }
 
 /// Why a client may or may not call a tool (docs/CONTRACT.md, `policy explain`).
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Explained {
     /// `permit` or `refuse`.
     pub decision: String,
@@ -103,7 +104,7 @@ pub async fn list(admin: &Admin, actor: &Actor, filter: Option<&str>) -> Verb<To
 }
 
 /// How one tool differs from what was taken in.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ToolDrift {
     /// `SERVER/TOOL`.
     pub tool: String,
@@ -118,7 +119,7 @@ pub struct ToolDrift {
 }
 
 /// Every tool that differs; empty when none does.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ToolDrifts {
     /// The tools, by name.
     pub drifts: Vec<ToolDrift>,

@@ -31,11 +31,24 @@ pub(crate) enum ServerCommand {
         /// Name
         name: String,
     },
-    /// Not available in this version
-    Import {
-        /// An mcpServers file
-        file: PathBuf,
-    },
+    /// Takes in the servers of a client's own file: Claude, VS Code, Cursor and others. Without --yes only says what it would do
+    Import(ImportArgs),
+}
+
+/// `server import`.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// A file with mcpServers or servers, such as claude_desktop_config.json, .mcp.json or .vscode/mcp.json
+    pub file: PathBuf,
+    /// Does it, and approves the command lines on this host
+    #[arg(long)]
+    pub yes: bool,
+    /// Only this server of the file, once or more
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// Values for placeholders such as ${input:token}, one NAME=value a line
+    #[arg(long, value_name = "FILE")]
+    pub values: Option<PathBuf>,
 }
 
 /// `server add`.
@@ -139,9 +152,9 @@ pub(crate) enum PolicyCommand {
         #[arg(long, value_name = "FILE")]
         arguments: Option<PathBuf>,
     },
-    /// Not available in this version
+    /// Tries the cases in policy-tests/ against the working tree
     Test {
-        /// A file of cases
+        /// A file of cases instead
         file: Option<PathBuf>,
     },
 }

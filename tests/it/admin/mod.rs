@@ -4,4 +4,5 @@ mod dashboard;
 mod desired;
 mod kill;
 mod ledger;
+mod reload;
 mod tools;

@@ -1,5 +1,6 @@
 //! The laws of the house, kept by reading the source. Each failure names every place at once.
 
+mod config_reference;
 mod source;
 mod sql;
 

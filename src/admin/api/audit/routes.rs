@@ -3,34 +3,47 @@
 use std::io;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::super::openapi::routes::Api;
+use super::super::openapi::{changes, reads};
 use super::super::routes::{Caller, query, refuse, reply};
+use crate::admin::activity::{Checked, Signed};
+use crate::admin::actor::Right;
 use crate::admin::{Admin, activity};
-use crate::audit::{Filter, Tail, Tailed};
+use crate::audit::{Event, Filter, Page, Tail, Tailed};
 use crate::base::fault::Verb;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Since {
+    /// Position of the last event that is known already; absent means from now on.
     since: Option<u64>,
 }
 
-pub(in crate::admin::api) fn routes() -> Router<Arc<Admin>> {
-    Router::new()
-        .route("/audit", get(page))
-        .route("/audit/verify", get(verify))
-        .route("/audit/tail", get(tail))
-        .route("/audit/export", get(export))
-        .route("/audit/checkpoint", post(checkpoint))
+pub(in crate::admin::api) fn routes() -> Api {
+    Api::default()
+        .serve(reads::<Page>("/audit", "Events, newest first").query::<Filter>(), page)
+        .serve(reads::<Checked>("/audit/verify", "Checks the chain, the segments and the checkpoints"), verify)
+        .serve(
+            reads::<Event>("/audit/tail", "Events as they come, one a line, until the reader goes").query::<Since>().lines(),
+            tail,
+        )
+        .serve(
+            reads::<Event>("/audit/export", "Every event that fits, one a line, newest first")
+                .query::<Filter>()
+                .needs(Right::Export)
+                .lines(),
+            export,
+        )
+        .serve(changes::<Signed>("/audit/checkpoint", "Signs the ledger's head now", Right::Operate), checkpoint)
 }
 
 async fn page(State(admin): State<Arc<Admin>>, Caller(actor): Caller, RawQuery(text): RawQuery) -> Response {

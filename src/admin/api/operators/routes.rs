@@ -2,52 +2,86 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use axum::routing::{get, post};
+use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 
+use super::super::openapi::routes::Api;
+use super::super::openapi::{changes, reads};
 use super::super::routes::{Caller, parse, reply};
-use crate::admin::operators::{self, AddOperator};
+use crate::admin::actor::Right;
+use crate::admin::operators::{self, AddOperator, KeyAdded, KeyList, Operator, OperatorKey, OperatorList};
 use crate::admin::{Admin, OperatorRole};
 use crate::base::secret::Secret;
 
-pub(in crate::admin::api) fn routes() -> Router<Arc<Admin>> {
-    Router::new()
-        .route("/operators", get(list).post(add))
-        .route("/operators/{name}/disable", post(disable))
-        .route("/operators/{name}/role", post(role))
-        .route("/operators/{name}/reset", post(reset))
-        .route("/operators/{name}/keys", post(key_add))
-        .route("/operator-keys", get(key_list))
-        .route("/operator-keys/{kid}/revoke", post(key_revoke))
+pub(in crate::admin::api) fn routes() -> Api {
+    let admin = Right::Administer;
+    let new = json!({"name": "ana", "role": "admin", "password": "a long sentence to remember"});
+    Api::default()
+        .serve(reads::<OperatorList>("/operators", "Every operator"), list)
+        .serve(changes::<Operator>("/operators", "Adds an operator", admin).takes::<NewOperator>(new), add)
+        .serve(changes::<Operator>("/operators/{name}/disable", "Ends an operator's access at once", admin), disable)
+        .serve(
+            changes::<Operator>("/operators/{name}/role", "Gives another role", admin).takes::<NewRole>(json!({"role": "viewer"})),
+            role,
+        )
+        .serve(
+            changes::<Operator>("/operators/{name}/reset", "Sets a new password and ends every session", admin)
+                .takes::<NewPassword>(json!({"password": "another long sentence"})),
+            reset,
+        )
+        .serve(
+            changes::<KeyAdded>(
+                "/operators/{name}/keys",
+                "Makes an API key with the operator's role; it is shown this once",
+                admin,
+            )
+            .takes::<NewKey>(json!({"expires_days": 90})),
+            key_add,
+        )
+        .serve(reads::<KeyList>("/operator-keys", "Every API key, without its secret"), key_list)
+        .serve(
+            changes::<OperatorKey>(
+                "/operator-keys/{kid}/revoke",
+                "Ends an API key at once: one's own, or any for an admin",
+                Right::Read,
+            ),
+            key_revoke,
+        )
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NewOperator {
+    /// Its sign-in name.
     name: String,
+    /// `viewer`, `auditor`, `operator` or `admin`.
     role: String,
+    /// 12 characters or more.
     password: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NewRole {
+    /// What it may do from now on.
     role: OperatorRole,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NewPassword {
+    /// 12 characters or more.
     password: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct NewKey {
+    /// Days until it stops counting; absent means never.
     #[serde(default)]
     expires_days: Option<u32>,
 }
