@@ -86,7 +86,7 @@ impl<'a> Http<'a> {
         }
         let version = LEGACY_VERSIONS[0];
         let client = json!({"name": "lifeboat", "version": env!("CARGO_PKG_VERSION")});
-        let params = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": client});
+        let params = json!({"protocolVersion": version, "capabilities": capabilities(), "clientInfo": client});
         let answer = post(leg, &request("initialize", params, false), None, version, None).await?;
         let first = answer.message.filter(|message| !message.is_error());
         let first = first.ok_or_else(|| format!("it answered neither server/discover nor initialize (HTTP {})", answer.status))?;
@@ -175,11 +175,23 @@ fn headers(method: Option<&str>, version: &str, session: Option<&HeaderValue>) -
     headers
 }
 
+/// Everything a client may be able to do. Some servers show a tool only to a client that can do what the tool asks for, and a tool that
+/// is not seen here can never be permitted. Nothing is ever asked of the probe: it calls no tool and opens no stream.
+fn capabilities() -> Value {
+    let tasks = json!({"requests": {"elicitation": {"create": {}}, "sampling": {"createMessage": {}}}, "list": {}, "cancel": {}});
+    json!({
+        "elicitation": {"form": {}, "url": {}},
+        "roots": {"listChanged": true},
+        "sampling": {"tools": {}, "context": {}},
+        "tasks": tasks,
+    })
+}
+
 fn request(method: &str, mut params: Value, modern: bool) -> Bytes {
     if modern {
         params["_meta"] = json!({
             META_VERSION: MODERN_VERSION,
-            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientCapabilities": capabilities(),
             "io.modelcontextprotocol/clientInfo": {"name": "lifeboat", "version": env!("CARGO_PKG_VERSION")},
         });
     }

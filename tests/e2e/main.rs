@@ -5,6 +5,7 @@
 
 mod blocked;
 mod browser;
+mod bytes;
 mod clients;
 mod conformance;
 mod crash;
@@ -15,8 +16,13 @@ mod harness;
 mod https;
 mod kill_timing;
 mod ledger;
+mod matrix;
 mod pages;
+mod raw;
+mod real;
+mod restarts;
 mod rig;
 mod sdk;
 mod sessions;
 mod snippets;
+mod talk;

@@ -81,9 +81,8 @@ pub fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// npm `server-everything` over streamable HTTP; its address.
-pub fn everything() -> (Running, String) {
-    let port = free_port();
+/// npm `server-everything` over streamable HTTP at a port of loopback; waits until it listens.
+pub fn everything_at(port: u16) -> Running {
     let script = node_dir().join("node_modules/@modelcontextprotocol/server-everything/dist/index.js");
     let child = Command::new("node")
         .arg(script)
@@ -94,7 +93,7 @@ pub fn everything() -> (Running, String) {
         .spawn()
         .unwrap();
     wait("server-everything", 20, || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
-    (Running(child), format!("http://127.0.0.1:{port}/mcp"))
+    Running(child)
 }
 
 /// A load generator at work.

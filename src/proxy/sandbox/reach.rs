@@ -47,6 +47,8 @@ fn add_around(path: &Path, data: &Path, reads: &mut Vec<PathBuf>) {
         names.push(real);
     }
     let overlaps = |path: &Path| within(data, path) || within(path, data);
+    let homes: Vec<PathBuf> = names.iter().filter_map(|name| python_home(name)).collect();
+    reads.extend(homes.into_iter().filter(|home| !overlaps(home)));
     for name in names {
         let wide = surroundings(&name);
         if !overlaps(&wide) {
@@ -75,6 +77,17 @@ fn surroundings(path: &Path) -> PathBuf {
         _ if folder == Path::new("/opt") => folder.to_path_buf(),
         _ => path.to_path_buf(),
     }
+}
+
+/// The installation that a Python, or a script of a virtual environment, stands on: its library lies beside its `bin`, and in an
+/// environment the Python is only a link to it.
+fn python_home(path: &Path) -> Option<PathBuf> {
+    let folder = path.parent()?;
+    let is_environment = folder.parent()?.join("pyvenv.cfg").is_file();
+    let python = if is_environment { folder.join("python3") } else { path.to_path_buf() }.canonicalize().ok()?;
+    let name = python.file_name()?.to_str().filter(|name| name.starts_with("python3."))?;
+    let home = python.parent()?.parent()?;
+    home.join("lib").join(name).is_dir().then(|| home.to_path_buf())
 }
 
 /// Refuses a declared directory that would open the data directory.

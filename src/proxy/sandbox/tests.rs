@@ -74,6 +74,31 @@ fn a_command_line_opens_only_what_it_names() {
     assert!(reads.iter().all(|path| !data.starts_with(path) && !path.starts_with(&data)), "{reads:?}");
 }
 
+/// A Python under somebody's home, as its users have it, is of no use without its library.
+#[test]
+fn a_script_of_a_virtual_environment_opens_the_python_it_stands_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().canonicalize().unwrap();
+    let make = |name: &str| {
+        let path = root.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "x").unwrap();
+        path
+    };
+    let python = make("ana/.pythons/3.11.7/bin/python3.11");
+    make("ana/.pythons/3.11.7/lib/python3.11/os.py");
+    make("ana/venv/pyvenv.cfg");
+    let script = make("ana/venv/bin/mcp-server");
+    std::os::unix::fs::symlink(&python, root.join("ana/venv/bin/python3")).unwrap();
+    let data = root.join("data");
+    let reads = reach::named_by(Some(&script), &[], &data);
+    assert_eq!(reads, [root.join("ana/.pythons/3.11.7"), root.join("ana/venv")]);
+    // A link that leads to no Python opens nothing.
+    std::fs::remove_file(root.join("ana/venv/bin/python3")).unwrap();
+    std::os::unix::fs::symlink(make("ana/.ssh/bin/id_ed25519"), root.join("ana/venv/bin/python3")).unwrap();
+    assert_eq!(reach::named_by(Some(&script), &[], &data), [root.join("ana/venv")]);
+}
+
 #[test]
 fn a_declared_directory_never_opens_the_data_directory() {
     let folder = tempfile::tempdir().unwrap();

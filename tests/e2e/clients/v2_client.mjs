@@ -1,16 +1,30 @@
-// Drives npm `@modelcontextprotocol/client`: v2_client.mjs URL CA auto|legacy STEP..., the key in LIFEBOAT_KEY. The CA comes in by NODE_EXTRA_CA_CERTS.
-import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client';
-import { failure, run, say } from './steps.mjs';
+// Drives npm `@modelcontextprotocol/client`: v2_client.mjs CA auto|legacy, the key in LIFEBOAT_KEY. The CA comes in by NODE_EXTRA_CA_CERTS.
+import {
+  Client,
+  StreamableHTTPClientTransport,
+  discoverOAuthProtectedResourceMetadata,
+  extractWWWAuthenticateParams,
+} from '@modelcontextprotocol/client';
+import { follower, obey } from './steps.mjs';
 
-const [, , url, , mode, ...words] = process.argv;
-const options = mode === 'legacy' ? {} : { versionNegotiation: { mode } };
-const client = new Client({ name: 'e2e-v2', version: '1' }, { capabilities: {}, ...options });
+const [, , , mode] = process.argv;
 const headers = { Authorization: `Bearer ${process.env.LIFEBOAT_KEY}` };
-try {
-  await client.connect(new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers } }));
-  say({ step: 'connect', ok: true, protocol: client.getNegotiatedProtocolVersion?.() ?? client.getProtocolVersion?.() });
-  await run(client, (name, args, more) => client.callTool({ name, arguments: args }, more), words);
-  await client.close();
-} catch (error) {
-  say({ step: 'connect', ...failure(error) });
-}
+
+await obey(async (order, asked) => {
+  const era = mode === 'legacy' ? {} : { versionNegotiation: { mode } };
+  const capabilities = order.elicit ? { elicitation: { form: {} } } : {};
+  const client = new Client({ name: 'e2e-v2', version: '1' }, { capabilities, ...era });
+  if (order.elicit) {
+    client.setRequestHandler('elicitation/create', async (request) => {
+      asked.push(request.params.message);
+      return { action: 'accept', content: order.elicit };
+    });
+  }
+  await client.connect(new StreamableHTTPClientTransport(new URL(order.url), { requestInit: { headers } }));
+  return {
+    protocol: client.getNegotiatedProtocolVersion?.() ?? client.getProtocolVersion?.(),
+    list: () => client.listTools(),
+    call: (name, args, more) => client.callTool({ name, arguments: args }, more),
+    close: () => client.close(),
+  };
+}, follower(extractWWWAuthenticateParams, discoverOAuthProtectedResourceMetadata));
