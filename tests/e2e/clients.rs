@@ -113,7 +113,7 @@ impl Driver {
             .arg(if sdk.is_auto() && !sdk.is_bridge() { "auto" } else { "legacy" })
             .env("LIFEBOAT_KEY", key)
             .env("BRIDGE_AUTHORIZATION", format!("Bearer {key}"))
-            .env("MCP_REMOTE_CONFIG_DIR", lifeboat.home().join("mcp-remote"))
+            .env("MCP_REMOTE_CONFIG_DIR", lifeboat.home().join("mcp-remote").join(sdk.name()))
             .env("NODE_EXTRA_CA_CERTS", lifeboat.ca())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
