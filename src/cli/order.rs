@@ -155,9 +155,6 @@ fn server(command: &ServerCommand) -> Verb<Order> {
 }
 
 fn server_add(args: &ServerAddArgs) -> Verb<Value> {
-    if args.instances == "per-session" {
-        return Err(not_yet("--instances per-session"));
-    }
     let text = |path: &Option<std::path::PathBuf>| path.as_deref().map(file).transpose();
     Ok(json!({
         "name": args.name,
@@ -170,6 +167,7 @@ fn server_add(args: &ServerAddArgs) -> Verb<Value> {
         "stdio": args.stdio,
         "env": text(&args.env_file)?,
         "dirs": args.dirs,
+        "instances": args.instances,
     }))
 }
 

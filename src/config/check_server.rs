@@ -122,6 +122,8 @@ fn stdio(document: &Document<'_>, upstream: &StdioUpstream, faults: &mut Vec<Con
     };
     must(upstream.command.first().is_some_and(|program| !program.trim().is_empty()), &["command"], "must name a program");
     must(!upstream.command.iter().any(|word| word.contains('\0')), &["command"], "must hold no NUL character");
+    must((1..=1_000).contains(&upstream.max_instances), &["max_instances"], "must be between 1 and 1000");
+    must((1..=604_800).contains(&upstream.idle_seconds), &["idle_seconds"], "must be between 1 and 604800");
     for (name, value) in &upstream.env {
         let fits = !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0');
         must(fits, &["env", name], "is no environment variable");

@@ -58,18 +58,71 @@ pub struct HttpUpstream {
     pub ca: Option<String>,
 }
 
+/// How many children a stdio server has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InstancesPer {
+    /// One for all clients.
+    #[default]
+    Shared,
+    /// One for each legacy session, for servers that ask their client for input, and one for what has no session.
+    PerSession,
+}
+
 /// A stdio server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StdioUpstream {
     /// Program and arguments; no shell reads them. `@demo` as the program means the built-in demo server.
     pub command: Vec<String>,
+    /// `shared` (default) or `per-session`.
+    #[serde(default, skip_serializing_if = "is_shared")]
+    pub instances: InstancesPer,
+    /// Children of sessions at once; default 16. Over that, an idle one makes room.
+    #[serde(default = "max_instances", skip_serializing_if = "is_max_instances")]
+    pub max_instances: u32,
+    /// Seconds without use until the child of a session ends, and the session with it; default 600.
+    #[serde(default = "idle_seconds", skip_serializing_if = "is_idle_seconds")]
+    pub idle_seconds: u64,
     /// Variables of the child's environment that are no secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// Directories the child may use besides its own vault.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dirs: Vec<String>,
+}
+
+impl Default for StdioUpstream {
+    fn default() -> Self {
+        Self {
+            command: Vec::new(),
+            instances: InstancesPer::Shared,
+            max_instances: max_instances(),
+            idle_seconds: idle_seconds(),
+            env: BTreeMap::new(),
+            dirs: Vec::new(),
+        }
+    }
+}
+
+fn max_instances() -> u32 {
+    16
+}
+
+fn idle_seconds() -> u64 {
+    600
+}
+
+fn is_shared(instances: &InstancesPer) -> bool {
+    *instances == InstancesPer::Shared
+}
+
+fn is_max_instances(most: &u32) -> bool {
+    *most == max_instances()
+}
+
+fn is_idle_seconds(seconds: &u64) -> bool {
+    *seconds == idle_seconds()
 }
 
 /// One tool, as it was when an operator took it in.

@@ -98,7 +98,7 @@ impl MethodKind {
     }
 
     pub fn is_list(self) -> bool {
-        matches!(self, Self::ToolsList | Self::PromptsList | Self::ResourcesList | Self::TemplatesList)
+        matches!(self, Self::ToolsList | Self::PromptsList | Self::ResourcesList | Self::TemplatesList | Self::TaskList)
     }
 
     pub fn is_lifecycle(self) -> bool {

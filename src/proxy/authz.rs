@@ -5,12 +5,15 @@ use std::sync::Arc;
 use super::Shared;
 use super::authn::Caller;
 use super::exchange::Exchange;
+use super::intake::Received;
 use super::kill::Living;
 use super::origin::Admitted;
 use super::refuse::Refusal;
 use crate::config::Class;
-use crate::policy::snapshot::{ServerEntry, Snapshot};
-use crate::policy::{Decision, decide};
+use crate::mcp::method::MethodKind;
+use crate::mcp::task;
+use crate::policy::snapshot::{ClientEntry, ServerEntry, Snapshot};
+use crate::policy::{Asked, Decision, decide};
 
 /// A call that a grant permits, or that needs none. Only [`authorise`] makes one.
 pub struct Authorised {
@@ -73,7 +76,40 @@ pub fn authorise(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Au
             }
         }
     }
+    own_tasks(shared, x, (&snapshot, client), &living.received)?;
     Ok(Authorised { living, server, snapshot })
+}
+
+/// A task is its owner's alone, and reachable for as long as the tool is that began it. Somebody else's is refused like an unknown one.
+fn own_tasks(
+    shared: &Shared,
+    x: &mut Exchange,
+    (snapshot, client): (&Snapshot, &ClientEntry),
+    received: &Received,
+) -> Result<(), Refusal> {
+    if received.kind == Some(MethodKind::Listen) {
+        let is_own = |id: &String| shared.table.find(&received.task_key(id)).is_some();
+        return if task::listened(&received.message).iter().all(is_own) { Ok(()) } else { Err(Refusal::NoTask) };
+    }
+    if received.message.task_id().is_none() {
+        return Ok(());
+    }
+    let call = received.task.as_ref().ok_or(Refusal::NoTask)?;
+    x.facts.tool.clone_from(&call.tool);
+    let (Some(tool), false) = (&call.tool, received.kind == Some(MethodKind::TaskCancel)) else { return Ok(()) };
+    match decide(snapshot, client, &received.server, Asked::Tool(tool)) {
+        Decision::Refuse { reason, class } => {
+            x.facts.class = Some(class);
+            Err(Refusal::Policy(reason))
+        }
+        Decision::Permit { class, .. } => {
+            // Input sets the tool going again; looking at a task only reads.
+            if received.kind == Some(MethodKind::TaskUpdate) {
+                x.facts.class = Some(class.max(call.class));
+            }
+            Ok(())
+        }
+    }
 }
 
 /// A client that may hold a session with a server; what opens and ends the server's own stream.

@@ -17,7 +17,7 @@ use super::rate::Slot;
 use super::refuse::Executed;
 use super::upstream::Flight;
 use crate::config::Class;
-use crate::mcp::message::Message;
+use crate::mcp::message::{Kind, Message};
 
 /// Events of one stream that may wait for its client, and their bytes; one event larger than that waits alone.
 const BACKLOG: usize = 16;
@@ -106,9 +106,9 @@ impl Exchange {
         self.facts.class.unwrap_or(Class::Destructive)
     }
 
-    /// The id of the JSON-RPC request.
+    /// The id of the JSON-RPC request; none for a response, whose id belongs to the other side.
     pub fn id_raw(&self) -> Option<&[u8]> {
-        self.message.as_ref().and_then(|message| message.id_raw())
+        self.message.as_ref().filter(|message| message.kind() == Kind::Request).and_then(|message| message.id_raw())
     }
 }
 
@@ -143,6 +143,7 @@ pub struct Reply {
     head: Option<oneshot::Sender<Response<Body>>>,
     stream: Option<(mpsc::Sender<Piece>, Arc<Semaphore>)>,
     place: Option<Slot>,
+    session: Option<Arc<str>>,
     sent: u64,
     pages: Option<Cors>,
 }
@@ -154,7 +155,7 @@ pub struct ClientLeft;
 impl Reply {
     /// A way back by `head`.
     pub fn new(request_id: &str, head: oneshot::Sender<Response<Body>>) -> Self {
-        Self { request_id: request_id.to_owned(), head: Some(head), stream: None, place: None, sent: 0, pages: None }
+        Self { request_id: request_id.to_owned(), head: Some(head), stream: None, place: None, session: None, sent: 0, pages: None }
     }
 
     /// Lets the page of another origin read the answer.
@@ -175,6 +176,11 @@ impl Reply {
     /// Bytes of events sent so far.
     pub fn bytes_sent(&self) -> u64 {
         self.sent
+    }
+
+    /// A stream that begins later will tell this session.
+    pub fn in_session(&mut self, id: Arc<str>) {
+        self.session = Some(id);
     }
 
     /// Begins the stream unless it has begun: the head goes out at once, before any event.
@@ -233,7 +239,7 @@ impl Reply {
         if let Ok(id) = HeaderValue::from_str(&self.request_id) {
             response.headers_mut().insert("lifeboat-request-id", id);
         }
-        if let Some(session) = session.and_then(|session| HeaderValue::from_str(session).ok()) {
+        if let Some(session) = session.or(self.session.as_deref()).and_then(|session| HeaderValue::from_str(session).ok()) {
             response.headers_mut().insert("mcp-session-id", session);
         }
         if let Some(pages) = &self.pages {

@@ -8,6 +8,7 @@ use http::HeaderMap;
 use http::header::CONTENT_LENGTH;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::time::{Instant, timeout_at};
 
@@ -19,12 +20,14 @@ use super::refuse::Refusal;
 use super::room::{self, Room};
 use super::sessions::{SessionView, digest};
 use super::shape;
+use super::task_table::{Owner, TaskKey};
 use crate::mcp::era::{Era, era_of};
 use crate::mcp::fault::WireFault;
 use crate::mcp::headers::{check_accept, check_content_encoding, check_content_type, check_mirror, check_params, single};
 use crate::mcp::message::{Message, parse};
 use crate::mcp::method::{MethodKind, served};
 use crate::policy::Asked;
+use crate::policy::feed::FlyingCall;
 
 /// A whole body must be here after this time, and something of it each `BODY_GAP`.
 const BODY_WHOLE: Duration = Duration::from_secs(30);
@@ -46,6 +49,8 @@ pub struct Received {
     pub era: Era,
     /// The legacy session it belongs to.
     pub session: Option<SessionView>,
+    /// The call that began the task it asks about, when that was a call of this client and session.
+    pub task: Option<FlyingCall>,
     /// The client's headers, of which few are passed on.
     pub headers: HeaderMap,
 }
@@ -58,9 +63,25 @@ impl Received {
             MethodKind::ResourceRead | MethodKind::Subscribe | MethodKind::Unsubscribe => Some(Asked::Facet("resources")),
             MethodKind::PromptGet => Some(Asked::Facet("prompts")),
             MethodKind::Complete => Some(Asked::Facet("completion")),
+            // Ending what one has begun needs no grant, only to have begun it.
+            MethodKind::TaskCancel => None,
             kind if kind.is_task() => Some(Asked::Facet("tasks")),
+            MethodKind::Listen if self.listens_to_resources() => Some(Asked::Facet("resources")),
             _ => None,
         }
+    }
+
+    /// What names a task of its sender.
+    pub fn task_key(&self, id: &str) -> TaskKey {
+        let owner = Owner::of(self.session.as_ref(), &self.metered.caller.principal.client);
+        TaskKey { server: self.server.clone(), owner, id: id.into() }
+    }
+
+    /// subscriptions/listen names single resources, which is what resources/subscribe was.
+    fn listens_to_resources(&self) -> bool {
+        let wanted = self.message.param_raw("notifications").and_then(|raw| serde_json::from_slice::<Value>(raw).ok());
+        let names_some = |named: &Value| !named.is_null() && named.as_array().is_none_or(|named| !named.is_empty());
+        wanted.is_some_and(|wanted| wanted.get("resourceSubscriptions").is_some_and(names_some))
     }
 
     /// The tool it calls.
@@ -92,23 +113,40 @@ pub async fn read(
     let message = Arc::new(parse(bytes).map_err(Refusal::Wire)?);
     note(x, &message);
     let era = era_of(&headers, &message).map_err(Refusal::Wire)?;
-    let kind = served(&message, era).map_err(Refusal::Wire)?;
+    let server = admitted.server.unwrap_or_else(|| "".into());
+    let client = metered.caller.principal.client.clone();
+    let kind = match served(&message, era) {
+        Ok(kind) => kind,
+        Err(fault) => return Err(unknown(shared, x, (&headers, era), (&client, &server), fault)),
+    };
     if era.is_modern() {
         check_mirror(&headers, &message).map_err(Refusal::Wire)?;
     }
     x.facts.sort = sort(kind);
-    let server = admitted.server.unwrap_or_else(|| "".into());
     if let (Era::Modern, Some(MethodKind::ToolCall), Some(tool)) = (era, kind, message.name()) {
         let declared = snapshot.mirrored(&server, tool);
         check_params(&headers, message.arguments_raw(), declared)
             .map_err(|fault| Refusal::Wire(fault.with_id(message.id_raw())))?;
     }
-    let client = metered.caller.principal.client.clone();
     let session = match (era, kind) {
         (Era::Modern, _) | (_, Some(MethodKind::Initialize)) => None,
         _ => session(shared, x, &headers, (&client, &server))?,
     };
-    Ok(Received { metered, server, message, kind, era, session, headers })
+    let mut received = Received { metered, server, message, kind, era, session, task: None, headers };
+    received.task = received.message.task_id().and_then(|id| shared.table.find(&received.task_key(id)));
+    Ok(received)
+}
+
+/// In a session, 404 means that the session is over, so what its revision does not know is answered in-band there.
+fn unknown(shared: &Shared, x: &mut Exchange, (headers, era): (&HeaderMap, Era), pair: (&str, &str), fault: WireFault) -> Refusal {
+    if era.is_modern() {
+        return Refusal::Wire(fault);
+    }
+    match session(shared, x, headers, pair) {
+        Ok(Some(_)) => Refusal::Wire(WireFault { status: 200, ..fault }),
+        Ok(None) => Refusal::Wire(fault),
+        Err(refusal) => refusal,
+    }
 }
 
 /// The session that the headers name.

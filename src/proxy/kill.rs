@@ -8,8 +8,10 @@ use super::Shared;
 use super::exchange::Exchange;
 use super::intake::Received;
 use super::refuse::{Executed, Refusal};
+use super::sessions::Question;
 use crate::config::Class;
 use crate::mcp::message::Kind;
+use crate::mcp::method::MethodKind;
 use crate::policy::decide::class_of;
 use crate::policy::feed::{Feed, FlightGuard, FlyingCall};
 
@@ -62,12 +64,15 @@ pub async fn engaged(feed: &Feed, target: Option<&FlyingCall>, mut epochs: watch
 }
 
 fn target(shared: &Shared, received: &Received) -> Option<FlyingCall> {
-    let executes = match received.message.kind() {
-        Kind::Response => true,
-        _ => received.kind.is_some_and(|kind| kind.executes()),
-    };
-    if !executes {
+    if received.message.kind() == Kind::Response {
+        return answered(shared, received);
+    }
+    if !received.kind.is_some_and(MethodKind::executes) {
         return None;
+    }
+    // A task counts as the call that began it; a canary begins none.
+    if let Some(task) = &received.task {
+        return Some(task.clone());
     }
     let principal = &received.metered.caller.principal;
     let tool: Option<Arc<str>> = received.tool();
@@ -77,10 +82,17 @@ fn target(shared: &Shared, received: &Received) -> Option<FlyingCall> {
             let snapshot = shared.feed.snapshot();
             snapshot.servers.get(received.server.as_ref()).map_or(Class::Destructive, |server| class_of(server, asked))
         }
-        // A client's response to a server's request: it continues a call that has its own class.
         (None, None) => Class::Read,
     };
     Some(FlyingCall { server: received.server.clone(), tool, client: principal.client.clone(), class })
+}
+
+/// What a client's response sets going again: the call on whose stream its question came. Nobody's answer goes nowhere anyway.
+fn answered(shared: &Shared, received: &Received) -> Option<FlyingCall> {
+    let (session, id) = (received.session.as_ref()?, received.message.id()?);
+    let Question { tool, class } = shared.sessions.question(&session.id, &id)?;
+    let client = received.metered.caller.principal.client.clone();
+    Some(FlyingCall { server: received.server.clone(), tool, client, class: class? })
 }
 
 /// The last look before the first byte goes to the server.

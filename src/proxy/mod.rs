@@ -4,6 +4,7 @@ pub mod arguments;
 pub mod authn;
 pub mod authz;
 pub mod body;
+pub mod conclude;
 pub mod connection;
 pub mod cors;
 pub mod descriptors;
@@ -13,11 +14,13 @@ pub mod io;
 pub mod kill;
 mod listen;
 mod lists;
+mod news;
 pub mod origin;
 pub mod peer;
 pub mod pipeline;
 pub mod preface;
 mod probe;
+pub mod pump;
 pub mod rate;
 mod record;
 pub mod refuse;
@@ -27,7 +30,10 @@ pub mod route;
 pub mod sandbox;
 pub mod sessions;
 mod shape;
+mod sight;
 mod streams;
+mod task_stop;
+pub mod task_table;
 pub mod upstream;
 
 use std::path::PathBuf;
@@ -92,6 +98,7 @@ pub struct Shared {
     limiter: rate::Limiter,
     schemas: arguments::Schemas,
     sessions: sessions::Sessions,
+    table: task_table::TaskTable,
     upstreams: upstream::Upstreams,
     bodies: room::Room,
     refused: room::Room,
@@ -125,6 +132,7 @@ impl Proxy {
             limiter: rate::Limiter::default(),
             schemas: arguments::Schemas::default(),
             sessions: sessions::Sessions::default(),
+            table: task_table::TaskTable::default(),
             upstreams: upstream::Upstreams::new(legs),
             bodies: room::Room::new(BODIES),
             refused: room::Room::new(REFUSED),
@@ -134,6 +142,7 @@ impl Proxy {
         });
         shared.tasks.spawn(keep_in_step(shared.clone()));
         shared.tasks.spawn(sweep(shared.clone()));
+        shared.tasks.spawn(task_stop::serve(shared.clone()));
         shared.tasks.spawn(probe::serve(shared.clone(), probes));
         Self(shared)
     }
@@ -167,13 +176,18 @@ async fn keep_in_step(shared: Arc<Shared>) {
     }
 }
 
-/// Task: drops sessions that are over.
+/// Task: drops sessions and tasks that are over.
 async fn sweep(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    let mut minutes = tokio::time::interval(Duration::from_secs(60));
     loop {
         tokio::select! {
             () = shared.stop.cancelled() => return,
-            _ = ticks.tick() => shared.sessions.sweep(),
+            _ = ticks.tick() => {
+                shared.sessions.sweep();
+                shared.upstreams.sweep(|session| shared.sessions.has(session));
+            }
+            _ = minutes.tick() => shared.table.sweep(),
         }
     }
 }

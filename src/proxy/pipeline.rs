@@ -16,12 +16,12 @@ use super::exchange::{Exchange, Sort, Whole};
 use super::kill::Living;
 use super::origin::{Admitted, admit};
 use super::rate::Metered;
+use super::pump::{self, Stream};
 use super::refuse::{Executed, Refusal};
-use super::relay::{self, Stream};
 use super::route::{self, Route};
 use super::sessions::Orphan;
 use super::upstream::{self, CancelWhy};
-use super::{Shared, arguments, cors, intake, kill, rate, record, streams};
+use super::{Shared, arguments, cors, intake, kill, rate, record, relay, streams};
 use crate::mcp::message::Id;
 use crate::mcp::sse;
 
@@ -113,7 +113,7 @@ async fn call(
 async fn raced(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Outcome, Refusal> {
     let target = living.target.clone();
     let (left, is_modern) = (x.left.clone(), living.received.era.is_modern());
-    let loose = loose_end(&living);
+    let loose = loose_end(&living, &x.id);
     let killed = tokio::select! {
         biased;
         refusal = kill::engaged(&shared.feed, target.as_ref(), shared.feed.watch_kill()) => Some(refusal),
@@ -159,11 +159,12 @@ pub fn left_alone(x: &Exchange, status: &'static str) -> Outcome {
 }
 
 /// What to remember of a legacy request whose response may come later, on another stream.
-pub fn loose_end(living: &Living) -> Option<(Arc<str>, Id, Orphan)> {
+pub fn loose_end(living: &Living, request: &str) -> Option<(Arc<str>, Id, Orphan)> {
     let received = &living.received;
     let session = received.session.as_ref()?.id.clone();
     let class = living.target.as_ref().map_or(crate::config::Class::Read, |target| target.class);
-    Some((session, received.message.id()?, Orphan { kind: received.kind?, tool: received.tool(), class }))
+    let tool = living.target.as_ref().and_then(|target| target.tool.clone());
+    Some((session, received.message.id()?, Orphan { request: request.into(), kind: received.kind?, tool, class }))
 }
 
 async fn release(shared: &Arc<Shared>, mut x: Exchange, outcome: Result<Outcome, Refusal>) {
@@ -177,7 +178,7 @@ async fn release(shared: &Arc<Shared>, mut x: Exchange, outcome: Result<Outcome,
             // A client that left meanwhile has its outcome in the ledger.
             let _left = x.reply.event(event).await;
         }
-        Answer::Open(stream) => relay::pump(shared, &mut x, *stream).await,
+        Answer::Open(stream) => pump::pump(shared, &mut x, *stream).await,
         Answer::End => {}
     }
     relay::drain(x.flight.take()).await;

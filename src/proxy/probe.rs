@@ -43,8 +43,8 @@ pub(super) async fn serve(shared: Arc<Shared>, mut probes: mpsc::Receiver<ProbeR
             let leg = kept.unwrap_or_else(|| shared.upstreams.build(&server, connect_ms));
             let looking = look(&leg);
             let seen = tokio::time::timeout(START + WAIT, looking).await.unwrap_or_else(|_| Err("it took too long".into()));
-            if let (Leg::Stdio(child), false) = (&leg, is_kept) {
-                child.shutdown().await;
+            if !is_kept {
+                leg.shutdown().await;
             }
             if !is_kept && !shared.feed.snapshot().servers.contains_key(server.name.as_ref()) {
                 shared.feed.forget_server(&server.name);
@@ -60,7 +60,8 @@ async fn look(leg: &Leg) -> Result<Probed, String> {
     match leg {
         Leg::Unusable(why) => Err((*why).to_owned()),
         Leg::Http(leg) => Http::open(leg).await?.look().await,
-        Leg::Stdio(server) => {
+        Leg::Stdio(_) | Leg::Instances(_) => {
+            let server = leg.child().ok_or("it has no process")?;
             let handshake = server.ready(START).await?;
             look_at_child(server, &handshake).await
         }
@@ -151,7 +152,7 @@ async fn first_response(mut stream: EventStream) -> Option<Incoming> {
         loop {
             match stream.next().await {
                 Ok(Piece::Message { incoming, .. }) if incoming.kind() == Kind::Response => return Some(*incoming),
-                Ok(Piece::Message { .. } | Piece::Silent(_)) => {}
+                Ok(Piece::Message { .. } | Piece::Silent { .. }) => {}
                 Ok(Piece::End) | Err(_) => return None,
             }
         }

@@ -3,12 +3,17 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::Shared;
 use super::exchange::{Exchange, Sort, Whole};
 use super::pipeline::{Answer, Outcome};
 use super::refuse::{Executed, Refusal};
+use super::sessions::Orphan;
 use crate::audit::{Durability, Event};
 use crate::config::Class;
+use crate::mcp::message::Incoming;
+use crate::policy::feed::FlyingCall;
 
 // A kill proof must come back even while the ledger hangs.
 const CANARY_WAIT: Duration = Duration::from_millis(500);
@@ -54,6 +59,42 @@ pub(super) async fn outcome(shared: &Shared, x: &mut Exchange, outcome: Result<O
 pub(super) fn ready(shared: &Shared) -> Result<(), Refusal> {
     let refused = shared.recorder.trouble().is_some() && !shared.feed.snapshot().settings.audit.reads_without_ledger;
     if refused { Err(Refusal::Ledger { executed: Executed::No }) } else { Ok(()) }
+}
+
+/// Records the late answer to a request whose outcome was recorded as unknown when its stream ended.
+///
+/// # Errors
+/// `ledger.unavailable`; the answer is then withheld, but for reads where the settings say otherwise.
+pub(super) async fn resumed(
+    shared: &Shared,
+    call: &FlyingCall,
+    orphan: &Orphan,
+    (incoming, concluded): (&Incoming, &Result<Bytes, Refusal>),
+) -> Result<(), Refusal> {
+    let (status, executed) = match concluded {
+        Err(refusal) => ("cut", refusal.executed()),
+        Ok(_) if incoming.is_error() => ("upstream_error", Executed::Unknown),
+        Ok(_) if incoming.is_tool_error() => ("tool_error", Executed::Yes),
+        Ok(_) => ("ok", if orphan.kind.executes() { Executed::Yes } else { Executed::No }),
+    };
+    let event = Event {
+        request_id: Some(orphan.request.to_string()),
+        client: Some(call.client.to_string()),
+        server: Some(call.server.to_string()),
+        tool: call.tool.as_deref().map(str::to_owned),
+        class: orphan.kind.executes().then(|| call.class.word().to_owned()),
+        status: Some(status.into()),
+        executed: Some(executed.word().into()),
+        reason: concluded.as_ref().err().map(|refusal| refusal.reason().to_owned()),
+        bytes_out: concluded.as_ref().ok().map(|body| body.len() as u64),
+        ..Event::system("call.resumed", orphan.request.to_string())
+    };
+    let is_write = orphan.kind.executes() && call.class > Class::Read;
+    let durability = if is_write { Durability::Synced } else { Durability::Written };
+    match shared.recorder.record(event, durability).await {
+        Err(_) if is_write || !shared.feed.snapshot().settings.audit.reads_without_ledger => Err(Refusal::Ledger { executed }),
+        _ => Ok(()),
+    }
 }
 
 fn strangers(shared: &Shared, x: &Exchange, outcome: Result<Outcome, Refusal>) -> Result<Outcome, Refusal> {

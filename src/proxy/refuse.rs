@@ -11,7 +11,7 @@ use super::arguments;
 use crate::config::Class;
 use crate::inspect::schema::Misfit;
 use crate::mcp::era::Era;
-use crate::mcp::fault::WireFault;
+use crate::mcp::fault::{INVALID_PARAMS, METHOD_NOT_FOUND, WireFault};
 use crate::mcp::reply;
 use crate::policy::Mode;
 
@@ -83,6 +83,10 @@ pub enum Refusal {
     NoMethod,
     /// A session that is unknown, over, or somebody else's.
     NoSession,
+    /// An event to resume from that this session has not seen.
+    NoEvent,
+    /// A task that is unknown, over, or somebody else's.
+    NoTask,
     /// The body did not arrive in time.
     Slow,
     /// A fault in Lifeboat itself.
@@ -113,11 +117,13 @@ impl Refusal {
             Self::Upstream { .. } => "upstream.unavailable",
             Self::Ledger { .. } => "ledger.unavailable",
             Self::Unauthenticated { why, .. } | Self::Foreign(why) => why,
-            Self::Wire(fault) if fault.status == 404 => "wire.unknown_method",
+            Self::Wire(fault) if fault.code == METHOD_NOT_FOUND => "wire.unknown_method",
             Self::Wire(_) => "wire.malformed",
             Self::NoPath => "wire.no_path",
             Self::NoMethod => "wire.no_method",
             Self::NoSession => "wire.no_session",
+            Self::NoEvent => "wire.no_event",
+            Self::NoTask => "task.unknown",
             Self::Slow => "wire.slow_body",
             Self::Broken { .. } => "bug",
         }
@@ -130,7 +136,7 @@ impl Refusal {
             Self::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
             Self::Foreign(_) => StatusCode::FORBIDDEN,
             Self::Wire(fault) => StatusCode::from_u16(fault.status).unwrap_or(StatusCode::BAD_REQUEST),
-            Self::NoPath | Self::NoSession => StatusCode::NOT_FOUND,
+            Self::NoPath | Self::NoSession | Self::NoEvent => StatusCode::NOT_FOUND,
             Self::NoMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Broken { .. } => StatusCode::INTERNAL_SERVER_ERROR,
@@ -182,6 +188,7 @@ impl Refusal {
             Self::Upstream { .. } => -31007,
             Self::Ledger { .. } => -31008,
             Self::Wire(fault) => fault.code,
+            Self::NoTask => INVALID_PARAMS,
             Self::Broken { .. } => -32603,
             _ => -32600,
         }
@@ -237,6 +244,10 @@ impl Refusal {
             Self::NoPath => "Nothing is served at this path.".into(),
             Self::NoMethod => "This HTTP method is not served here.".into(),
             Self::NoSession => "Session not found. Initialize a new one.".into(),
+            Self::NoTask => "Task not found.".into(),
+            Self::NoEvent => {
+                "This session has no such event to resume from. What was asked may have run; do not repeat it blindly.".into()
+            }
             Self::Slow => "The body of the request did not arrive in time.".into(),
             Self::Broken { executed: Executed::No } => "Lifeboat met a fault of its own. The call did not run.".into(),
             Self::Broken { .. } => {

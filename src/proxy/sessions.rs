@@ -2,6 +2,7 @@
 //! never serves a session to another client.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use crate::base::ids::Entropy;
-use crate::config::settings;
+use crate::config::{Class, settings};
 use crate::mcp::message::Id;
 use crate::mcp::method::MethodKind;
 
@@ -19,11 +20,17 @@ type Key = [u8; 32];
 
 // What one session may leave open; the oldest goes first. Small, because sessions are many and most have none.
 const OPEN: usize = 64;
+// A client resumes from an event it has received, so it cannot be further behind than what waits on its connection.
+const EVENTS: usize = 1_024;
 const SWEEP: usize = 4_096;
 
 /// All sessions.
 #[derive(Default)]
-pub struct Sessions(Mutex<Store>);
+pub struct Sessions {
+    store: Mutex<Store>,
+    // Keyed at random, so that no server can make two ids of events look the same.
+    events: RandomState,
+}
 
 #[derive(Default)]
 struct Store {
@@ -45,20 +52,33 @@ struct Session {
 #[derive(Default)]
 struct Open {
     // Requests of the server that wait for the client's response.
-    asked: VecDeque<Id>,
+    asked: VecDeque<(Id, Question)>,
     // Requests of the client whose stream ended before their response.
     orphans: VecDeque<(Id, Orphan)>,
+    // Digests of the ids of events that were passed on.
+    events: VecDeque<u64>,
+}
+
+/// What a server asks its client within a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The tool of the call on whose stream it came, when it came on one.
+    pub tool: Option<Arc<str>>,
+    /// What the answer sets going again: the class of that call; none for a sign of life, which no kill stops.
+    pub class: Option<Class>,
 }
 
 /// A request whose response may still come on the server's stream.
 #[derive(Clone, Debug)]
 pub struct Orphan {
+    /// The `req_…` it was recorded under.
+    pub request: Arc<str>,
     /// What it asked for.
     pub kind: MethodKind,
     /// The tool, when it called one.
     pub tool: Option<Arc<str>>,
     /// The class it counts as.
-    pub class: crate::config::Class,
+    pub class: Class,
 }
 
 /// A session as a request sees it.
@@ -84,7 +104,7 @@ fn key_of(id: &str) -> Option<Key> {
 
 impl Sessions {
     fn store(&self) -> MutexGuard<'_, Store> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Makes a session and gives its id. The client's oldest one ends when it holds too many.
@@ -121,6 +141,11 @@ impl Sessions {
         Some(SessionView { id: id.into(), upstream: session.upstream.clone(), version: session.version })
     }
 
+    /// Whether a session lasts.
+    pub fn has(&self, id: &str) -> bool {
+        self.with(id, |session| session.deadline > Instant::now()).unwrap_or(false)
+    }
+
     /// Keeps the version that initialize agreed on.
     pub fn agree(&self, id: &str, version: &'static str) {
         self.with(id, |session| session.version = Some(version));
@@ -133,19 +158,51 @@ impl Sessions {
         }
     }
 
-    /// Notes that the server asked the client something.
-    pub fn asked(&self, id: &str, request: Id) {
-        self.with(id, |session| push(&mut session.open.get_or_insert_default().asked, request));
+    /// Notes that the server asked the client something. Asked again under the same id, only the later question stands.
+    pub fn asked(&self, id: &str, request: Id, question: Question) {
+        self.with(id, |session| {
+            let asked = &mut session.open.get_or_insert_default().asked;
+            asked.retain(|(known, _)| *known != request);
+            push(asked, (request, question));
+        });
     }
 
-    /// Whether a response answers something the server asked; each question is answered once.
-    pub fn answers(&self, id: &str, response: &Id) -> bool {
+    /// What a response would answer; the question stays open.
+    pub fn question(&self, id: &str, response: &Id) -> Option<Question> {
+        let look = |session: &mut Session| {
+            let asked = &session.open.as_ref()?.asked;
+            asked.iter().find(|(asked, _)| asked == response).map(|(_, question)| question.clone())
+        };
+        self.with(id, look).flatten()
+    }
+
+    /// Takes the question that a response answers; each is answered once.
+    pub fn answers(&self, id: &str, response: &Id) -> Option<Question> {
         let take = |session: &mut Session| {
             let asked = &mut session.open.as_mut()?.asked;
-            let at = asked.iter().position(|asked| asked == response)?;
+            let at = asked.iter().position(|(asked, _)| asked == response)?;
             asked.remove(at)
         };
-        self.with(id, take).flatten().is_some()
+        self.with(id, take).flatten().map(|(_, question)| question)
+    }
+
+    /// Notes the id of an event that goes to the client, which may resume from it.
+    pub fn passed(&self, id: &str, event: &str) {
+        let digest = self.events.hash_one(event);
+        self.with(id, |session| {
+            let events = &mut session.open.get_or_insert_default().events;
+            if events.len() >= EVENTS {
+                events.pop_front();
+            }
+            events.push_back(digest);
+        });
+    }
+
+    /// Whether an event of that id was passed on in this very session.
+    pub fn has_passed(&self, id: &str, event: &str) -> bool {
+        let digest = self.events.hash_one(event);
+        let look = |session: &mut Session| session.open.as_ref().is_some_and(|open| open.events.contains(&digest));
+        self.with(id, look).unwrap_or(false)
     }
 
     /// Notes that a request's stream ended before its response.
@@ -302,10 +359,22 @@ mod tests {
     async fn pit_18_a_response_answers_one_question_once() {
         let (sessions, limits) = (Sessions::default(), limits(60, 10));
         let id = sessions.mint(&Counting::default(), &limits, pair(), None);
-        assert!(!sessions.answers(&id, &Id::Number(77)));
-        sessions.asked(&id, Id::Number(77));
-        assert!(!sessions.answers(&id, &Id::Text("77".into())));
-        assert!(sessions.answers(&id, &Id::Number(77)));
-        assert!(!sessions.answers(&id, &Id::Number(77)));
+        assert!(sessions.answers(&id, &Id::Number(77)).is_none());
+        let question = Question { tool: Some("put".into()), class: Some(Class::Write) };
+        sessions.asked(&id, Id::Number(77), question.clone());
+        assert!(sessions.answers(&id, &Id::Text("77".into())).is_none());
+        assert_eq!(sessions.question(&id, &Id::Number(77)), Some(question.clone()));
+        assert_eq!(sessions.answers(&id, &Id::Number(77)), Some(question));
+        assert!(sessions.answers(&id, &Id::Number(77)).is_none());
+    }
+
+    #[tokio::test]
+    async fn pit_25_an_event_is_known_in_its_own_session_only() {
+        let (sessions, limits, entropy) = (Sessions::default(), limits(60, 10), Counting::default());
+        let (own, other) = (sessions.mint(&entropy, &limits, pair(), None), sessions.mint(&entropy, &limits, pair(), None));
+        sessions.passed(&own, "e-0");
+        assert!(sessions.has_passed(&own, "e-0") && !sessions.has_passed(&other, "e-0") && !sessions.has_passed(&own, "e-00"));
+        (0..EVENTS).for_each(|n| sessions.passed(&own, &format!("f-{n}")));
+        assert!(!sessions.has_passed(&own, "e-0") && sessions.has_passed(&own, "f-0"));
     }
 }

@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn what_makes_other_code_run_changes_the_digest() {
-        let mut upstream = StdioUpstream { command: vec!["node".into()], env: Default::default(), dirs: Vec::new() };
+        let mut upstream = StdioUpstream { command: vec!["node".into()], ..Default::default() };
         let first = digest(&upstream, &[]);
         upstream.env.insert("NODE_OPTIONS".into(), "--require /tmp/x.js".into());
         let second = digest(&upstream, &[]);

@@ -26,7 +26,7 @@ use crate::audit::Event;
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids::check_name;
 use crate::config::repo::Files;
-use crate::config::server::{HttpUpstream, StdioUpstream};
+use crate::config::server::{HttpUpstream, InstancesPer, StdioUpstream};
 use crate::config::{Desired, ServerConfig, UpstreamConfig};
 use crate::policy::feed::Probed;
 use crate::policy::lookalike::{self, Alike};
@@ -225,11 +225,12 @@ async fn look(admin: &Admin, name: &str, config: &ServerConfig, secrets: ServerS
 }
 
 fn upstream(input: &AddServer) -> Verb<UpstreamConfig> {
-    match input.instances.as_deref() {
-        None | Some("shared" | "") => {}
-        Some("per-session") => return Err(Fault::unavailable("--instances per-session is not available in this version")),
+    let instances = match input.instances.as_deref() {
+        None | Some("shared" | "") => InstancesPer::Shared,
+        Some("per-session") if input.stdio.is_some() => InstancesPer::PerSession,
+        Some("per-session") => return Err(Fault::invalid("instances", "only a stdio server has instances")),
         Some(_) => return Err(Fault::invalid("instances", "instances are shared or per-session")),
-    }
+    };
     match (&input.url, &input.stdio) {
         (Some(url), None) => Ok(UpstreamConfig::Http(HttpUpstream {
             url: url.clone(),
@@ -240,8 +241,9 @@ fn upstream(input: &AddServer) -> Verb<UpstreamConfig> {
         })),
         (None, Some(line)) => Ok(UpstreamConfig::Stdio(StdioUpstream {
             command: host::words(line)?,
-            env: Default::default(),
+            instances,
             dirs: input.dirs.clone(),
+            ..StdioUpstream::default()
         })),
         _ => Err(Fault::invalid("url", "a server is reached by url or by stdio, and by one of them")),
     }

@@ -37,7 +37,7 @@ pub struct AddServer {
     /// Directories the child may use besides its own vault.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dirs: Vec<String>,
-    /// `shared`, the default.
+    /// `shared`, the default, or `per-session`: a stdio server gets a child for each legacy session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instances: Option<String>,
 }

@@ -55,7 +55,9 @@ async fn a_server_that_does_not_answer_leaves_nothing_behind() {
     let admin = &house.admin;
     assert_eq!(add(admin, &root(), stdio("down")).await.unwrap_err().kind, FaultKind::Unavailable);
     let refused = async |input: AddServer| add(admin, &root(), input).await.unwrap_err().kind;
-    assert_eq!(refused(AddServer { instances: Some("per-session".into()), ..stdio("a") }).await, FaultKind::Unavailable);
+    let of_http = AddServer { name: "a".into(), url: Some("https://x.example/mcp".into()), ..Default::default() };
+    assert_eq!(refused(AddServer { instances: Some("per-session".into()), ..of_http }).await, FaultKind::Invalid);
+    assert_eq!(refused(AddServer { instances: Some("many".into()), ..stdio("a") }).await, FaultKind::Invalid);
     assert_eq!(refused(AddServer { url: Some("https://x.example/mcp".into()), ..stdio("a") }).await, FaultKind::Invalid);
     assert_eq!(
         refused(AddServer { name: "a".into(), url: Some("http://x.example/".into()), ..Default::default() }).await,

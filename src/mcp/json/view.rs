@@ -25,6 +25,14 @@ impl<'a> Iterator for Members<'a> {
     type Item = (Cow<'a, str>, Span);
 
     fn next(&mut self) -> Option<Self::Item> {
+        let (key, _, value) = self.step()?;
+        Some((key, value))
+    }
+}
+
+impl<'a> Members<'a> {
+    /// The next key, where it begins, and the span of its value.
+    fn step(&mut self) -> Option<(Cow<'a, str>, usize, Span)> {
         let start = skip_separators(self.bytes, self.at);
         if self.bytes.get(start) != Some(&b'"') {
             return None;
@@ -33,8 +41,14 @@ impl<'a> Iterator for Members<'a> {
         let key = decode(self.bytes.get(start + 1..end.checked_sub(1)?)?)?;
         let value = skip_separators(self.bytes, end);
         self.at = value_end(self.bytes, value);
-        Some((key, value..self.at))
+        Some((key, start, value..self.at))
     }
+}
+
+/// The members of the object at `span`, in order: decoded key, where it begins, and the span of its value.
+pub(in crate::mcp) fn whole_members(bytes: &[u8], span: Span) -> impl Iterator<Item = (Cow<'_, str>, usize, Span)> {
+    let mut members = members(bytes, span);
+    std::iter::from_fn(move || members.step())
 }
 
 /// The elements of the array at `span`, in order.

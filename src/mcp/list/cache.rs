@@ -1,15 +1,25 @@
-//! Makes a list private to its client and short-lived, so that no cache outlives a change of policy (2026-07-28,
+//! Makes an answer private to its client and short-lived, so that no cache outlives a change of policy (2026-07-28,
 //! server/utilities/caching). Never lengthens what a server allowed.
 
 use std::ops::Range;
 
+use bytes::Bytes;
+
 use super::super::era::Era;
 use super::super::json::view;
+use super::super::message::replace;
 
 /// The longest a list may be kept, in milliseconds.
 const LONGEST: f64 = 10_000.0;
 
 pub(super) type Edit = (Range<usize>, &'static [u8]);
+
+/// The same for an answer that is no list: only what it says itself is changed.
+pub fn for_its_client_alone(body: &Bytes) -> Bytes {
+    let result = view::member(body, view::root(body), "result").filter(|span| view::is_object(body, span));
+    let Some(result) = result else { return body.clone() };
+    replace(body, &mut edits(body, result, Era::Legacy { version: None }))
+}
 
 /// The replacements in the object `result`; empty spans insert.
 pub(super) fn edits(body: &[u8], result: Range<usize>, era: Era) -> Vec<Edit> {

@@ -15,6 +15,7 @@ mod cache;
 mod tests;
 mod tool;
 
+pub use cache::for_its_client_alone;
 pub use tool::{Hints, hints};
 
 /// Which list, and so which member holds the entries and what names one.
@@ -24,6 +25,8 @@ pub enum ListKind {
     Prompts,
     Resources,
     Templates,
+    /// tasks/list of 2025-11-25.
+    Tasks,
 }
 
 impl ListKind {
@@ -34,6 +37,7 @@ impl ListKind {
             MethodKind::PromptsList => Some(Self::Prompts),
             MethodKind::ResourcesList => Some(Self::Resources),
             MethodKind::TemplatesList => Some(Self::Templates),
+            MethodKind::TaskList => Some(Self::Tasks),
             _ => None,
         }
     }
@@ -44,6 +48,7 @@ impl ListKind {
             Self::Prompts => "prompts",
             Self::Resources => "resources",
             Self::Templates => "resourceTemplates",
+            Self::Tasks => "tasks",
         }
     }
 
@@ -52,6 +57,7 @@ impl ListKind {
             Self::Tools | Self::Prompts => "name",
             Self::Resources => "uri",
             Self::Templates => "uriTemplate",
+            Self::Tasks => "taskId",
         }
     }
 }

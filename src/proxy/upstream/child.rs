@@ -15,9 +15,10 @@ use super::super::exchange::{Exchange, Whole};
 use super::super::intake::Received;
 use super::super::kill::last_look;
 use super::super::pipeline::{Answer, Outcome};
+use super::super::pump::Stream;
 use super::super::rate::Slot;
 use super::super::refuse::{Executed, Failure, Refusal};
-use super::super::relay::{self, Stream};
+use super::super::relay;
 use super::super::sessions::digest;
 use super::super::shape;
 use super::Flight;
@@ -50,6 +51,15 @@ pub(super) async fn call(shared: &Shared, x: &mut Exchange, permit: &Permit, ser
     if received.kind == Some(MethodKind::Initialize) {
         return initialize(shared, x, permit, &handshake);
     }
+    ask(shared, x, permit, server).await
+}
+
+/// Hands a request to the child and gives its answer.
+///
+/// # Errors
+/// The kill; `upstream.…`.
+pub(super) async fn ask(shared: &Shared, x: &mut Exchange, permit: &Permit, server: Arc<StdioServer>) -> Result<Outcome, Refusal> {
+    let received = &permit.living().received;
     let listens = received.kind == Some(MethodKind::Listen);
     let place = listens.then(|| shared.limiter.listen(&received.metered.caller)).transpose()?;
     last_look(shared, permit.living())?;
@@ -59,7 +69,7 @@ pub(super) async fn call(shared: &Shared, x: &mut Exchange, permit: &Permit, ser
         x.sent = false;
         Refusal::upstream(Failure::Unavailable, Executed::No, x.class(), "its process takes no request")
     })?;
-    let due = Instant::now() + Duration::from_millis(settings.answer_ms);
+    let due = Instant::now() + Duration::from_millis(permit.settings().upstream.answer_ms);
     if let Some(place) = place {
         x.flight = Some(Flight::Stdio { call, due: None });
         return Ok(listening(received, place));
@@ -69,7 +79,7 @@ pub(super) async fn call(shared: &Shared, x: &mut Exchange, permit: &Permit, ser
 }
 
 /// Only a cancellation reaches the child, for the one call it names; the other notifications belong to a session the child does not have.
-async fn notify(received: &Received, server: &StdioServer) -> Outcome {
+pub(super) async fn notify(received: &Received, server: &StdioServer) -> Outcome {
     if received.kind == Some(MethodKind::Cancelled) && !received.era.is_modern() {
         let id = received.message.cancelled_request_id_raw().unwrap_or_default();
         let reason = received.message.param_raw("reason").and_then(|raw| serde_json::from_slice::<String>(raw).ok());
@@ -90,7 +100,7 @@ fn key_of(received: &Received, id: &[u8]) -> RequestKey {
 }
 
 /// The era is the server's own (basic/versioning): the other one is answered so that clients change to it.
-fn other_era(x: &Exchange, received: &Received, handshake: &Handshake) -> Result<Option<Outcome>, Refusal> {
+pub(super) fn other_era(x: &Exchange, received: &Received, handshake: &Handshake) -> Result<Option<Outcome>, Refusal> {
     match received.era {
         Era::Modern if !handshake.modern => {
             let text = "this server speaks the initialize handshake only";
@@ -119,6 +129,8 @@ fn initialize(shared: &Shared, x: &mut Exchange, permit: &Permit, handshake: &Ha
     let id = shared.sessions.mint(shared.entropy.as_ref(), &permit.settings().sessions, pair, None);
     shared.sessions.agree(&id, version);
     x.facts.session = Some(digest(&id));
+    let incoming = parse_incoming(body).map_err(|_| refused())?;
+    let body = relay::conclude(shared, x, permit, &incoming)?;
     let whole = Whole { session: Some(id), ..Whole::json(StatusCode::OK, body) };
     Ok(Outcome::whole(whole))
 }

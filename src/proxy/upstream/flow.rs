@@ -99,7 +99,7 @@ impl EventStream {
 
 fn piece(event: SseEvent) -> Result<Piece, Broken> {
     if !event.has_message() {
-        return Ok(Piece::Silent(event.raw));
+        return Ok(Piece::Silent { raw: event.raw, id: event.id });
     }
     let incoming = parse_incoming(event.data.clone()).map_err(|_| Broken::Lost("it sent what is no message"))?;
     Ok(Piece::Message { incoming: Box::new(incoming), event })

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,7 +19,8 @@ use super::pipeline::Outcome;
 use super::refuse::{Executed, Failure, Refusal};
 use super::sessions::SessionView;
 use crate::base::ids::SharedEntropy;
-use crate::config::{Settings, UpstreamConfig};
+use crate::config::server::InstancesPer;
+use crate::config::{Class, Settings, UpstreamConfig};
 use crate::mcp::era::Era;
 use crate::mcp::message::{Incoming, parse_incoming};
 use crate::mcp::sse::{self, SseEvent};
@@ -27,25 +29,30 @@ use crate::policy::feed::{Feed, ServerState};
 use crate::policy::snapshot::ServerEntry;
 
 pub mod address;
+mod cancel_task;
 mod child;
 mod counted;
 mod flow;
 pub mod http_leg;
+pub mod instances;
+mod own_child;
 mod send;
 pub mod stdio;
 #[cfg(test)]
 mod tests;
 pub mod tls;
 
+pub use cancel_task::cancel_task;
 pub use flow::{EventStream, HttpFlight, whole};
 use http_leg::HttpLeg;
+use instances::Instances;
 pub use stdio::CancelWhy;
 use stdio::{StdioCall, StdioEvent, StdioParts, StdioServer};
 
 /// One thing that comes from a server.
 pub enum Piece {
-    /// Bytes of a stream that carry no message.
-    Silent(Bytes),
+    /// Bytes of a stream that carry no message, and the id they set for resuming.
+    Silent { raw: Bytes, id: Option<String> },
     /// A message, and the event it came in.
     Message { incoming: Box<Incoming>, event: SseEvent },
     /// The server has nothing more to say.
@@ -69,6 +76,8 @@ pub enum Flight {
     Http(Box<HttpFlight>),
     /// In a child, which must give its first sign of life by then.
     Stdio { call: StdioCall, due: Option<tokio::time::Instant> },
+    /// No call: what a child says to its one client.
+    Ear(mpsc::Receiver<StdioEvent>),
 }
 
 impl Flight {
@@ -85,12 +94,9 @@ impl Flight {
                     None => call.events.recv().await,
                 };
                 *due = None;
-                match event {
-                    Some(StdioEvent::Notification(data) | StdioEvent::Response(data)) => message(data),
-                    Some(StdioEvent::Gone) => Err(Broken::Lost("its process ended")),
-                    None => Ok(Piece::End),
-                }
+                said(event)
             }
+            Self::Ear(events) => said(events.recv().await),
         }
     }
 
@@ -99,7 +105,16 @@ impl Flight {
         match self {
             Self::Http(flight) => flight.end(shared, why),
             Self::Stdio { call, .. } => call.cancel(why),
+            Self::Ear(events) => drop(events),
         }
+    }
+}
+
+fn said(event: Option<StdioEvent>) -> Result<Piece, Broken> {
+    match event {
+        Some(StdioEvent::Notification(data) | StdioEvent::Response(data)) => message(data),
+        Some(StdioEvent::Gone) => Err(Broken::Lost("its process ended")),
+        None => Ok(Piece::End),
     }
 }
 
@@ -114,8 +129,10 @@ fn message(data: Bytes) -> Result<Piece, Broken> {
 pub enum Leg {
     /// Streamable HTTP.
     Http(Arc<HttpLeg>),
-    /// A child process.
+    /// A child process that all clients share.
     Stdio(Arc<StdioServer>),
+    /// A child process for each session.
+    Instances(Arc<Instances>),
     /// Not at all, and why.
     Unusable(&'static str),
 }
@@ -201,11 +218,14 @@ impl Upstreams {
                 let why = "its command line is not approved on this host";
                 (Leg::Unusable(why), "unapproved", why.to_owned())
             }
-            UpstreamConfig::Stdio(_) => {
-                let LegParts { data, exe, feed, entropy, stop, .. } = self.parts.clone();
+            UpstreamConfig::Stdio(config) => {
+                let LegParts { data, exe, feed, entropy, stop, tasks } = self.parts.clone();
                 let parts = StdioParts { data, exe, feed, entropy, stop: stop.child_token() };
                 // A child tells its own state.
-                return Leg::Stdio(StdioServer::start(entry.clone(), parts));
+                return match config.instances {
+                    InstancesPer::Shared => Leg::Stdio(StdioServer::start(entry.clone(), parts)),
+                    InstancesPer::PerSession => Leg::Instances(Instances::start(entry.clone(), config, parts, tasks)),
+                };
             }
             UpstreamConfig::Http(config) => match HttpLeg::build(entry, config, Duration::from_millis(connect_ms)) {
                 Ok(leg) => (Leg::Http(Arc::new(leg)), "idle", String::new()),
@@ -237,15 +257,43 @@ impl Upstreams {
             running.drain().map(|(_, running)| running.leg).collect()
         };
         for leg in legs {
-            if let Leg::Stdio(server) = leg {
-                server.shutdown().await;
+            leg.shutdown().await;
+        }
+    }
+
+    /// Ends the children of sessions that are over or idle; `lasts` says whether a session does.
+    pub fn sweep(&self, lasts: impl Fn(&str) -> bool) {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        for kept in running.values() {
+            if let Leg::Instances(all) = &kept.leg {
+                all.sweep(&lasts);
             }
         }
     }
 
     fn shut(&self, leg: Leg) {
-        if let Leg::Stdio(server) = leg {
-            self.parts.tasks.spawn(async move { server.shutdown().await });
+        if leg.child().is_some() {
+            self.parts.tasks.spawn(async move { leg.shutdown().await });
+        }
+    }
+}
+
+impl Leg {
+    /// The child that is nobody's own.
+    pub fn child(&self) -> Option<&Arc<StdioServer>> {
+        match self {
+            Self::Stdio(server) => Some(server),
+            Self::Instances(all) => Some(all.base()),
+            Self::Http(_) | Self::Unusable(_) => None,
+        }
+    }
+
+    /// Stops its children and waits until nothing of them is left.
+    pub async fn shutdown(self) {
+        match self {
+            Self::Stdio(server) => server.shutdown().await,
+            Self::Instances(all) => all.shutdown().await,
+            Self::Http(_) | Self::Unusable(_) => {}
         }
     }
 }
@@ -266,6 +314,7 @@ pub async fn send(shared: &Shared, x: &mut Exchange, permit: Permit) -> Result<O
     match shared.upstreams.leg(permit.server(), permit.settings()) {
         Leg::Http(leg) => send::call(shared, x, &permit, leg).await,
         Leg::Stdio(server) => child::call(shared, x, &permit, server).await,
+        Leg::Instances(all) => own_child::call(shared, x, &permit, all).await,
         Leg::Unusable(why) => Err(Refusal::upstream(Failure::Unavailable, Executed::No, x.class(), why)),
     }
 }
@@ -283,13 +332,21 @@ pub async fn listen(
     match shared.upstreams.leg(attendance.server(), attendance.settings()) {
         Leg::Http(leg) => send::listen(shared, x, leg, (headers, era, session), attendance.settings()).await,
         Leg::Stdio(_) => Err(Refusal::NoMethod),
+        Leg::Instances(all) => {
+            x.facts.class = Some(Class::Read);
+            let events = own_child::of_session(shared, session, &all)?.hear().ok_or(Refusal::NoMethod)?;
+            x.flight = Some(Flight::Ear(events));
+            Ok(None)
+        }
         Leg::Unusable(why) => Err(Refusal::upstream(Failure::Unavailable, Executed::No, x.class(), why)),
     }
 }
 
 /// Ends a session at the server; it is over here whatever the server says.
 pub async fn part(shared: &Shared, attendance: Attendance, era: Era, session: &SessionView) {
-    if let Leg::Http(leg) = shared.upstreams.leg(attendance.server(), attendance.settings()) {
-        send::part(&leg, era, session).await;
+    match shared.upstreams.leg(attendance.server(), attendance.settings()) {
+        Leg::Http(leg) => send::part(&leg, era, session).await,
+        Leg::Instances(all) => all.end(&session.id),
+        Leg::Stdio(_) | Leg::Unusable(_) => {}
     }
 }

@@ -18,7 +18,7 @@ use super::super::intake::Received;
 use super::super::pipeline::{Answer, Outcome};
 use super::super::refuse::{Executed, Failure, Refusal};
 use super::super::relay;
-use super::super::sessions::SessionView;
+use super::super::sessions::{Question, SessionView};
 use super::flow::{EventStream, HttpFlight, Notice, whole};
 use super::http_leg::{HttpLeg, LegFault};
 use super::{Broken, Flight, child};
@@ -38,9 +38,6 @@ const BRIEF: Duration = Duration::from_secs(5);
 /// The kill; `upstream.…`; `size.response`; 404 for a session the server has ended.
 pub(super) async fn call(shared: &Shared, x: &mut Exchange, permit: &Permit, leg: Arc<HttpLeg>) -> Result<Outcome, Refusal> {
     let received = &permit.living().received;
-    if received.message.kind() == Kind::Response {
-        expected(shared, received)?;
-    }
     if received.era.is_modern() && received.kind == Some(MethodKind::Cancelled) {
         // Over HTTP a modern call is cancelled by closing its stream; an id alone names nobody's call.
         return Ok(Outcome::whole(Whole::empty(StatusCode::ACCEPTED)));
@@ -48,23 +45,39 @@ pub(super) async fn call(shared: &Shared, x: &mut Exchange, permit: &Permit, leg
     let headers = post_headers(received);
     x.flight = Some(Flight::Http(Box::new(HttpFlight { leg: leg.clone(), notice: notice(received, &headers), stream: None })));
     super::super::kill::last_look(shared, permit.living())?;
+    let answers = (received.message.kind() == Kind::Response).then(|| expected(shared, received)).transpose()?;
     x.sent = true;
     let wait = Duration::from_millis(permit.settings().upstream.answer_ms);
     let response = match leg.send(Method::POST, headers, received.message.body().clone(), wait).await {
         Ok(response) => response,
-        Err(fault) => return Err(unreached(shared, x, &leg, fault)),
+        Err(fault) => {
+            if let (Some(question), false) = (answers, fault.reached) {
+                ask_again(shared, received, question);
+            }
+            return Err(unreached(shared, x, &leg, fault));
+        }
     };
     shared.upstreams.tell(&leg.name, "up", "");
     answered(shared, x, permit, response).await
 }
 
-/// A response is passed on only when the server asked for it in this session.
-fn expected(shared: &Shared, received: &Received) -> Result<(), Refusal> {
+/// A response is passed on only when the server asked for it in this session, and once.
+///
+/// # Errors
+/// 400.
+pub(super) fn expected(shared: &Shared, received: &Received) -> Result<Question, Refusal> {
     let asked = match (&received.session, received.message.id()) {
         (Some(session), Some(id)) => shared.sessions.answers(&session.id, &id),
-        _ => false,
+        _ => None,
     };
-    if asked { Ok(()) } else { Err(Refusal::Wire(WireFault::invalid_request("a response that nobody asked for"))) }
+    asked.ok_or_else(|| Refusal::Wire(WireFault::invalid_request("a response that nobody asked for")))
+}
+
+/// An answer that did not leave leaves its question open.
+pub(super) fn ask_again(shared: &Shared, received: &Received, question: Question) {
+    if let (Some(session), Some(id)) = (&received.session, received.message.id()) {
+        shared.sessions.asked(&session.id, id, question);
+    }
 }
 
 fn unreached(shared: &Shared, x: &mut Exchange, leg: &HttpLeg, fault: LegFault) -> Refusal {
@@ -267,12 +280,12 @@ fn modern_headers(received: &Received) -> HeaderMap {
 }
 
 /// A header value as it is, or wrapped as `=?base64?…?=` where it is no plain visible ASCII (2026-07-28, streamable HTTP).
-fn encoded(value: &str) -> String {
+pub(super) fn encoded(value: &str) -> String {
     let is_plain = value.bytes().all(|byte| (0x20..0x7f).contains(&byte)) && value.trim() == value && !value.starts_with("=?");
     if is_plain { value.to_owned() } else { format!("=?base64?{}?=", STANDARD.encode(value)) }
 }
 
-fn session_headers(era: Era, session: Option<&SessionView>) -> HeaderMap {
+pub(super) fn session_headers(era: Era, session: Option<&SessionView>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let agreed = session.and_then(|session| session.version);
     let version = match era {
@@ -297,7 +310,8 @@ fn copy(from: &HeaderMap, to: &mut HeaderMap, names: &[&'static str]) {
 
 /// How a legacy server learns that a call was stopped.
 fn notice(received: &Received, headers: &HeaderMap) -> Option<Notice> {
-    let id = received.message.id_raw().filter(|_| !received.era.is_modern())?;
+    let is_call = received.message.kind() == Kind::Request && !received.era.is_modern();
+    let id = received.message.id_raw().filter(|_| is_call)?;
     let id: serde_json::Value = serde_json::from_slice(id).ok()?;
     let body = json!({
         "jsonrpc": "2.0",
@@ -311,7 +325,7 @@ fn is_identity(headers: &HeaderMap) -> bool {
     headers.get_all(header::CONTENT_ENCODING).iter().all(|value| value.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
-fn media(headers: &HeaderMap) -> String {
+pub(super) fn media(headers: &HeaderMap) -> String {
     let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }

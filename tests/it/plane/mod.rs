@@ -5,6 +5,12 @@
 mod arguments;
 mod calls;
 mod kill;
+mod listen;
+mod lists;
+mod own_child;
+mod questions;
+mod resume;
 mod rig;
 mod sessions;
 mod strangers;
+mod tasks;

@@ -67,6 +67,7 @@ pub(super) struct Rig {
     pub(super) strangers: Arc<Strangers>,
     pub(super) client: Client<hyper_rustls::HttpsConnector<HttpConnector>, Full<Bytes>>,
     pub(super) upstream: SocketAddr,
+    plane: Proxy,
     stop: CancellationToken,
 }
 
@@ -100,9 +101,24 @@ impl Rig {
 
     /// `settings` is the text of `lifeboat.toml`.
     pub(super) async fn with(script: impl Fn(&Seen) -> Script + Send + Sync + 'static, settings: &str) -> Self {
+        Self::before(script, settings, None).await
+    }
+
+    /// With a stdio server: `upstream` is its part of `servers/s.toml`.
+    pub(super) async fn stdio(upstream: &str, data: &std::path::Path) -> Self {
+        Self::before(|_| Script::Hang, "", Some((upstream, data))).await
+    }
+
+    async fn before(
+        script: impl Fn(&Seen) -> Script + Send + Sync + 'static,
+        settings: &str,
+        stdio: Option<(&str, &std::path::Path)>,
+    ) -> Self {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let upstream = serve_script(Arc::new(script), seen.clone()).await;
-        let (feed, probes) = Feed::new(snapshot(upstream, settings), KillOverlay::default());
+        let http = format!("[upstream.http]\nurl = \"http://{upstream}/mcp\"\nplain_loopback = true\n");
+        let server = stdio.map_or(http, |(server, _)| server.to_owned());
+        let (feed, probes) = Feed::new(snapshot(&server, settings), KillOverlay::default());
         let strangers = Arc::new(Strangers::default());
         let (recorder, entries) = Recorder::new(strangers.clone(), tokio::sync::watch::channel(None).1);
         let (ledger, ledger_full) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(false)));
@@ -113,13 +129,14 @@ impl Rig {
             recorder,
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
-            data: "/nonexistent".into(),
-            exe: "/nonexistent".into(),
+            data: stdio.map_or("/nonexistent".into(), |(_, data)| data.to_owned()),
+            exe: stdio.map_or("/nonexistent", |_| env!("CARGO_BIN_EXE_lifeboat")).into(),
             health: Arc::new(|| Health::Ok),
             drain: stop.clone(),
             stop: stop.clone(),
         };
         let proxy = Proxy::new(parts, probes);
+        let plane = proxy.clone();
         let (server, roots) = certificates();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let address = listener.local_addr().expect("address");
@@ -132,7 +149,13 @@ impl Rig {
             .with_no_client_auth();
         let https = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_http1().build();
         let client = Client::builder(TokioExecutor::new()).build(https);
-        Self { address, feed, seen, ledger, ledger_full, strangers, client, upstream, stop }
+        Self { address, feed, seen, ledger, ledger_full, strangers, client, upstream, plane, stop }
+    }
+
+    /// Stops it and waits until nothing of it is left.
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        self.plane.drained(Duration::from_secs(10)).await;
     }
 
     pub(super) fn request(
@@ -169,12 +192,58 @@ impl Rig {
         self.request("POST", "/mcp/s", &headers, message.to_owned())
     }
 
+    /// Posts as whoever has this key id.
+    pub(super) fn post_as(&self, kid: &str, message: &Value) -> Request<Full<Bytes>> {
+        let mut request = self.post(&message.to_string(), &[]);
+        request.headers_mut().insert("authorization", bearer(kid).parse().expect("a header"));
+        request
+    }
+
+    /// Posts in a session as whoever has this key id.
+    pub(super) fn post_in(&self, session: &str, kid: &str, message: &Value) -> Request<Full<Bytes>> {
+        let mut request = self.post(&message.to_string(), &[("mcp-session-id", session)]);
+        request.headers_mut().insert("authorization", bearer(kid).parse().expect("a header"));
+        request
+    }
+
+    /// Opens the server's own stream of a session; with an event, resumes from it.
+    pub(super) async fn listen(&self, session: &str, kid: &str, event: Option<&str>) -> Response<Incoming> {
+        let bearer = bearer(kid);
+        let mut headers = vec![("authorization", bearer.as_str()), ("accept", "text/event-stream"), ("mcp-session-id", session)];
+        headers.extend(event.map(|event| ("last-event-id", event)));
+        self.client.request(self.request("GET", "/mcp/s", &headers, "")).await.expect("a head")
+    }
+
+    /// A modern request.
+    pub(super) async fn modern(&self, kid: &str, method: &str, name: Option<&str>, params: Value) -> Response<Incoming> {
+        let (body, headers) = modern(method, name, 7, params);
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let mut request = self.post(&body, &headers);
+        request.headers_mut().insert("authorization", bearer(kid).parse().expect("a header"));
+        self.client.request(request).await.expect("a head")
+    }
+
+    /// Begins a legacy session as whoever has this key id.
+    pub(super) async fn session(&self, kid: &str) -> String {
+        let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+        let mut request = self.post(&json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}).to_string(), &[]);
+        request.headers_mut().insert("authorization", bearer(kid).parse().expect("a header"));
+        self.send(request).await.headers["mcp-session-id"].to_str().expect("an id").to_owned()
+    }
+
     pub(super) async fn call(&self, message: Value) -> Answer {
         self.send(self.post(&message.to_string(), &[])).await
     }
 
     pub(super) async fn tool(&self, name: &str) -> Answer {
         self.call(tool(name)).await
+    }
+
+    /// The requests of a JSON-RPC method that reached the server.
+    pub(super) fn seen_of(&self, method: &str) -> Vec<Value> {
+        let seen = self.seen.lock().expect("lock");
+        let all = seen.iter().filter_map(|seen| serde_json::from_slice::<Value>(&seen.body).ok());
+        all.filter(|message| message["method"] == method).collect()
     }
 
     pub(super) fn hits(&self) -> usize {
@@ -186,16 +255,36 @@ impl Rig {
     }
 
     pub(super) fn engage(&self, mode: Mode) {
-        let entry = KillEntry {
-            decision_id: "kd_1".into(),
-            scope: Scope::Everything,
-            mode,
-            since: Timestamp(0),
-            by: "ana".into(),
-            reason: "test".into(),
-        };
+        self.engage_at(Scope::Everything, mode);
+    }
+
+    pub(super) fn engage_at(&self, scope: Scope, mode: Mode) {
+        let entry =
+            KillEntry { decision_id: "kd_1".into(), scope, mode, since: Timestamp(0), by: "ana".into(), reason: "test".into() };
         self.feed.set_kill(self.feed.kill().engage(entry));
     }
+}
+
+/// The headers of a client with this key id.
+pub(super) fn bearer(kid: &str) -> String {
+    format!("Bearer {}", KEY.replace("abcdefgh", kid))
+}
+
+/// A modern request as the client `ci`, with what its headers must repeat.
+pub(super) fn modern(method: &str, name: Option<&str>, id: impl Into<Value>, mut params: Value) -> (String, Vec<(String, String)>) {
+    params["_meta"] =
+        json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": {}});
+    let body = json!({"jsonrpc": "2.0", "id": id.into(), "method": method, "params": params}).to_string();
+    let mut headers = vec![("mcp-protocol-version".into(), "2026-07-28".into()), ("mcp-method".into(), method.to_owned())];
+    headers.extend(name.map(|name| ("mcp-name".to_owned(), name.to_owned())));
+    (body, headers)
+}
+
+/// The next piece of a stream, as text; empty at its end.
+pub(super) async fn piece(body: &mut Incoming) -> String {
+    let frame = tokio::time::timeout(Duration::from_secs(5), body.frame()).await.expect("a piece in time");
+    frame
+        .map_or_else(String::new, |frame| String::from_utf8_lossy(&frame.expect("a frame").into_data().expect("data")).into_owned())
 }
 
 pub(super) fn tool(name: &str) -> Value {
@@ -213,17 +302,18 @@ pub(super) async fn until(what: &str, condition: impl Fn() -> bool) {
     panic!("{what} did not happen");
 }
 
-fn snapshot(upstream: SocketAddr, settings: &str) -> Snapshot {
+fn snapshot(upstream: &str, settings: &str) -> Snapshot {
     let mut desired = Desired { settings: toml::from_str(settings).expect("settings"), ..Desired::default() };
     let server = format!(
-        "[upstream.http]\nurl = \"http://{upstream}/mcp\"\nplain_loopback = true\n[tools.look]\nclass = \"read\"\n[tools.put]\n\
-         class = \"write\"\n[tools.drop]\nclass = \"destructive\""
+        "{upstream}\n[tools.look]\nclass = \"read\"\n[tools.put]\nclass = \"write\"\n[tools.drop]\nclass = \"destructive\""
     );
     desired.servers.insert("s".into(), toml::from_str(&server).expect("server"));
     let role = "[[grant]]\ntools = [\"s/*\"]\nclasses = [\"read\", \"write\"]";
     desired.roles.insert("r".into(), toml::from_str(role).expect("role"));
     desired.clients.insert("ci".into(), toml::from_str("roles = [\"r\"]").expect("client"));
     desired.clients.insert("other".into(), toml::from_str("roles = [\"r\"]").expect("client"));
+    desired.roles.insert("n".into(), toml::from_str("[[grant]]\ntools = [\"s/look\"]\nclasses = [\"read\"]").expect("role"));
+    desired.clients.insert("narrow".into(), toml::from_str("roles = [\"n\"]").expect("client"));
     let key = |kid: &str, client: &str| KeyEntry {
         kid: kid.into(),
         client: client.into(),
@@ -232,7 +322,7 @@ fn snapshot(upstream: SocketAddr, settings: &str) -> Snapshot {
     };
     let mut expired = key("expiredk", "ci");
     expired.expires_at = Some(Timestamp(1));
-    let keys = vec![key("abcdefgh", "ci"), key("otherkey", "other"), expired];
+    let keys = vec![key("abcdefgh", "ci"), key("otherkey", "other"), key("narrowke", "narrow"), expired];
     let headers = vec![("authorization".to_owned(), lifeboat::base::secret::Secret::new("Bearer upstream".to_owned()))];
     let secrets = ServerSecrets { approved: true, headers, env: Vec::new() };
     Snapshot::build(Revision::default(), &desired, keys, HashMap::from([("s".to_owned(), secrets)])).expect("snapshot")

@@ -9,6 +9,7 @@ use tokio::io::BufReader;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::Handshake;
 use super::child::{self, Running};
 use super::errors::{self, LastWords};
 use super::handshake::{self, Discover};
@@ -99,6 +100,12 @@ async fn serve(
 ) -> End {
     let mut greeted = false;
     let talk = async {
+        if shared.guest.is_some() {
+            // Its one client greets it.
+            shared.set_phase(Phase::Up(Handshake::default()));
+            outlived(shared).await;
+            return None;
+        }
         match handshake::greet(shared, discover).await {
             Ok(handshake) => {
                 shared.set_phase(Phase::Up(handshake));

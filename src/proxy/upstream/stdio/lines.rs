@@ -71,8 +71,14 @@ async fn next_line(output: &mut (impl AsyncBufRead + Unpin)) -> Result<Option<By
 fn take(message: &Incoming, shared: &Arc<Shared>) {
     match message.kind() {
         Kind::Response => shared.table().respond(message),
-        Kind::Notification => shared.table().notify(message),
-        Kind::Request => answer(message, shared),
+        Kind::Notification => match &shared.guest {
+            Some(guest) if !shared.table().owns(message) => shared.tell_guest(guest, message.body().clone()),
+            _ => shared.table().notify(message),
+        },
+        Kind::Request => match &shared.guest {
+            Some(guest) if message.method() != Some("ping") => shared.tell_guest(guest, message.body().clone()),
+            _ => answer(message, shared),
+        },
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod child;
 mod errors;
+mod guest;
 mod handshake;
 mod launch;
 mod life;
@@ -28,6 +29,7 @@ use crate::base::ids::SharedEntropy;
 use crate::mcp::message::{Kind, Message};
 use crate::policy::feed::{Feed, ServerState};
 use crate::policy::snapshot::ServerEntry;
+use guest::Guest;
 use table::{Flight, Table};
 
 /// How long a message may wait until the child has read those before it.
@@ -39,6 +41,7 @@ const OUTBOX: usize = 64;
 const PROBE_WAIT: Duration = Duration::from_secs(30);
 
 /// What a server is started with.
+#[derive(Clone)]
 pub struct StdioParts {
     /// The data directory.
     pub data: PathBuf,
@@ -70,7 +73,7 @@ pub struct Handshake {
 /// What comes back for a call, with the client's own id and token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StdioEvent {
-    /// A notification that belongs to the call.
+    /// A notification that belongs to the call; from a child of one session also its other notifications and its requests.
     Notification(Bytes),
     /// The end of the call.
     Response(Bytes),
@@ -140,6 +143,8 @@ struct Shared {
     sandbox: Mutex<String>,
     deadline: Notify,
     feed: Arc<Feed>,
+    // The one client of a child that is not shared.
+    guest: Option<Guest>,
 }
 
 // A poisoned lock only means that another thread panicked between two map operations; the map itself is whole.
@@ -171,8 +176,17 @@ impl Shared {
         self.post(line.to_string().into());
     }
 
+    /// Hands what the child says on its own account to its one client.
+    fn tell_guest(&self, guest: &Guest, text: Bytes) {
+        let table = self.table();
+        guest.say(text, &table.streams());
+    }
+
     fn open(self: &Arc<Self>, flight: impl FnOnce(mpsc::Sender<StdioEvent>) -> Flight) -> Result<(StdioCall, u64), String> {
         let (sender, events) = mpsc::channel(EVENTS);
+        if let Some(guest) = &self.guest {
+            guest.catch_up(&sender);
+        }
         let id = self.table().insert(flight(sender))?;
         Ok((StdioCall { events, shared: self.clone(), id }, id))
     }
@@ -193,6 +207,10 @@ impl Shared {
     }
 
     fn tell_state(&self) {
+        // The state of a server is that of its shared child.
+        if self.guest.is_some() {
+            return;
+        }
         let (state, detail) = match &*self.phase.borrow() {
             Phase::Starting => ("starting", String::new()),
             Phase::Up(_) => ("up", String::new()),
@@ -214,6 +232,16 @@ pub struct StdioServer {
 impl StdioServer {
     /// Starts the server and its supervisor. Returns at once. Needs a tokio runtime.
     pub fn start(entry: Arc<ServerEntry>, parts: StdioParts) -> Arc<Self> {
+        Self::start_with(entry, parts, None)
+    }
+
+    /// Starts a child for one client alone: that client says the first words, hears what the child says on its own account, and is asked
+    /// what the child asks. It is not started again when it ends.
+    pub fn start_for_one(entry: Arc<ServerEntry>, parts: StdioParts) -> Arc<Self> {
+        Self::start_with(entry, parts, Some(Guest::default()))
+    }
+
+    fn start_with(entry: Arc<ServerEntry>, parts: StdioParts, guest: Option<Guest>) -> Arc<Self> {
         let mut seed = [0u8; 4];
         parts.entropy.fill(&mut seed);
         let shared = Arc::new(Shared {
@@ -224,6 +252,7 @@ impl StdioServer {
             sandbox: Mutex::default(),
             deadline: Notify::new(),
             feed: parts.feed.clone(),
+            guest,
         });
         let stop = parts.stop.child_token();
         let (over, ended) = watch::channel(false);
@@ -266,6 +295,34 @@ impl StdioServer {
         let spliced = spliced.to_string();
         let line = message.with_id_and_token(spliced.as_bytes(), Some(spliced.as_bytes()));
         self.shared.send(call, line).await
+    }
+
+    /// Hands a notification or an answer of the one client to the child.
+    ///
+    /// # Errors
+    /// A sentence: the child has ended, or does not read.
+    pub async fn say(&self, line: Bytes) -> Result<(), String> {
+        let outbox = self.shared.outbox().ok_or("the server is not running")?;
+        match tokio::time::timeout(WRITE_WAIT, outbox.send(Outgoing { call: None, line })).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err("the server has just ended".to_owned()),
+            Err(_) => Err("the server does not read".to_owned()),
+        }
+    }
+
+    /// Opens the stream of the one client; none for a shared child.
+    pub fn hear(&self) -> Option<mpsc::Receiver<StdioEvent>> {
+        self.shared.guest.as_ref().map(Guest::hear)
+    }
+
+    /// Whether a call is in flight or somebody listens.
+    pub fn is_busy(&self) -> bool {
+        !self.shared.table().streams().is_empty() || self.shared.guest.as_ref().is_some_and(Guest::hears)
+    }
+
+    /// Whether the child has ended for good.
+    pub fn is_over(&self) -> bool {
+        *self.ended.borrow() || (self.shared.guest.is_some() && matches!(*self.shared.phase.borrow(), Phase::Down(_)))
     }
 
     /// Cancels the call of a client's own request id, with the client's reason. Nothing happens when there is none in flight.

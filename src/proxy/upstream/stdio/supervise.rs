@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
+use super::guest::Guest;
 use super::handshake::Discover;
 use super::launch::launch;
 use super::life::{End, live};
@@ -39,9 +40,22 @@ impl Supervisor {
             self.shared.set_phase(Phase::Never(why.to_owned()));
             return self.stop.cancelled().await;
         }
+        if self.shared.guest.is_some() {
+            return self.live_once().await;
+        }
         let Some(_turn) = self.turn().await else { return self.over() };
         self.keep_alive().await;
         self.over();
+    }
+
+    /// A child of one session: its end is the session's. The shared child of its server holds the turn.
+    async fn live_once(&self) {
+        if let End::Failed { why, .. } = self.one_life(Discover::Skip).await {
+            tracing::warn!(server = %self.shared.name, "{why}");
+        }
+        self.over();
+        self.shared.table().clear();
+        self.shared.guest.iter().for_each(Guest::leave);
     }
 
     /// Waits until the server before, of the same name, has left the vault. `None`: stopped meanwhile.

@@ -99,6 +99,18 @@ impl Table {
         Some(flight)
     }
 
+    /// Where the calls in flight are answered, in the order they began.
+    pub(super) fn streams(&self) -> Vec<&mpsc::Sender<StdioEvent>> {
+        let mut ids: Vec<&u64> = self.flights.keys().collect();
+        ids.sort_unstable();
+        ids.into_iter().filter_map(|id| self.flights.get(id)).map(|flight| &flight.events).collect()
+    }
+
+    /// Whether a notification belongs to one call.
+    pub(super) fn owns(&self, message: &Incoming) -> bool {
+        self.owner(message).is_some()
+    }
+
     /// The child has ended: every call is gone, and nothing is left to be killed.
     pub(super) fn clear(&mut self) {
         for flight in std::mem::take(&mut self.flights).into_values() {
