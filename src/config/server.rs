@@ -59,7 +59,7 @@ pub struct HttpUpstream {
 }
 
 /// How many children a stdio server has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum InstancesPer {
     /// One for all clients.

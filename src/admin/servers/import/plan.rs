@@ -202,7 +202,7 @@ fn stdio(draft: &mut Draft, entry: &Map<String, Value>, command: &str, values: &
     }
     draft.shown.plain.clone_from(&env);
     draft.shown.sealed = host::names(&draft.kept.env);
-    let upstream = StdioUpstream { command: words, env, dirs };
+    let upstream = StdioUpstream { command: words, env, dirs, ..StdioUpstream::default() };
     draft.config = Some(ServerConfig { upstream: UpstreamConfig::Stdio(upstream), tools: BTreeMap::new() });
 }
 
