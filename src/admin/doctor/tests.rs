@@ -84,8 +84,7 @@ fn a_way_around_and_a_package_without_version_are_amber() {
     assert!(told(Answer::Not("connection refused".into())).detail.contains("nothing is known"));
     let command = |words: &[&str]| StdioUpstream {
         command: words.iter().map(|word| (*word).to_owned()).collect(),
-        env: BTreeMap::new(),
-        dirs: Vec::new(),
+        ..StdioUpstream::default()
     };
     assert!(fetched("a", &command(&["/usr/bin/npx", "-y", "@scope/server"])).is_some());
     assert!(fetched("a", &command(&["uvx", "server@latest"])).is_some());
