@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_says_so_with_exit_1() {
-        for words in [vec!["drill", "run"], vec!["graduate"], vec!["config", "push"], vec!["inspect", "-"], vec!["tls", "csr"]] {
+        for words in [vec!["drill", "run"], vec!["graduate"], vec!["config", "push"], vec!["inspect", "-"]] {
             let fault = asked(&words).expect_err("not built");
             assert_eq!(fault.kind.exit(), 1, "{words:?}");
             assert!(fault.message.ends_with("is not available in this version"), "{fault}");

@@ -160,7 +160,7 @@ fn facets() -> Vec<(&'static str, Value, String)> {
     all.push(("completion/complete", json!({"ref": {"type": "ref/prompt", "name": "wipe"}, "argument": argument}), String::new()));
     all.push(("prompts/get", json!({"name": "wipe"}), "wipe".to_owned()));
     all.push(("tasks/get", json!({"taskId": "t-1"}), "t-1".to_owned()));
-    all.push(("tasks/cancel", json!({"taskId": "t-1"}), "t-1".to_owned()));
+    all.push(("tasks/update", json!({"taskId": "t-1"}), "t-1".to_owned()));
     all
 }
 
@@ -187,6 +187,10 @@ async fn atk_p44_what_is_no_tool_needs_a_grant_of_its_own() {
         let headers = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")];
         assert_eq!(app.post(&app.reader, &headers, body.as_bytes()).await.reason(), "policy.no_grant", "{method}");
     }
+    // Ending what one began needs no grant; what somebody else began, or nobody, does not exist for this client.
+    let cancel = request("tasks/cancel", json!({"taskId": "t-1"}));
+    let reply = app.post(&app.reader, &modern("tasks/cancel", "t-1"), cancel.as_bytes()).await;
+    assert_eq!((reply.code(), reply.reason().as_str()), (-32602, "task.unknown"));
     assert_eq!(app.upstream.hits().len(), 0);
 }
 

@@ -1,6 +1,9 @@
 """A stdio server that asks its client: for the tests of sessions with a child of their own. Holds no single quote."""
 import json, os, sys, threading, time
 
+# Each child counts its processes from one, so a number says nothing.
+SELF = os.urandom(8).hex()
+
 seen = {"capabilities": {}}
 answers = {}
 
@@ -27,7 +30,7 @@ def ask(i, token):
 def call(i, params):
     what = params.get("arguments", {}).get("do")
     if what == "who":
-        send(id=i, result={"pid": os.getpid(), "capabilities": seen["capabilities"], "resultType": "complete"})
+        send(id=i, result={"self": SELF, "capabilities": seen["capabilities"], "resultType": "complete"})
     elif what == "ask":
         ask(i, params.get("_meta", {}).get("progressToken"))
     elif what == "die":

@@ -110,10 +110,10 @@ async fn each_session_has_its_own_child_which_knows_its_client_and_may_ask_it() 
     let house = House::open("").await;
     let (one, two) = (house.begin("abcdefgh").await.expect("a session"), house.begin("otherkey").await.expect("a session"));
     house.children(3, "one child a session").await;
-    let (pid_one, pid_two) = (house.call(&one, "abcdefgh", "who").await.1, house.call(&two, "otherkey", "who").await.1);
-    assert_eq!(pid_one["result"]["capabilities"], json!({"elicitation": {}, "roots": {}}), "{pid_one}");
-    assert_ne!(pid_one["result"]["pid"], pid_two["result"]["pid"]);
-    assert_eq!(house.call(&one, "abcdefgh", "who").await.1, pid_one);
+    let (first, second) = (house.call(&one, "abcdefgh", "who").await.1, house.call(&two, "otherkey", "who").await.1);
+    assert_eq!(first["result"]["capabilities"], json!({"elicitation": {}, "roots": {}}), "{first}");
+    assert_ne!(first["result"]["self"], second["result"]["self"]);
+    assert_eq!(house.call(&one, "abcdefgh", "who").await.1, first);
     let ask = json!({"jsonrpc": "2.0", "id": "c", "method": "tools/call",
         "params": {"name": "look", "arguments": {"do": "ask"}, "_meta": {"progressToken": "t"}}});
     let began = Instant::now();

@@ -88,8 +88,9 @@ async fn atk_p03_keys_shown_wrongly() {
     let mut headers = modern("tools/call", "echo");
     headers.extend([("Authorization", one.as_str()), ("Authorization", one.as_str())]);
     assert!(matches!(app.bare("POST", "/mcp/up", &headers, body.as_bytes()).await.status, 400 | 401));
-    let reached = app.upstream.hits().len();
-    assert!(reached <= 2, "{reached} calls reached the upstream");
+    // The two spellings that are the key itself. A look at the server by Lifeboat may end in between.
+    let reached = app.upstream.count("tools/call");
+    assert_eq!(reached, 2, "calls that reached the upstream");
     assert!(!app.ledger_text().contains(&key), "a key stands in the ledger");
 }
 
