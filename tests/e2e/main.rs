@@ -18,6 +18,7 @@ mod kill_timing;
 mod ledger;
 mod matrix;
 mod pages;
+mod people;
 mod raw;
 mod real;
 mod restarts;

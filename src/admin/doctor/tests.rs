@@ -1,6 +1,5 @@
 //! Cases of the doctor: what each check makes of what it sees.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 
 use super::servers::{Answer, around, fetched};
