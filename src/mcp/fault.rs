@@ -12,6 +12,7 @@ pub const METHOD_NOT_FOUND: i64 = -32601;
 pub const INVALID_PARAMS: i64 = -32602;
 /// 2026-07-28, basic/index, error codes.
 pub const HEADER_MISMATCH: i64 = -32020;
+pub const MISSING_CAPABILITY: i64 = -32021;
 pub const UNSUPPORTED_VERSION: i64 = -32022;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +58,13 @@ impl WireFault {
 
     pub fn missing_meta(key: &str) -> Self {
         Self::invalid_params(format_args!("params._meta lacks {key}"))
+    }
+
+    /// The client did not declare an extension that the method belongs to (2026-07-28, basic/index, error codes).
+    pub fn missing_extension(name: &str) -> Self {
+        let mut fault = Self::new(400, MISSING_CAPABILITY, format!("Missing required client capability: extensions.{name}"));
+        fault.data = Some(json!({ "requiredCapabilities": { "extensions": { name: {} } } }));
+        fault
     }
 
     pub fn unknown_method() -> Self {

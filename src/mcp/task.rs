@@ -36,6 +36,15 @@ struct Shape {
     ttl_ms: Value,
 }
 
+/// The extension of 2026-07-28.
+pub const EXTENSION: &str = "io.modelcontextprotocol/tasks";
+
+/// Whether the client of a modern request declares the extension.
+pub fn declared(request: &Message) -> bool {
+    let meta = request.meta_raw().and_then(|meta| serde_json::from_slice::<Value>(meta).ok());
+    meta.is_some_and(|meta| meta["io.modelcontextprotocol/clientCapabilities"]["extensions"].get(EXTENSION).is_some())
+}
+
 /// Whether the answer to a request may be a task: the request asks for one, or its client declares the extension.
 pub fn may_begin(request: &Message) -> bool {
     let declares = |meta: &[u8]| meta.contains(&b'\\') || meta.windows(5).any(|part| part == b"tasks");

@@ -10,6 +10,7 @@ use super::kill::Living;
 use super::origin::Admitted;
 use super::refuse::Refusal;
 use crate::config::Class;
+use crate::mcp::fault::WireFault;
 use crate::mcp::method::MethodKind;
 use crate::mcp::task;
 use crate::policy::snapshot::{ClientEntry, ServerEntry, Snapshot};
@@ -94,7 +95,7 @@ fn own_tasks(
     if received.message.task_id().is_none() {
         return Ok(());
     }
-    let call = received.task.as_ref().ok_or(Refusal::NoTask)?;
+    let call = received.task.as_ref().ok_or_else(|| no_task(received))?;
     x.facts.tool.clone_from(&call.tool);
     let (Some(tool), false) = (&call.tool, received.kind == Some(MethodKind::TaskCancel)) else { return Ok(()) };
     match decide(snapshot, client, &received.server, Asked::Tool(tool)) {
@@ -110,6 +111,14 @@ fn own_tasks(
             Ok(())
         }
     }
+}
+
+/// There is no such task; a modern client that never declared tasks is told that instead, as the server would tell it.
+fn no_task(received: &Received) -> Refusal {
+    if received.era.is_modern() && !task::declared(&received.message) {
+        return Refusal::Wire(WireFault::missing_extension(task::EXTENSION));
+    }
+    Refusal::NoTask
 }
 
 /// A client that may hold a session with a server; what opens and ends the server's own stream.

@@ -190,6 +190,10 @@ async fn atk_p44_what_is_no_tool_needs_a_grant_of_its_own() {
     // Ending what one began needs no grant; what somebody else began, or nobody, does not exist for this client.
     let cancel = request("tasks/cancel", json!({"taskId": "t-1"}));
     let reply = app.post(&app.reader, &modern("tasks/cancel", "t-1"), cancel.as_bytes()).await;
+    assert_eq!((reply.status, reply.code()), (400, -32021), "it never declared the extension");
+    let declared =
+        cancel.replace(r#"clientCapabilities":{}"#, r#"clientCapabilities":{"extensions":{"io.modelcontextprotocol/tasks":{}}}"#);
+    let reply = app.post(&app.reader, &modern("tasks/cancel", "t-1"), declared.as_bytes()).await;
     assert_eq!((reply.code(), reply.reason().as_str()), (-32602, "task.unknown"));
     assert_eq!(app.upstream.hits().len(), 0);
 }
