@@ -100,6 +100,6 @@ fn the_policy_s_own_tests_decide_the_exit_status() {
     std::fs::write(&arguments, "{}").unwrap();
     let words = ["policy", "explain", "--client", "demo-client", "--tool", "demo/read_graph", "--arguments", arguments.to_str().unwrap()];
     let explained = lifeboat.json(&words);
-    assert_eq!(explained.as_object().unwrap().keys().collect::<Vec<_>>(), ["class", "decision", "grant", "reason", "revision"]);
+    assert_eq!(explained.as_object().unwrap().keys().collect::<Vec<_>>(), ["decision", "reason", "grant", "class", "revision"]);
     assert_eq!(explained["decision"], "permit");
 }

@@ -174,6 +174,9 @@ fn fields(operation: &Operation, taken: &mut SchemaGenerator) -> Vec<Value> {
         let description = schema.as_object_mut().and_then(|fields| fields.remove("description")).unwrap_or_default();
         let needed = required.as_array().is_some_and(|names| names.iter().any(|needed| needed == name.as_str()));
         // A query has no null: a field that may be null is one that may be left out.
+        if let Some(fields) = schema.as_object_mut().filter(|fields| fields.get("default") == Some(&Value::Null)) {
+            fields.remove("default");
+        }
         if let Some(Value::Array(kinds)) = schema.get_mut("type") {
             kinds.retain(|kind| kind != "null");
             if let [one] = kinds.as_slice() {
