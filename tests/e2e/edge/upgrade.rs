@@ -51,7 +51,8 @@ fn flt_02_a_stop_under_load_lets_calls_end_and_sends_listeners_on() {
     let _scripted = Scripted::behind(&lifeboat, "scripted", &[]);
     let key = lifeboat.client_for("scripted", "loader");
     let key_file = lifeboat.secret_file("loader.key", &key);
-    let listeners = listeners(&lifeboat, &key);
+    // Whoever listens has calls in flight of its own while it comes back.
+    let listeners = listeners(&lifeboat, &lifeboat.client_for("scripted", "listener"));
     let all_open = || (listeners.seen.open.load(Ordering::SeqCst) == STREAMS as u64).then_some(());
     wait("every stream", 30, all_open);
     let flags = ["--rate", "200", "--connections", "16", "--tool", "echo", "--tool-mix", "1:1", "--retry-connect"];
@@ -98,7 +99,8 @@ fn an_upgrade_on_handed_sockets_loses_no_call() {
     let _scripted = Scripted::behind(&lifeboat, "scripted", &[]);
     let key = lifeboat.client_for("scripted", "loader");
     let key_file = lifeboat.secret_file("loader.key", &key);
-    let listeners = listeners(&lifeboat, &key);
+    // Whoever listens has calls in flight of its own while it comes back.
+    let listeners = listeners(&lifeboat, &lifeboat.client_for("scripted", "listener"));
     let all_open = || (listeners.seen.open.load(Ordering::SeqCst) == STREAMS as u64).then_some(());
     wait("every stream", 30, all_open);
     // No second attempt at anything: whoever connects waits in the backlog of a socket that never closes.
