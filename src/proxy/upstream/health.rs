@@ -25,6 +25,8 @@ const WAIT: Duration = Duration::from_secs(10);
 const FIRST: Duration = Duration::from_secs(2);
 /// While looks are switched off, the settings are read again this often.
 const OFF: Duration = Duration::from_secs(5);
+/// A server that is down is looked at this often, so that it is back soon after it is back.
+const DOWN: Duration = Duration::from_secs(2);
 const BRIEF: Duration = Duration::from_secs(2);
 
 /// What is known of a server, told to the feed when it changes.
@@ -80,7 +82,7 @@ pub(super) async fn keep(leg: Arc<HttpLeg>, breaker: Arc<Breaker>, parts: LegPar
             note(&parts, &leg.name, breaker.seen_well(), "it answers again");
         }
         let between = Duration::from_secs(limits.health_seconds);
-        pause = jittered(if well { between } else { between / 3 }, &parts.entropy);
+        pause = jittered(if well { between } else { DOWN.min(between) }, &parts.entropy);
     }
     // A server that does not hear of it lets the session expire.
     drop(tokio::time::timeout(BRIEF, talk.part(&leg)).await);
