@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method};
 use serde_json::json;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::super::probe::{self, Posted};
@@ -35,12 +36,13 @@ pub struct Word {
     feed: Arc<Feed>,
     up: AtomicBool,
     telling: Mutex<()>,
+    fell: Notify,
 }
 
 impl Word {
     /// Nothing yet.
     pub fn new(name: Arc<str>, feed: Arc<Feed>) -> Self {
-        Self { name, feed, up: AtomicBool::new(false), telling: Mutex::new(()) }
+        Self { name, feed, up: AtomicBool::new(false), telling: Mutex::new(()), fell: Notify::new() }
     }
 
     /// It answered.
@@ -55,7 +57,9 @@ impl Word {
     /// It did not, and why.
     pub fn ill(&self, why: &str) {
         let _telling = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
-        self.up.store(false, Ordering::Relaxed);
+        if self.up.swap(false, Ordering::Relaxed) {
+            self.fell.notify_one();
+        }
         self.tell("down", why);
     }
 
@@ -71,7 +75,11 @@ impl Word {
 pub(super) async fn keep(leg: Arc<HttpLeg>, breaker: Arc<Breaker>, parts: LegParts, over: CancellationToken) {
     let mut talk = Talk::New;
     let mut pause = jittered(FIRST, &parts.entropy);
-    while over.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+    while let Some(fell) = over.run_until_cancelled(rest(&leg, pause)).await {
+        if fell {
+            pause = jittered(DOWN, &parts.entropy);
+            continue;
+        }
         let limits = parts.feed.snapshot().settings.upstream.clone();
         if limits.health_seconds == 0 {
             pause = OFF;
@@ -86,6 +94,14 @@ pub(super) async fn keep(leg: Arc<HttpLeg>, breaker: Arc<Breaker>, parts: LegPar
     }
     // A server that does not hear of it lets the session expire.
     drop(tokio::time::timeout(BRIEF, talk.part(&leg)).await);
+}
+
+/// Waits for the next look; true when a call found the server down meanwhile.
+async fn rest(leg: &HttpLeg, pause: Duration) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(pause) => false,
+        () = leg.word.fell.notified() => true,
+    }
 }
 
 /// Whether it is well, as far as one look tells.

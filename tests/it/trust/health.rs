@@ -54,6 +54,24 @@ async fn a_server_that_answers_badly_is_down_with_the_reason_and_comes_back_by_i
     until("it is seen up", || async { house.health().await["status"] == "ok" }).await;
 }
 
+#[tokio::test]
+async fn a_server_that_a_call_finds_down_is_looked_at_soon_whatever_the_interval() {
+    let house = House::start("[upstream]\nhealth_seconds = 3600\nbreaker_failures = 3\nbreaker_rest_ms = 3600000\n").await;
+    let authority = super::site::Authority::new();
+    let identity = authority.issue("localhost");
+    let site = super::site::Site::start(super::site::tls13(&identity)).await;
+    assert_eq!(house.add("far", &site.url(), json!({"ca": authority.pem})).await.0, 200);
+    assert_eq!(house.call("far", "echo").await.reason(), "");
+    site.stop();
+    for _ in 0..4 {
+        assert_eq!(house.call("far", "write_note").await.reason(), "upstream.unavailable");
+    }
+    assert_eq!(house.show("far").await["breaker"], "open");
+    site.restart(super::site::tls13(&identity));
+    until("it is found back", || async { house.show("far").await["breaker"] == "closed" }).await;
+    assert_eq!(house.call("far", "write_note").await.reason(), "");
+}
+
 /// A server of the era with sessions, which counts them.
 struct Legacy {
     upstream: Upstream,
