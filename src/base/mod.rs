@@ -1,5 +1,6 @@
-//! Words every module needs: time, identifiers, secrets, sizes, faults. Never does I/O and never names another module.
+//! Words every module needs: time, identifiers, secrets, sizes, faults, addresses. Never does I/O and never names another module.
 
+pub mod address;
 pub mod clock;
 pub mod fault;
 pub mod ids;

@@ -1,14 +1,14 @@
 //! What each command asks of the API: method, path and body, and which answer makes it exit 2. Never talks to anybody itself.
 
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use http::Method;
 use serde_json::{Value, json};
 
 use super::args::{
     AuditCommand, ClientCommand, Command, ConfigCommand, FilterArgs, KillCommand, OperatorCommand, OperatorKeyCommand,
-    PolicyCommand, RoleCommand, ScopeArgs, ServerAddArgs, ServerCommand, ToolCommand,
+    PolicyCommand, RoleCommand, ScopeArgs, ServerAddArgs, ServerCommand, ServerSecretsArgs, ToolCommand,
 };
 use super::import;
 use crate::base::fault::{Fault, Verb};
@@ -149,13 +149,16 @@ fn server(command: &ServerCommand) -> Verb<Order> {
         ServerCommand::Show { name } => Order::get(format!("/api/v1/servers/{}", segment(name))),
         ServerCommand::Probe { name } => one(name, "probe"),
         ServerCommand::Approve { name } => one(name, "approve"),
+        ServerCommand::Secrets(args) => {
+            Order::post(format!("/api/v1/servers/{}/secrets", segment(&args.name)), server_secrets(args)?)
+        }
         ServerCommand::Remove { name } => one(name, "remove"),
         ServerCommand::Import(args) => Order::post("/api/v1/server-import", import::body(args)?).must("ok"),
     })
 }
 
 fn server_add(args: &ServerAddArgs) -> Verb<Value> {
-    let text = |path: &Option<std::path::PathBuf>| path.as_deref().map(file).transpose();
+    let text = |path: &Option<PathBuf>| path.as_deref().map(file).transpose();
     Ok(json!({
         "name": args.name,
         "url": args.url,
@@ -164,11 +167,27 @@ fn server_add(args: &ServerAddArgs) -> Verb<Value> {
         "allow_addresses": args.allow_addresses,
         "ca": text(&args.ca)?,
         "headers": text(&args.header_file)?,
+        "client": pair(&args.client_cert, &args.client_key)?,
+        "tls12_until": args.tls12_until,
+        "tls12_reason": args.tls12_reason,
         "stdio": args.stdio,
         "env": text(&args.env_file)?,
         "dirs": args.dirs,
         "instances": args.instances,
     }))
+}
+
+fn server_secrets(args: &ServerSecretsArgs) -> Verb<Value> {
+    let text = |path: &Option<PathBuf>| path.as_deref().map(file).transpose();
+    let client = pair(&args.client_cert, &args.client_key)?;
+    Ok(json!({"headers": text(&args.header_file)?, "env": text(&args.env_file)?, "client": client}))
+}
+
+/// A certificate and its key, from one file or two.
+fn pair(cert: &Option<PathBuf>, key: &Option<PathBuf>) -> Verb<Option<String>> {
+    let Some(cert) = cert else { return Ok(None) };
+    let key = key.as_deref().map(file).transpose()?.unwrap_or_default();
+    Ok(Some(format!("{}\n{key}", file(cert)?)))
 }
 
 fn tool(command: &ToolCommand) -> Verb<Order> {

@@ -51,9 +51,17 @@ pub(super) fn settings(document: &Document<'_>, settings: &Settings, faults: &mu
     check.range(settings.sessions.ttl_seconds, &["sessions", "ttl_seconds"], 1, 365 * DAY_SECONDS);
     check.must(settings.sessions.per_client > 0, &["sessions", "per_client"], "must be 1 or more");
     let upstream = &settings.upstream;
-    for (key, ms) in [("connect_ms", upstream.connect_ms), ("answer_ms", upstream.answer_ms)] {
+    let at_least_one = [
+        ("connect_ms", upstream.connect_ms),
+        ("answer_ms", upstream.answer_ms),
+        ("body_ms", upstream.body_ms),
+        ("breaker_rest_ms", upstream.breaker_rest_ms),
+    ];
+    for (key, ms) in at_least_one {
         check.range(ms, &["upstream", key], 1, HOUR_MS);
     }
+    check.range(upstream.health_seconds, &["upstream", "health_seconds"], 0, DAY_SECONDS);
+    check.must((1..=100_000).contains(&upstream.calls), &["upstream", "calls"], "must be from 1 to 100000");
     check.range(upstream.start_wait_ms, &["upstream", "start_wait_ms"], 0, HOUR_MS);
     let audit = &settings.audit;
     let fits = audit.segment >= ByteSize::kib(64) && audit.segment <= MAX_SEGMENT;

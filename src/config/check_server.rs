@@ -10,6 +10,7 @@ use super::check::is_host;
 use super::document::Document;
 use super::server::{HttpUpstream, StdioUpstream};
 use super::{ConfigFault, ServerConfig, UpstreamConfig};
+use crate::base::clock::Timestamp;
 
 pub(super) fn server(document: &Document<'_>, server: &ServerConfig, faults: &mut Vec<ConfigFault>) {
     match &server.upstream {
@@ -63,6 +64,32 @@ fn http(document: &Document<'_>, upstream: &HttpUpstream, faults: &mut Vec<Confi
     if upstream.ca.as_ref().is_some_and(|pem| pem.contains("PRIVATE KEY")) {
         faults.push(at("ca", "holds a private key; the configuration never holds a secret"));
     }
+    for (index, name) in upstream.secret_headers.iter().enumerate() {
+        if http::HeaderName::try_from(name.as_str()).is_err() || name.to_ascii_lowercase() != *name {
+            let path = ["upstream", "http", "secret_headers", &index.to_string()];
+            faults.push(document.at(&path, "must be the name of a header in lower case; its value is kept on each host"));
+        }
+    }
+    waiver(document, upstream, faults);
+}
+
+/// The longest a waiver may be given for is not limited, but it must name a day and a reason: what nobody has to look at again stays for ever.
+fn waiver(document: &Document<'_>, upstream: &HttpUpstream, faults: &mut Vec<ConfigFault>) {
+    let mut must = |holds: bool, key: &str, message: &str| {
+        if !holds {
+            faults.push(document.at(&["upstream", "http", key], message));
+        }
+    };
+    let reason = upstream.tls12_reason.as_deref().unwrap_or_default().trim();
+    match &upstream.tls12_until {
+        Some(_) => {
+            must(upstream.tls12_ends().is_some(), "tls12_until", "must be a day such as 2026-12-31");
+            must(!reason.is_empty(), "tls12_until", "needs tls12_reason: why TLS 1.2 is borne with until then");
+        }
+        None => must(upstream.tls12_reason.is_none(), "tls12_reason", "needs tls12_until, the last day of TLS 1.2"),
+    }
+    must(upstream.tls12_until.is_none() || upstream.url.starts_with("https:"), "tls12_until", "means nothing without https");
+    must(!upstream.client_certificate || upstream.url.starts_with("https:"), "client_certificate", "means nothing without https");
 }
 
 fn check_url(upstream: &HttpUpstream) -> Result<(), &'static str> {
@@ -111,6 +138,12 @@ impl HttpUpstream {
     pub fn pin_digests(&self) -> Vec<[u8; 32]> {
         self.pins.iter().filter_map(|pin| decode_pin(pin)).collect()
     }
+
+    /// The moment the waiver for TLS 1.2 ends: the end of its last day. `None` without a waiver.
+    pub fn tls12_ends(&self) -> Option<Timestamp> {
+        let day = self.tls12_until.as_deref().filter(|day| day.len() == 10)?;
+        Some(Timestamp::parse(&format!("{day}T00:00:00Z"))?.plus_ms(24 * 60 * 60 * 1_000))
+    }
 }
 
 fn stdio(document: &Document<'_>, upstream: &StdioUpstream, faults: &mut Vec<ConfigFault>) {
@@ -127,6 +160,10 @@ fn stdio(document: &Document<'_>, upstream: &StdioUpstream, faults: &mut Vec<Con
     for (name, value) in &upstream.env {
         let fits = !name.is_empty() && !name.contains(['=', '\0']) && !value.contains('\0');
         must(fits, &["env", name], "is no environment variable");
+    }
+    for (index, name) in upstream.secret_env.iter().enumerate() {
+        let fits = !name.is_empty() && !name.contains(['=', '\0']);
+        must(fits, &["secret_env", &index.to_string()], "must be the name of a variable; its value is kept on each host");
     }
     for (index, dir) in upstream.dirs.iter().enumerate() {
         let fits = dir.starts_with('/') && !dir.split('/').any(|part| part == "..");

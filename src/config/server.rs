@@ -39,7 +39,7 @@ pub enum UpstreamConfig {
 }
 
 /// A streamable HTTP server.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpUpstream {
     /// `https://…`, or `http://` on loopback with `plain_loopback`.
@@ -56,6 +56,19 @@ pub struct HttpUpstream {
     /// A CA certificate in PEM that signs the server, instead of the system's roots.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
+    /// Lets the server be reached by TLS 1.2 through the end of this day (UTC), `2026-12-31`. Needs `tls12_reason`; afterwards it is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls12_until: Option<String>,
+    /// Why TLS 1.2 is borne with until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls12_reason: Option<String>,
+    /// The server asks for a client certificate. It and its key are kept sealed on each host (`server secrets`); without them the server
+    /// cannot be used.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub client_certificate: bool,
+    /// Names of headers that each host must keep a value for (`server secrets`); without one of them the server cannot be used.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secret_headers: Vec<String>,
 }
 
 /// How many children a stdio server has.
@@ -87,6 +100,9 @@ pub struct StdioUpstream {
     /// Variables of the child's environment that are no secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// Names of variables that each host must keep a value for (`server secrets`); without one of them the server is not started.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secret_env: Vec<String>,
     /// Directories the child may use besides its own vault.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dirs: Vec<String>,
@@ -95,6 +111,7 @@ pub struct StdioUpstream {
 impl Default for StdioUpstream {
     fn default() -> Self {
         Self {
+            secret_env: Vec::new(),
             command: Vec::new(),
             instances: InstancesPer::Shared,
             max_instances: max_instances(),

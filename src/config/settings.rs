@@ -132,7 +132,7 @@ impl Default for Sessions {
     }
 }
 
-/// Time limits towards servers.
+/// Time limits towards servers, and how much of a failing one is borne with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Upstream {
@@ -142,11 +142,30 @@ pub struct Upstream {
     pub answer_ms: u64,
     /// Milliseconds a call waits for a server that is still starting.
     pub start_wait_ms: u64,
+    /// Milliseconds for the whole of a JSON answer, counted from its first byte.
+    pub body_ms: u64,
+    /// Calls that one HTTP server may have in flight; more are refused at once.
+    pub calls: u32,
+    /// Failures in a row after which a server's calls are refused at once; 0 means never.
+    pub breaker_failures: u32,
+    /// Milliseconds such a server rests until one call tries it again.
+    pub breaker_rest_ms: u64,
+    /// Seconds between looks at an HTTP server that nobody calls; 0 means never.
+    pub health_seconds: u64,
 }
 
 impl Default for Upstream {
     fn default() -> Self {
-        Self { connect_ms: 5_000, answer_ms: 300_000, start_wait_ms: 10_000 }
+        Self {
+            connect_ms: 5_000,
+            answer_ms: 300_000,
+            start_wait_ms: 10_000,
+            body_ms: 60_000,
+            calls: 512,
+            breaker_failures: 5,
+            breaker_rest_ms: 10_000,
+            health_seconds: 30,
+        }
     }
 }
 

@@ -58,6 +58,29 @@ pub struct ServerState {
     pub sandbox: String,
 }
 
+/// Whether calls to a server are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Breaker {
+    /// They are.
+    Closed,
+    /// It failed too often in a row: they are refused at once for a while.
+    Open,
+    /// It has rested: one call tries it.
+    HalfOpen,
+}
+
+impl Breaker {
+    /// The word in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
 /// A call between its kill check and its end.
 #[derive(Clone, Debug)]
 pub struct FlyingCall {
@@ -124,6 +147,7 @@ pub struct Feed {
     canaries: Mutex<HashMap<String, Principal>>,
     listeners: Mutex<Vec<ProxyListener>>,
     servers: Mutex<HashMap<String, ServerState>>,
+    breakers: Mutex<HashMap<String, Breaker>>,
     sandbox: Mutex<HostSandbox>,
     draining: AtomicBool,
     probes: mpsc::Sender<ProbeRequest>,
@@ -148,6 +172,7 @@ impl Feed {
             canaries: Mutex::default(),
             listeners: Mutex::default(),
             servers: Mutex::default(),
+            breakers: Mutex::default(),
             sandbox: Mutex::default(),
             draining: AtomicBool::new(false),
             probes,
@@ -231,6 +256,17 @@ impl Feed {
     /// Forgets a server that was removed.
     pub fn forget_server(&self, name: &str) {
         locked(&self.servers).remove(name);
+        locked(&self.breakers).remove(name);
+    }
+
+    /// Tells whether calls to a server are sent.
+    pub fn set_breaker(&self, name: &str, breaker: Breaker) {
+        locked(&self.breakers).insert(name.to_owned(), breaker);
+    }
+
+    /// Whether calls to a server are sent, when the proxy has told.
+    pub fn breaker(&self, name: &str) -> Option<Breaker> {
+        locked(&self.breakers).get(name).copied()
     }
 
     /// The state of a server, when the proxy has told one.

@@ -9,7 +9,7 @@ use globset::{GlobBuilder, GlobMatcher};
 use crate::base::clock::Timestamp;
 use crate::base::secret::Secret;
 use crate::config::definitions::{Definition, Definitions, MirroredArgument};
-use crate::config::{Class, ConfigFault, Desired, ServerConfig, Settings};
+use crate::config::{Class, ConfigFault, Desired, ServerConfig, Settings, UpstreamConfig};
 
 /// `COMMIT+EPOCH`: the commit id of the configuration and the credential epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -48,6 +48,26 @@ pub struct ServerSecrets {
     pub headers: Vec<(String, Secret<String>)>,
     /// Variables for the child.
     pub env: Vec<(String, Secret<String>)>,
+    /// Client certificate chain and private key, PEM, for a server that asks for them.
+    pub client: Option<Secret<String>>,
+}
+
+impl ServerSecrets {
+    /// What the configuration says is due and this host does not keep, in a sentence.
+    pub fn missing(&self, config: &ServerConfig) -> Option<String> {
+        let lacks = |kept: &[(String, Secret<String>)], due: &[String]| -> Vec<String> {
+            due.iter().filter(|name| !kept.iter().any(|(kept, _)| kept == *name)).cloned().collect()
+        };
+        let (kind, names) = match &config.upstream {
+            UpstreamConfig::Http(http) if http.client_certificate && self.client.is_none() => {
+                return Some("a client certificate is due and this host keeps none".to_owned());
+            }
+            UpstreamConfig::Http(http) => ("header", lacks(&self.headers, &http.secret_headers)),
+            UpstreamConfig::Stdio(stdio) => ("variable", lacks(&self.env, &stdio.secret_env)),
+        };
+        let many = if names.len() > 1 { "s are" } else { " is" };
+        (!names.is_empty()).then(|| format!("the {kind}{many} due and this host keeps no value: {}", names.join(", ")))
+    }
 }
 
 /// One server as the proxy sees it.

@@ -15,7 +15,7 @@ use super::body::{Body, Piece};
 use super::cors::Cors;
 use super::rate::Slot;
 use super::refuse::Executed;
-use super::upstream::Flight;
+use super::upstream::{Flight, Pass};
 use crate::config::Class;
 use crate::mcp::message::{Kind, Message};
 
@@ -42,6 +42,8 @@ pub struct Exchange {
     pub sent: bool,
     /// The call at the server, so that it can be cancelled there.
     pub flight: Option<Flight>,
+    /// Leave of the server's breaker, until its verdict.
+    pub pass: Option<Pass>,
     /// Id of the legacy session that begins with this exchange.
     pub begun: Option<Arc<str>>,
     /// Cancelled when the client leaves.

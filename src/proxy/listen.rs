@@ -136,6 +136,7 @@ async fn answer(shared: Arc<Shared>, peer: Peer, port: u16, request: Request<Inc
         message: None,
         sent: false,
         flight: None,
+        pass: None,
         begun: None,
         left,
         id: id.clone(),

@@ -120,6 +120,8 @@ impl Proxy {
             exe: parts.exe,
             feed: parts.feed.clone(),
             entropy: parts.entropy.clone(),
+            clock: parts.clock.clone(),
+            recorder: parts.recorder.clone(),
             tasks: tasks.clone(),
             stop: parts.stop.clone(),
         };

@@ -37,10 +37,10 @@ pub(super) async fn serve(shared: Arc<Shared>, mut probes: mpsc::Receiver<ProbeR
         let began = Instant::now();
         let shared = shared.clone();
         shared.clone().tasks.spawn(async move {
-            let connect_ms = shared.feed.snapshot().settings.upstream.connect_ms;
+            let limits = shared.feed.snapshot().settings.upstream.clone();
             let kept = shared.upstreams.kept(&server);
             let is_kept = kept.is_some();
-            let leg = kept.unwrap_or_else(|| shared.upstreams.build(&server, connect_ms));
+            let leg = kept.unwrap_or_else(|| shared.upstreams.build(&server, &limits));
             let looking = look(&leg);
             let seen = tokio::time::timeout(START + WAIT, looking).await.unwrap_or_else(|_| Err("it took too long".into()));
             if !is_kept {
@@ -58,7 +58,7 @@ pub(super) async fn serve(shared: Arc<Shared>, mut probes: mpsc::Receiver<ProbeR
 
 async fn look(leg: &Leg) -> Result<Probed, String> {
     match leg {
-        Leg::Unusable(why) => Err((*why).to_owned()),
+        Leg::Unusable(_, why) => Err(why.to_string()),
         Leg::Http(leg) => Http::open(leg).await?.look().await,
         Leg::Stdio(_) | Leg::Instances(_) => {
             let server = leg.child().ok_or("it has no process")?;
@@ -120,13 +120,18 @@ impl<'a> Http<'a> {
     }
 }
 
-struct Posted {
-    status: u16,
-    session: Option<HeaderValue>,
-    message: Option<Incoming>,
+/// What one message was answered with.
+pub(super) struct Posted {
+    pub(super) status: u16,
+    pub(super) session: Option<HeaderValue>,
+    pub(super) message: Option<Incoming>,
 }
 
-async fn post(
+/// Sends one message and reads the response to it.
+///
+/// # Errors
+/// A sentence for the operator.
+pub(super) async fn post(
     leg: &HttpLeg,
     body: &Bytes,
     method: Option<&str>,
@@ -134,7 +139,7 @@ async fn post(
     session: Option<&HeaderValue>,
 ) -> Result<Posted, String> {
     let headers = headers(method, version, session);
-    let response = leg.send(Method::POST, headers, body.clone(), WAIT).await.map_err(|fault| fault.detail.to_owned())?;
+    let response = leg.send(Method::POST, headers, body.clone(), WAIT).await.map_err(|fault| fault.told)?;
     let status = response.status().as_u16();
     let session = response.headers().get("mcp-session-id").cloned();
     let media = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
@@ -160,7 +165,8 @@ async fn first_response(mut stream: EventStream) -> Option<Incoming> {
     tokio::time::timeout(WAIT, reading).await.ok().flatten()
 }
 
-fn headers(method: Option<&str>, version: &str, session: Option<&HeaderValue>) -> HeaderMap {
+/// The headers of a message of our own.
+pub(super) fn headers(method: Option<&str>, version: &str, session: Option<&HeaderValue>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, text/event-stream"));
@@ -188,7 +194,12 @@ fn capabilities() -> Value {
     })
 }
 
-fn request(method: &str, mut params: Value, modern: bool) -> Bytes {
+fn request(method: &str, params: Value, modern: bool) -> Bytes {
+    message(&format!("lifeboat-{method}"), method, params, modern)
+}
+
+/// A request of our own.
+pub(super) fn message(id: &str, method: &str, mut params: Value, modern: bool) -> Bytes {
     if modern {
         params["_meta"] = json!({
             META_VERSION: MODERN_VERSION,
@@ -196,7 +207,7 @@ fn request(method: &str, mut params: Value, modern: bool) -> Bytes {
             "io.modelcontextprotocol/clientInfo": {"name": "lifeboat", "version": env!("CARGO_PKG_VERSION")},
         });
     }
-    json!({"jsonrpc": "2.0", "id": format!("lifeboat-{method}"), "method": method, "params": params}).to_string().into()
+    json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}).to_string().into()
 }
 
 async fn look_at_child(server: &StdioServer, handshake: &Handshake) -> Result<Probed, String> {

@@ -46,6 +46,8 @@ pub enum Failure {
     Timeout,
     /// It showed the wrong certificate or stands at an address that is not allowed.
     Untrusted,
+    /// It, or we for it, said before doing anything that the call is not taken now. Says nothing about how well it is.
+    Declined,
 }
 
 /// Why a request is not served.
@@ -69,6 +71,8 @@ pub enum Refusal {
     ResponseSize { limit: u64, executed: Executed },
     /// The server failed.
     Upstream { failure: Failure, executed: Executed, class: Class, detail: &'static str },
+    /// The server failed so often in a row that it is left alone for a while.
+    Resting { after: Duration },
     /// The ledger takes no event.
     Ledger { executed: Executed },
     /// No credential, or one that does not count. Holds the challenge and the slug the stranger is counted under.
@@ -114,7 +118,7 @@ impl Refusal {
             Self::Upstream { failure: Failure::Timeout, .. } => "upstream.timeout",
             Self::Upstream { failure: Failure::Untrusted, .. } => "upstream.untrusted",
             Self::Upstream { executed: Executed::Unknown, class, .. } if *class > Class::Read => "upstream.outcome_unknown",
-            Self::Upstream { .. } => "upstream.unavailable",
+            Self::Upstream { .. } | Self::Resting { .. } => "upstream.unavailable",
             Self::Ledger { .. } => "ledger.unavailable",
             Self::Unauthenticated { why, .. } | Self::Foreign(why) => why,
             Self::Wire(fault) if fault.code == METHOD_NOT_FOUND => "wire.unknown_method",
@@ -185,7 +189,7 @@ impl Refusal {
             Self::Rate { .. } | Self::Concurrency => -31003,
             Self::SchemaUnusable => -31004,
             Self::RequestSize { .. } | Self::ResponseSize { .. } => -31006,
-            Self::Upstream { .. } => -31007,
+            Self::Upstream { .. } | Self::Resting { .. } => -31007,
             Self::Ledger { .. } => -31008,
             Self::Wire(fault) => fault.code,
             Self::NoTask => INVALID_PARAMS,
@@ -206,7 +210,7 @@ impl Refusal {
 
     fn retry_after_ms(&self) -> Option<u64> {
         match self {
-            Self::Rate { after } => u64::try_from(after.as_millis()).ok(),
+            Self::Rate { after } | Self::Resting { after } => u64::try_from(after.as_millis()).ok(),
             Self::Concurrency => Some(250),
             Self::Upstream { failure: Failure::Untrusted, .. } => None,
             Self::Upstream { executed: Executed::No, .. } | Self::Upstream { class: Class::Read, .. } => Some(2_000),
@@ -237,6 +241,11 @@ impl Refusal {
                  that changes something."
             ),
             Self::Upstream { failure, executed, class, detail } => upstream(*failure, *executed, *class, detail),
+            Self::Resting { after } => format!(
+                "The server behind this address has failed several times in a row and is left alone for a while. The call did not run. \
+                 Try again in {} ms.",
+                after.as_millis()
+            ),
             Self::Ledger { executed } => ledger(*executed).to_owned(),
             Self::Unauthenticated { .. } => "A credential is needed: Authorization: Bearer with a client key that counts.".into(),
             Self::Foreign(_) => "This Host or Origin is not served here.".into(),
@@ -283,7 +292,7 @@ fn policy(slug: &str) -> &'static str {
 
 fn upstream(failure: Failure, executed: Executed, class: Class, detail: &str) -> String {
     let what = match failure {
-        Failure::Unavailable => "The server behind this address cannot serve the call",
+        Failure::Unavailable | Failure::Declined => "The server behind this address cannot serve the call",
         Failure::Timeout => "The server behind this address did not answer in time",
         Failure::Untrusted => "The server behind this address is not the one that was approved",
     };

@@ -62,6 +62,9 @@ fn pit_4_a_restart_of_server_everything_is_never_an_empty_success() {
         assert_eq!(data["executed"], "no", "{:?}: {away}", driver.sdk);
     }
     sea.start_again("everything");
+    // After so many failures it is left alone, until a look finds it back.
+    let shown = || sea.lifeboat.json(&["server", "show", "everything"]);
+    wait("it is found back", 20, || (shown()["breaker"] == "closed" && shown()["state"] == "up").then_some(()));
     let toggle = r#"{"jsonrpc":"2.0","id":9,"method":"tools/call","params":{"name":"toggle-simulated-logging","arguments":{}}}"#;
     let over = raw.legacy(toggle);
     assert_eq!(over.status, 404, "the server's session is over, and ours with it: {}", over.body);

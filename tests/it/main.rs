@@ -12,4 +12,5 @@ mod proxy;
 mod sandbox;
 mod secrets;
 mod support;
+mod trust;
 mod unprivileged;

@@ -112,7 +112,12 @@ fn atk_c02_what_is_secret_prints_dots() {
     use lifeboat::base::secret::Secret;
     use lifeboat::policy::snapshot::ServerSecrets;
     let secret = || Secret::new(CANARY.to_owned());
-    let secrets = ServerSecrets { approved: true, headers: vec![("x".into(), secret())], env: vec![("X".into(), secret())] };
+    let secrets = ServerSecrets {
+        approved: true,
+        headers: vec![("x".into(), secret())],
+        env: vec![("X".into(), secret())],
+        client: Some(secret()),
+    };
     let operator = lifeboat::admin::operators::AddOperator {
         name: "a".into(),
         role: lifeboat::admin::OperatorRole::Admin,

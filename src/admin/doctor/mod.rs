@@ -6,6 +6,7 @@ mod parts;
 mod servers;
 #[cfg(test)]
 mod tests;
+mod trust;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,7 @@ pub async fn examine(admin: &Admin, actor: &Actor) -> Verb<Examination> {
     checks.extend(parts::checks(admin).await);
     checks.extend(data::checks(&admin.data, admin.clock.now()));
     checks.extend(servers::checks(admin).await);
+    checks.extend(trust::checks(&admin.feed.snapshot(), admin.clock.now()));
     // Among equals the order above stays.
     checks.sort_by_key(|check| check.state);
     Ok(Examination { ok: checks.iter().all(|check| check.state != State::Fail), checks })

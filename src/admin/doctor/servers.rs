@@ -102,9 +102,14 @@ async fn bypass(admin: &Admin, entry: &ServerEntry) -> Option<Check> {
     let UpstreamConfig::Http(upstream) = &entry.config.upstream else { return None };
     let name = &entry.name;
     // No server can have this name, so nothing of its own is touched.
+    let mut config = entry.config.clone();
+    if let UpstreamConfig::Http(http) = &mut config.upstream {
+        // What is due of us is not due of a stranger.
+        (http.client_certificate, http.secret_headers) = (false, Vec::new());
+    }
     let stranger = ServerEntry {
         name: format!("?{name}").into(),
-        config: entry.config.clone(),
+        config,
         secrets: ServerSecrets { approved: true, ..ServerSecrets::default() },
     };
     let answer = match tokio::time::timeout(PATIENCE, admin.feed.probe(Arc::new(stranger))).await {

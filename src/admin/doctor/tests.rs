@@ -70,13 +70,7 @@ fn little_room_and_few_open_files_are_told_before_they_are_gone() {
 
 #[test]
 fn a_way_around_and_a_package_without_version_are_amber() {
-    let upstream = HttpUpstream {
-        url: "https://a.example/mcp".into(),
-        pins: Vec::new(),
-        plain_loopback: false,
-        allow_addresses: Vec::new(),
-        ca: None,
-    };
+    let upstream = HttpUpstream { url: "https://a.example/mcp".into(), ..HttpUpstream::default() };
     let told = |answer: Answer| around("a", &upstream, &answer);
     assert_eq!(told(Answer::Served).state, State::Warn);
     assert_eq!(told(Answer::Not("it answered neither server/discover nor initialize (HTTP 401)".into())).state, State::Ok);

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
+use crate::policy::feed::Breaker;
 
 /// The answer of `/health` to those who may see it.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -85,8 +86,14 @@ pub fn bare(admin: &Admin) -> Bare {
 fn servers_down(admin: &Admin) -> Option<String> {
     let snapshot = admin.feed.snapshot();
     let down = snapshot.servers.keys().filter_map(|name| {
-        let state = admin.feed.server(name)?;
-        matches!(state.state, "down" | "unapproved").then(|| format!("{name} is {}: {}", state.state, state.detail))
+        let rests = admin.feed.breaker(name) == Some(Breaker::Open);
+        match admin.feed.server(name) {
+            Some(state) if matches!(state.state, "down" | "unapproved") => {
+                let rests = if rests { "; its calls are refused for a while" } else { "" };
+                Some(format!("{name} is {}: {}{rests}", state.state, state.detail))
+            }
+            _ => rests.then(|| format!("{name} failed several calls in a row; its calls are refused for a while")),
+        }
     });
     let all: Vec<String> = down.collect();
     if all.is_empty() { None } else { Some(all.join("; ")) }

@@ -175,12 +175,7 @@ async fn needs(admin: &Admin, servers: &[Server], kill: &kill::Status, now: Time
         };
         needs.push(Need { id, text: text.to_owned(), detail: check.detail, href: "/activity".into() });
     }
-    for server in servers.iter().filter(|server| matches!(server.state.as_str(), "down" | "unapproved")) {
-        let id = if server.state == "down" { "server.down" } else { "server.unapproved" };
-        let detail = if server.approved { server.detail.clone() } else { format!("lifeboat server approve {}", server.name) };
-        let text = format!("{} is {}", server.name, server.state);
-        needs.push(Need { id, text, detail, href: format!("/servers/{}", server.name) });
-    }
+    needs.extend(servers.iter().filter_map(server_need));
     needs.extend(lookalike_needs(admin));
     needs.extend(proof_need(kill, now));
     needs.extend(key_needs(admin, now).await);
@@ -197,6 +192,23 @@ fn lookalike_needs(admin: &Admin) -> Vec<Need> {
         Need { id: "tool.lookalike", text, detail: pair.sentence(), href }
     };
     found.map(need).collect()
+}
+
+fn server_need(server: &Server) -> Option<Need> {
+    let name = &server.name;
+    let waiver = server.tls12.as_ref().filter(|waiver| waiver.ended);
+    let (id, text, detail) = match (server.state.as_str(), server.breaker.as_str(), waiver) {
+        ("down", ..) => ("server.down", format!("{name} is down"), server.detail.clone()),
+        ("unapproved", ..) => ("server.unapproved", format!("{name} is unapproved"), format!("lifeboat server approve {name}")),
+        (_, "open", _) => {
+            ("server.down", format!("{name} failed several calls in a row"), "its calls are refused for a while".into())
+        }
+        (.., Some(waiver)) => {
+            ("server.down", format!("the waiver of {name} for TLS 1.2 ended on {}", waiver.until), waiver.reason.clone())
+        }
+        _ => return None,
+    };
+    Some(Need { id, text, detail, href: format!("/servers/{name}") })
 }
 
 /// The sandbox tells its own strength; it begins with these words when Lifeboat's files are in a server's reach.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::model::ServerKeep;
 use super::store;
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids::Entropy;
@@ -13,6 +14,7 @@ use crate::config::server::StdioUpstream;
 use crate::config::{Desired, UpstreamConfig};
 use crate::crypto::keys::sha256;
 use crate::crypto::seal::InstanceKey;
+use crate::crypto::tls::client_pair;
 use crate::db::Db;
 use crate::policy::snapshot::ServerSecrets;
 
@@ -23,17 +25,40 @@ pub(super) struct Kept {
     pub headers: Vec<(String, String)>,
     /// Variable names and values.
     pub env: Vec<(String, String)>,
+    /// Client certificate chain and private key, PEM.
+    #[serde(default)]
+    pub client: Option<String>,
 }
 
 impl Kept {
-    /// Reads the texts of a header file and a variable file.
-    pub(super) fn read(headers: Option<&str>, env: Option<&str>) -> Verb<Self> {
-        Ok(Self { headers: read_headers(headers.unwrap_or_default())?, env: read_env(env.unwrap_or_default())? })
+    /// Takes over what is given: the text of a header file, of a variable file, a client certificate with its key. An empty text means none;
+    /// what is not given stays.
+    pub(super) fn take(&mut self, secrets: &ServerKeep) -> Verb<()> {
+        if let Some(text) = &secrets.headers {
+            self.headers = read_headers(text)?;
+        }
+        if let Some(text) = &secrets.env {
+            self.env = read_env(text)?;
+        }
+        if let Some(pem) = &secrets.client {
+            let given = !pem.trim().is_empty();
+            if given {
+                client_pair(pem).map_err(|why| Fault::invalid("client", why))?;
+            }
+            self.client = given.then(|| pem.clone());
+        }
+        Ok(())
+    }
+
+    /// What this host keeps for a server now.
+    pub(super) async fn of(db: &Db, sealer: &InstanceKey, server: &str) -> Verb<Self> {
+        let sealed = store::secrets(db).await?;
+        Ok(sealed.get(server).map(|row| Self::open(sealer, server, row)).transpose()?.unwrap_or_default())
     }
 
     /// Whether there is nothing to keep.
     pub(super) fn is_empty(&self) -> bool {
-        self.headers.is_empty() && self.env.is_empty()
+        self.headers.is_empty() && self.env.is_empty() && self.client.is_none()
     }
 
     /// Sealed for the database; the server's name is bound in, so that a row cannot be moved to another server.
@@ -50,7 +75,7 @@ impl Kept {
     /// As the snapshot holds it.
     pub(super) fn into_secrets(self, approved: bool) -> ServerSecrets {
         let wrap = |pairs: Vec<(String, String)>| pairs.into_iter().map(|(name, value)| (name, Secret::new(value))).collect();
-        ServerSecrets { approved, headers: wrap(self.headers), env: wrap(self.env) }
+        ServerSecrets { approved, headers: wrap(self.headers), env: wrap(self.env), client: self.client.map(Secret::new) }
     }
 }
 
@@ -218,11 +243,18 @@ mod tests {
 
     #[test]
     fn header_and_variable_files_are_read_line_by_line() {
-        let kept = Kept::read(Some("# token\nAuthorization: Bearer x\n\n"), Some("A_B=1=2\n")).unwrap();
+        let read = |headers: Option<&str>, env: Option<&str>| {
+            let mut kept = Kept::default();
+            let given = ServerKeep { headers: headers.map(Into::into), env: env.map(Into::into), client: None };
+            kept.take(&given).map(|()| kept)
+        };
+        let mut kept = read(Some("# token\nAuthorization: Bearer x\n\n"), Some("A_B=1=2\n")).unwrap();
         assert_eq!(kept.headers, [("authorization".to_owned(), "Bearer x".to_owned())]);
         assert_eq!(kept.env, [("A_B".to_owned(), "1=2".to_owned())]);
-        assert_eq!(Kept::read(Some("\nno colon"), None).err().and_then(|f| f.place).as_deref(), Some("headers:2"));
-        assert!(Kept::read(Some("Host: other"), None).is_err());
-        assert!(Kept::read(None, Some("A B=1")).is_err());
+        kept.take(&ServerKeep { headers: Some(String::new()), ..Default::default() }).unwrap();
+        assert_eq!((kept.headers.len(), kept.env.len()), (0, 1), "what is not given stays");
+        assert_eq!(read(Some("\nno colon"), None).err().and_then(|f| f.place).as_deref(), Some("headers:2"));
+        assert!(read(Some("Host: other"), None).is_err());
+        assert!(read(None, Some("A B=1")).is_err());
     }
 }

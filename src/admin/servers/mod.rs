@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use host::running_secrets;
-pub use model::{AddServer, Server, ServerAdded, ServerList, ServerProbed, ServerRemoved, ServerTool, ToolProbed};
+pub use model::{
+    AddServer, Server, ServerAdded, ServerKeep, ServerList, ServerProbed, ServerRemoved, ServerTool, Tls12Waiver, ToolProbed,
+};
 pub use store::STATEMENTS;
 
 use super::actor::Right;
@@ -23,12 +25,14 @@ use super::publish::publish;
 use super::tools::ToolDrift;
 use super::{Actor, Admin, tree};
 use crate::audit::Event;
+use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids::check_name;
 use crate::config::repo::Files;
 use crate::config::server::{HttpUpstream, InstancesPer, StdioUpstream};
 use crate::config::{Desired, ServerConfig, UpstreamConfig};
-use crate::policy::feed::Probed;
+use crate::crypto::tls::ends_at;
+use crate::policy::feed::{Breaker, Probed};
 use crate::policy::lookalike::{self, Alike};
 use crate::policy::snapshot::{ServerEntry, ServerSecrets};
 use host::Kept;
@@ -43,8 +47,9 @@ const PROBE: Duration = Duration::from_secs(60);
 /// `Denied` without role admin; `Invalid` for a field; `Conflict` when it exists; `Unavailable` when it does not answer: nothing is kept then.
 pub async fn add(admin: &Admin, actor: &Actor, input: AddServer) -> Verb<ServerAdded> {
     actor.need(Right::Administer, "server.add")?;
-    let config = ServerConfig { upstream: upstream(&input)?, tools: Default::default() };
-    let kept = Kept::read(input.headers.as_deref(), input.env.as_deref())?;
+    let mut kept = Kept::default();
+    kept.take(&ServerKeep { headers: input.headers.clone(), env: input.env.clone(), client: input.client.clone() })?;
+    let config = ServerConfig { upstream: upstream(&input, &kept)?, tools: Default::default() };
     add_whole(admin, actor, &input.name, config, kept).await
 }
 
@@ -52,6 +57,11 @@ pub async fn add(admin: &Admin, actor: &Actor, input: AddServer) -> Verb<ServerA
 async fn add_whole(admin: &Admin, actor: &Actor, name: &str, config: ServerConfig, kept: Kept) -> Verb<ServerAdded> {
     check_name(name).map_err(|why| Fault::invalid("name", why))?;
     check_kept(&config, &kept)?;
+    if let UpstreamConfig::Http(http) = &config.upstream
+        && http.tls12_ends().is_some_and(|end| end <= admin.clock.now())
+    {
+        return Err(Fault::invalid("tls12_until", "must be a day to come"));
+    }
     let head = tree::head(&admin.repository).await?;
     absent(&tree::read(&head.files)?, name)?;
     check_file(&head.files, name, &config)?;
@@ -150,6 +160,27 @@ pub async fn approve(admin: &Admin, actor: &Actor, name: &str) -> Verb<ServerAdd
     take_in(admin, actor, name, None).await
 }
 
+/// Replaces what this host keeps for a server: headers, variables, the client certificate. Calls use it from now on. The configuration is
+/// not changed; a new variable's name asks for a new approval.
+///
+/// # Errors
+/// `Denied` without role admin; `NotFound`; `Invalid` for a text that cannot be read or that this kind of server does not take.
+pub async fn secrets(admin: &Admin, actor: &Actor, name: &str, given: &ServerKeep) -> Verb<Server> {
+    actor.need(Right::Administer, "server.secrets")?;
+    let entry = running(admin, name)?;
+    let mut kept = Kept::of(&admin.db, &admin.sealer, name).await?;
+    kept.take(given)?;
+    check_kept(&entry.config, &kept)?;
+    let sealed = kept.seal(&admin.sealer, name, admin.entropy.as_ref())?;
+    store::set_secret(&admin.db, name, &sealed, admin.clock.now()).await?;
+    publish(admin).await?;
+    let mut event = Event::action(&actor.name, "server.secrets", name);
+    let (headers, env) = (host::names(&kept.headers), host::names(&kept.env));
+    event.params = Some(serde_json::json!({ "headers": headers, "env": env, "client_certificate": kept.client.is_some() }));
+    admin.record(event).await?;
+    show(admin, actor, name).await
+}
+
 /// Takes a server out of the configuration and forgets what this host kept for it. Its vault stays.
 ///
 /// # Errors
@@ -224,7 +255,8 @@ async fn look(admin: &Admin, name: &str, config: &ServerConfig, secrets: ServerS
     }
 }
 
-fn upstream(input: &AddServer) -> Verb<UpstreamConfig> {
+/// The configuration names what every host must keep for the server; it never holds it.
+fn upstream(input: &AddServer, kept: &Kept) -> Verb<UpstreamConfig> {
     let instances = match input.instances.as_deref() {
         None | Some("shared" | "") => InstancesPer::Shared,
         Some("per-session") if input.stdio.is_some() => InstancesPer::PerSession,
@@ -238,9 +270,14 @@ fn upstream(input: &AddServer) -> Verb<UpstreamConfig> {
             plain_loopback: input.plain_loopback,
             allow_addresses: input.allow_addresses.clone(),
             ca: input.ca.clone(),
+            tls12_until: input.tls12_until.clone(),
+            tls12_reason: input.tls12_reason.clone(),
+            client_certificate: kept.client.is_some(),
+            secret_headers: host::names(&kept.headers),
         })),
         (None, Some(line)) => Ok(UpstreamConfig::Stdio(StdioUpstream {
             command: host::words(line)?,
+            secret_env: host::names(&kept.env),
             instances,
             dirs: input.dirs.clone(),
             ..StdioUpstream::default()
@@ -252,6 +289,9 @@ fn upstream(input: &AddServer) -> Verb<UpstreamConfig> {
 fn check_kept(config: &ServerConfig, kept: &Kept) -> Verb<()> {
     match &config.upstream {
         UpstreamConfig::Http(_) if !kept.env.is_empty() => Err(Fault::invalid("env", "only a stdio server has variables")),
+        UpstreamConfig::Stdio(_) if kept.client.is_some() => {
+            Err(Fault::invalid("client", "only an HTTP server is shown a client certificate"))
+        }
         UpstreamConfig::Stdio(_) if !kept.headers.is_empty() => Err(Fault::invalid("headers", "only an HTTP server has headers")),
         _ => Ok(()),
     }
@@ -307,6 +347,13 @@ fn added(admin: &Admin, name: &str, (probed, taken): (Probed, &Intake), revision
     }
 }
 
+/// The waiver for TLS 1.2, where there is one.
+pub(in crate::admin) fn waiver(config: &ServerConfig, now: Timestamp) -> Option<Tls12Waiver> {
+    let UpstreamConfig::Http(http) = &config.upstream else { return None };
+    let (until, ends) = (http.tls12_until.clone()?, http.tls12_ends()?);
+    Some(Tls12Waiver { until, reason: http.tls12_reason.clone().unwrap_or_default(), ended: ends <= now })
+}
+
 fn describe(admin: &Admin, entry: &ServerEntry, alike: &[Alike]) -> Server {
     let told = admin.feed.server(&entry.name);
     let approved = entry.secrets.approved;
@@ -323,6 +370,10 @@ fn describe(admin: &Admin, entry: &ServerEntry, alike: &[Alike]) -> Server {
         detail: told.as_ref().map(|state| state.detail.clone()).unwrap_or_default(),
         sandbox: told.map(|state| state.sandbox).unwrap_or_default(),
         approved,
+        breaker: admin.feed.breaker(&entry.name).unwrap_or(Breaker::Closed).word().to_owned(),
+        tls12: waiver(&entry.config, admin.clock.now()),
+        client_certificate_until: entry.secrets.client.as_ref().and_then(|pem| ends_at(pem.reveal())),
+        missing: entry.secrets.missing(&entry.config).unwrap_or_default(),
         pins,
         headers: host::names(&entry.secrets.headers),
         env: host::names(&entry.secrets.env),

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::base::clock::Timestamp;
 use crate::config::Class;
 
 /// A server to add: `url` or `stdio`.
@@ -34,12 +35,36 @@ pub struct AddServer {
     /// Variables for the child, one `NAME=value` a line: the text of `--env-file FILE`. Kept sealed on this host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub env: Option<String>,
+    /// The last day TLS 1.2 is borne with, `2026-12-31`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls12_until: Option<String>,
+    /// Why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls12_reason: Option<String>,
+    /// Client certificate chain and private key in PEM: the texts of `--client-cert` and `--client-key`. Kept sealed on this host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
     /// Directories the child may use besides its own vault.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub dirs: Vec<String>,
     /// `shared`, the default, or `per-session`: a stdio server gets a child for each legacy session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instances: Option<String>,
+}
+
+/// What this host is to keep for a server, sealed. What is absent stays as it is; an empty text means none any more.
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerKeep {
+    /// Headers to send, one `Name: value` a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub headers: Option<String>,
+    /// Variables for the child, one `NAME=value` a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+    /// Client certificate chain and private key in PEM.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
 }
 
 /// One tool of a server, as taken in or as seen.
@@ -87,12 +112,23 @@ pub struct Server {
     pub state: String,
     /// Why, when it is not up.
     pub detail: String,
+    /// Whether calls are sent: `closed` (they are), `open` (it failed too often in a row; they are refused for a while), `half_open` (one
+    /// call tries it).
+    pub breaker: String,
     /// How well a child is confined; empty for HTTP.
     pub sandbox: String,
     /// Whether its command line is approved on this host.
     pub approved: bool,
     /// SPKI pins.
     pub pins: Vec<String>,
+    /// The waiver for TLS 1.2, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls12: Option<Tls12Waiver>,
+    /// When the client certificate that this host shows ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate_until: Option<Timestamp>,
+    /// What the configuration says is due and this host does not keep; empty when nothing is missing.
+    pub missing: String,
     /// Names of the headers that this host adds.
     pub headers: Vec<String>,
     /// Names of the variables that this host adds.
@@ -103,6 +139,17 @@ pub struct Server {
     pub tools: Vec<ServerTool>,
     /// Sentences on tools that may be taken for others.
     pub notices: Vec<String>,
+}
+
+/// Leave to reach a server by TLS 1.2.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Tls12Waiver {
+    /// Its last day, UTC.
+    pub until: String,
+    /// Why it was given.
+    pub reason: String,
+    /// Whether it is over: the server is refused unless it speaks TLS 1.3.
+    pub ended: bool,
 }
 
 /// Every server.

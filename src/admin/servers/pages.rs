@@ -2,10 +2,11 @@
 
 use askama::Template;
 
-use super::model::{AddServer, Server, ServerAdded, ServerProbed};
+use super::model::{AddServer, Server, ServerAdded, ServerKeep, ServerProbed};
 use crate::admin::Actor;
 use crate::admin::actor::Right;
 use crate::admin::shell::{Shell, sentence};
+use crate::base::clock::Timestamp;
 use crate::base::fault::Fault;
 use crate::web::Fields;
 use crate::web::human;
@@ -71,6 +72,10 @@ pub struct ServerView {
     pub name: String,
     /// Its state.
     pub badge: Badge,
+    /// Whether its calls are held back.
+    pub breaker: Option<Badge>,
+    /// What will stop it from being reached, or does already.
+    pub warnings: Vec<String>,
     /// Why, when it is not up.
     pub detail: String,
     /// `URL` or `Command`.
@@ -83,6 +88,8 @@ pub struct ServerView {
     pub weak: bool,
     /// Whether it needs somebody.
     pub hot: bool,
+    /// Whether it is reached over HTTP.
+    pub http: bool,
     /// Whether its command line is approved here.
     pub approved: bool,
     /// Pins, names of headers and variables, directories.
@@ -108,6 +115,10 @@ pub struct AddForm {
     pub addresses: String,
     /// Field.
     pub plain: bool,
+    /// Field.
+    pub tls12_until: String,
+    /// Field.
+    pub tls12_reason: String,
     /// Field.
     pub stdio: String,
     /// Field.
@@ -136,6 +147,8 @@ impl AddForm {
             pins: get("pins"),
             addresses: get("addresses"),
             plain: fields.has("plain"),
+            tls12_until: get("tls12_until"),
+            tls12_reason: get("tls12_reason"),
             stdio: get("stdio"),
             dirs: get("dirs"),
             ..Self::default()
@@ -153,6 +166,15 @@ impl AddForm {
         }
         self
     }
+}
+
+/// What a form gives this host to keep. A field left empty stays as it is; `clear` empties it.
+pub fn keep(fields: &Fields) -> ServerKeep {
+    let text = |name: &str| {
+        let given = Some(fields.get(name).to_owned()).filter(|text| !text.trim().is_empty());
+        given.or_else(|| fields.has(&format!("clear_{name}")).then(String::new))
+    };
+    ServerKeep { headers: text("headers"), env: text("env"), client: text("client") }
 }
 
 /// The form as an order.
@@ -173,6 +195,9 @@ pub fn order(fields: &Fields) -> AddServer {
         plain_loopback: fields.has("plain"),
         allow_addresses: words("addresses"),
         headers: given("headers"),
+        client: given("client"),
+        tls12_until: given("tls12_until"),
+        tls12_reason: given("tls12_reason"),
         ..AddServer::default()
     }
 }
@@ -189,21 +214,37 @@ impl ServerView {
         };
         let weak = server.sandbox.starts_with("not confined");
         let http = server.kind == "http";
+        let tls12 = server.tls12.as_ref().map(|waiver| {
+            let until = if waiver.ended { "its waiver for 1.2 ended on" } else { "1.2 is borne with through" };
+            format!("{until} {}: {}", waiver.until, waiver.reason)
+        });
+        let certificate = server.client_certificate_until.map(|end| format!("shown to it; ends {}", day(end)));
         let facts = [
             ("Pins", server.pins.join(", ")),
+            ("TLS", tls12.unwrap_or_default()),
+            ("Client certificate", certificate.unwrap_or_default()),
             ("Headers", server.headers.join(", ")),
             ("Environment", server.env.join(", ")),
             ("Directories", server.dirs.join(", ")),
         ];
+        let breaker = match server.breaker.as_str() {
+            "open" => Some(Badge::new(Tone::Warn, "calls refused for a while")),
+            "half_open" => Some(Badge::new(Tone::Sea, "the next call tries it")),
+            _ => None,
+        };
+        let warnings = warnings(server);
         Self {
             name: server.name.clone(),
-            hot: weak || badge.tone == Tone::Warn,
+            hot: weak || badge.tone == Tone::Warn || breaker.as_ref().is_some_and(|badge| badge.tone == Tone::Warn),
             badge,
+            breaker,
+            warnings,
             detail: if server.detail.is_empty() { String::new() } else { sentence(&server.detail) },
             target_label: if http { "URL" } else { "Command" },
             target: server.target.clone(),
             sandbox: if server.sandbox.is_empty() { String::new() } else { sentence(&server.sandbox) },
             weak,
+            http,
             approved: server.approved,
             facts: facts.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
             tools: server
@@ -214,6 +255,27 @@ impl ServerView {
             notices: server.notices.clone(),
         }
     }
+}
+
+/// What will stop the server from being reached, or does already.
+fn warnings(server: &Server) -> Vec<String> {
+    let mut all = Vec::new();
+    if server.pins.len() == 1 {
+        all.push("It has one pin: when its key changes, it cannot be reached. Name the pin of a spare key too.".to_owned());
+    }
+    match &server.tls12 {
+        Some(waiver) if waiver.ended => {
+            all.push(format!("Its waiver for TLS 1.2 ended on {}. It is refused unless it speaks TLS 1.3.", waiver.until));
+        }
+        Some(waiver) => all.push(format!("It may speak TLS 1.2 through {}.", waiver.until)),
+        None => {}
+    }
+    all
+}
+
+fn day(at: Timestamp) -> String {
+    let (year, month, day) = at.civil();
+    format!("{year:04}-{month:02}-{day:02}")
 }
 
 impl Outcome {

@@ -9,7 +9,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::pages::{self, AddForm, Outcome};
-use super::{add, approve, list, probe, remove};
+use super::{add, approve, list, probe, remove, secrets};
 use crate::admin::Admin;
 use crate::admin::actor::Right;
 use crate::admin::routes::{Access, Entry, Visit};
@@ -18,12 +18,13 @@ use crate::base::fault::Verb;
 use crate::web::{Fields, html_with, page, see_other};
 
 /// Who may use what.
-pub const ROUTES: [Entry; 6] = [
+pub const ROUTES: [Entry; 7] = [
     ("GET", "/servers", Access::Signed(Right::Read)),
     ("GET", "/servers/{name}", Access::Signed(Right::Read)),
     ("POST", "/servers/add", Access::Signed(Right::Administer)),
     ("POST", "/servers/{name}/probe", Access::Signed(Right::Operate)),
     ("POST", "/servers/{name}/approve", Access::Signed(Right::Administer)),
+    ("POST", "/servers/{name}/secrets", Access::Signed(Right::Administer)),
     ("POST", "/servers/{name}/remove", Access::Signed(Right::Administer)),
 ];
 
@@ -35,6 +36,7 @@ pub fn routes() -> Router<Arc<Admin>> {
         .route("/servers/add", post(do_add))
         .route("/servers/{name}/probe", post(do_probe))
         .route("/servers/{name}/approve", post(do_approve))
+        .route("/servers/{name}/secrets", post(do_secrets))
         .route("/servers/{name}/remove", post(do_remove))
 }
 
@@ -82,6 +84,13 @@ async fn do_probe(visit: Visit, Path(name): Path<String>) -> Response {
 async fn do_approve(visit: Visit, Path(name): Path<String>) -> Response {
     let approved = approve(&visit.admin, &visit.signed.actor, &name).await;
     outcome(&visit, approved.map(|added| Outcome::added(&added))).await
+}
+
+async fn do_secrets(visit: Visit, Path(name): Path<String>, fields: Fields) -> Response {
+    match secrets(&visit.admin, &visit.signed.actor, &name, &pages::keep(&fields)).await {
+        Ok(server) => visit.done("/servers", format!("What this host keeps for {} is sealed, and used from now on.", server.name)),
+        Err(fault) => whole(&visit, page::status_of(fault.kind), None, AddForm::default(), Some(sentence(&fault.message))).await,
+    }
 }
 
 async fn do_remove(visit: Visit, Path(name): Path<String>) -> Response {

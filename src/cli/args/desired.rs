@@ -26,6 +26,8 @@ pub(crate) enum ServerCommand {
         /// Name
         name: String,
     },
+    /// Replaces the headers, variables or client certificate that this host keeps for a server
+    Secrets(ServerSecretsArgs),
     /// Removes a server
     Remove {
         /// Name
@@ -74,6 +76,18 @@ pub(crate) struct ServerAddArgs {
     /// Headers to send, one `Name: value` a line
     #[arg(long, value_name = "FILE")]
     pub header_file: Option<PathBuf>,
+    /// Client certificate in PEM, for a server that asks for one
+    #[arg(long, value_name = "FILE", requires = "url")]
+    pub client_cert: Option<PathBuf>,
+    /// Its private key in PEM; not needed when the certificate's file holds both
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    pub client_key: Option<PathBuf>,
+    /// Bears with TLS 1.2 through this day, such as 2026-12-31
+    #[arg(long, value_name = "DAY", requires = "tls12_reason")]
+    pub tls12_until: Option<String>,
+    /// Why TLS 1.2 is borne with
+    #[arg(long, value_name = "TEXT", requires = "tls12_until")]
+    pub tls12_reason: Option<String>,
     /// Command line of a stdio server
     #[arg(long, value_name = "CMD ARGS")]
     pub stdio: Option<String>,
@@ -86,6 +100,25 @@ pub(crate) struct ServerAddArgs {
     /// shared or per-session
     #[arg(long, default_value = "shared", value_parser = ["shared", "per-session"])]
     pub instances: String,
+}
+
+/// `server secrets`. An empty file removes what is kept.
+#[derive(Debug, Args)]
+pub(crate) struct ServerSecretsArgs {
+    /// Name
+    pub name: String,
+    /// Headers to send, one `Name: value` a line
+    #[arg(long, value_name = "FILE")]
+    pub header_file: Option<PathBuf>,
+    /// Variables for the child, one NAME=value a line
+    #[arg(long, value_name = "FILE")]
+    pub env_file: Option<PathBuf>,
+    /// Client certificate in PEM
+    #[arg(long, value_name = "FILE")]
+    pub client_cert: Option<PathBuf>,
+    /// Its private key in PEM; not needed when the certificate's file holds both
+    #[arg(long, value_name = "FILE", requires = "client_cert")]
+    pub client_key: Option<PathBuf>,
 }
 
 /// `tool …`.

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(super) use desired::{
-    AuditCommand, ConfigCommand, FilterArgs, ImportArgs, PolicyCommand, RoleCommand, ServerAddArgs, ServerCommand, ToolCommand,
+    AuditCommand, ConfigCommand, FilterArgs, ImportArgs, PolicyCommand, RoleCommand, ServerAddArgs, ServerCommand,
+    ServerSecretsArgs, ToolCommand,
 };
 
 /// An enforcement proxy for MCP servers, with a ledger and a kill switch that proves itself.

@@ -1,6 +1,7 @@
 //! TLS 1.3 and nothing older, for both listeners and towards servers. Never accepts a certificate that its roots do not sign, pin or no pin.
 
 mod client;
+mod pair;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -8,6 +9,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use client::{Roots, client_config, own_client_config, spki_sha256};
+pub use pair::{client_pair, ends_at};
 use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 pub use server::{Pair, Served, ServerTls};

@@ -1,166 +1,150 @@
-//! Which addresses a server may stand at. A public name that resolves to a private address is refused unless it was allowed
-//! (server-side request forgery, DNS rebinding). Never connects.
+//! Resolves the name of a server to the addresses it may stand at, and to nothing else: what was checked is what is connected to, so a
+//! name that is answered differently a moment later leads nowhere (DNS rebinding). Never connects.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::io::{Error, Result};
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use hyper_util::client::legacy::connect::dns::Name;
 use tower::Service;
 
+use crate::base::address::Allowed;
+
+/// A name server that takes longer is as good as none.
+const WAIT: Duration = Duration::from_secs(2);
+/// How long the last good answer may stand in for a name server that gives none.
+const REMEMBERED: Duration = Duration::from_secs(60 * 60);
+
 /// The name resolves to no address that is allowed.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the address is not allowed for this server")]
-pub struct AddressRefused;
+#[error("its name leads to {0}, which is not allowed")]
+pub struct AddressRefused(pub IpAddr);
 
-/// `ADDRESS/BITS`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cidr {
-    address: IpAddr,
-    bits: u8,
+type Looking = Pin<Box<dyn Future<Output = Result<Vec<SocketAddr>>> + Send>>;
+type Lookup = Arc<dyn Fn(String) -> Looking + Send + Sync>;
+
+/// Resolves the name of one server to allowed addresses only.
+#[derive(Clone)]
+pub struct Resolver(Arc<Inner>);
+
+struct Inner {
+    allowed: Allowed,
+    lookup: Lookup,
+    wait: Duration,
+    last: Mutex<Option<(Instant, Vec<SocketAddr>)>>,
 }
 
-impl Cidr {
-    /// Reads `10.0.0.0/8`, `fd00::/8`, or a single address.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
-        let address: IpAddr = address.trim().parse().ok()?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Some(most), |bits| bits.trim().parse().ok()).filter(|bits| *bits <= most)?;
-        Some(Self { address, bits })
+impl Resolver {
+    /// By the system's resolver.
+    pub fn new(allowed: Allowed) -> Self {
+        let lookup =
+            |name: String| -> Looking { Box::pin(async move { Ok(tokio::net::lookup_host((name.as_str(), 0)).await?.collect()) }) };
+        Self::with(allowed, Arc::new(lookup), WAIT)
     }
 
-    fn holds(self, ip: IpAddr) -> bool {
-        match (self.address, ip) {
-            (IpAddr::V4(net), IpAddr::V4(ip)) => {
-                let shift = 32 - u32::from(self.bits);
-                u64::from(net.to_bits()) >> shift == u64::from(ip.to_bits()) >> shift
+    fn with(allowed: Allowed, lookup: Lookup, wait: Duration) -> Self {
+        Self(Arc::new(Inner { allowed, lookup, wait, last: Mutex::default() }))
+    }
+
+    async fn resolve(self, name: String) -> Result<std::vec::IntoIter<SocketAddr>> {
+        let found = match tokio::time::timeout(self.0.wait, (self.0.lookup)(name)).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(fault)) => return self.0.remembered().ok_or(fault),
+            Err(_) => return self.0.remembered().ok_or_else(|| Error::other("its name could not be resolved in time")),
+        };
+        let (kept, refused): (Vec<SocketAddr>, Vec<SocketAddr>) =
+            found.into_iter().partition(|address| self.0.allowed.permits(address.ip()));
+        let mut last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match (kept.is_empty(), refused.first()) {
+            (true, Some(refused)) => {
+                *last = None;
+                Err(Error::other(AddressRefused(refused.ip())))
             }
-            (IpAddr::V6(net), IpAddr::V6(ip)) => {
-                let shift = 128 - u32::from(self.bits);
-                net.to_bits().checked_shr(shift) == ip.to_bits().checked_shr(shift)
+            (true, None) => Err(Error::other("its name has no address")),
+            (false, _) => {
+                *last = Some((Instant::now(), kept.clone()));
+                Ok(kept.into_iter())
             }
-            _ => false,
         }
     }
 }
 
-/// The addresses one server may stand at.
-#[derive(Clone, Debug)]
-pub struct Allowed {
-    /// Private ranges that are allowed.
-    pub ranges: Vec<Cidr>,
-    /// Whether loopback is allowed.
-    pub loopback: bool,
-}
-
-impl Allowed {
-    /// Whether a server may stand at `ip`.
-    pub fn permits(&self, ip: IpAddr) -> bool {
-        let ip = ip.to_canonical();
-        (self.loopback && ip.is_loopback()) || !is_private(ip) || self.ranges.iter().any(|range| range.holds(ip))
+impl Inner {
+    fn remembered(&self) -> Option<std::vec::IntoIter<SocketAddr>> {
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().filter(|(at, _)| at.elapsed() < REMEMBERED).map(|(_, addresses)| addresses.clone().into_iter())
     }
 }
-
-/// Whether an address belongs to no server on the public internet.
-fn is_private(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => private_v4(ip),
-        IpAddr::V6(ip) => private_v6(ip),
-    }
-}
-
-fn private_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, ..] = ip.octets();
-    ip.is_private()
-        || ip.is_loopback()
-        || ip.is_link_local()
-        || ip.is_multicast()
-        || a == 0
-        || a >= 240
-        || (a == 100 && (64..128).contains(&b))
-        || (a == 198 && (18..20).contains(&b))
-}
-
-fn private_v6(ip: Ipv6Addr) -> bool {
-    let first = ip.segments()[0];
-    // 64:ff9b::/96 and 2002::/16 carry IPv4 addresses inside.
-    ip.is_loopback()
-        || ip.is_unspecified()
-        || ip.is_multicast()
-        || first & 0xfe00 == 0xfc00
-        || first & 0xffc0 == 0xfe80
-        || first == 0x2002
-        || (first == 0x64 && ip.segments()[1] == 0xff9b)
-}
-
-/// Resolves names to allowed addresses only.
-#[derive(Clone)]
-pub struct Resolver(pub Arc<Allowed>);
 
 impl Service<Name> for Resolver {
     type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = std::io::Error;
-    type Future = Pin<Box<dyn Future<Output = std::io::Result<Self::Response>> + Send>>;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let allowed = self.0.clone();
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let kept: Vec<SocketAddr> = found.filter(|address| allowed.permits(address.ip())).collect();
-            if kept.is_empty() {
-                return Err(std::io::Error::other(AddressRefused));
-            }
-            Ok(kept.into_iter())
-        })
+        Box::pin(self.clone().resolve(name.as_str().to_owned()))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
-    fn permits(ranges: &[&str], loopback: bool, ip: &str) -> bool {
-        let ranges = ranges.iter().map(|range| Cidr::parse(range).expect("range")).collect();
-        Allowed { ranges, loopback }.permits(ip.parse().expect("ip"))
+    /// Answers one thing after the other, then the last one for ever; `None` never answers.
+    fn scripted(answers: Vec<Option<Result<Vec<&'static str>>>>) -> (Resolver, Arc<AtomicUsize>) {
+        let (asked, count) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let counted = count.clone();
+        let lookup = move |_: String| -> Looking {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let at = asked.fetch_add(1, Ordering::Relaxed).min(answers.len() - 1);
+            let answer = answers[at].as_ref().map(|answer| match answer {
+                Ok(ips) => Ok(ips.iter().map(|ip| SocketAddr::new(ip.parse().expect("ip"), 0)).collect()),
+                Err(fault) => Err(Error::from(fault.kind())),
+            });
+            Box::pin(async move {
+                match answer {
+                    Some(answer) => answer,
+                    None => std::future::pending().await,
+                }
+            })
+        };
+        (Resolver::with(Allowed::default(), Arc::new(lookup), Duration::from_millis(50)), count)
     }
 
-    #[test]
-    fn private_addresses_need_leave() {
-        for ip in [
-            "10.1.2.3",
-            "127.0.0.1",
-            "169.254.169.254",
-            "192.168.0.1",
-            "100.64.0.1",
-            "0.0.0.0",
-            "::1",
-            "fd00::1",
-            "fe80::1",
-            "::ffff:10.0.0.1",
-            "64:ff9b::a00:1",
-        ] {
-            assert!(!permits(&[], false, ip), "{ip}");
-        }
-        assert!(permits(&[], false, "93.184.216.34"));
-        assert!(permits(&[], false, "2606:4700::1"));
-        assert!(permits(&["10.0.0.0/8"], false, "10.1.2.3"));
-        assert!(!permits(&["10.0.0.0/8"], false, "11.0.0.1") || !is_private("11.0.0.1".parse().expect("ip")));
-        assert!(permits(&["fd00::/8"], false, "fd12::1"));
-        assert!(permits(&[], true, "127.0.0.1"));
-        assert!(!permits(&[], true, "10.0.0.1"));
+    async fn ask(resolver: &Resolver) -> std::result::Result<Vec<String>, String> {
+        let found = resolver.clone().resolve("server.example".to_owned()).await;
+        found.map(|all| all.map(|address| address.ip().to_string()).collect()).map_err(|fault| fault.to_string())
     }
 
-    #[test]
-    fn ranges_are_read_strictly() {
-        for bad in ["", "10.0.0.0/33", "10.0.0/8", "x", "::/129"] {
-            assert_eq!(Cidr::parse(bad), None, "{bad}");
+    #[tokio::test]
+    async fn atk_w02_a_name_that_turns_private_leads_nowhere() {
+        let (resolver, count) =
+            scripted(vec![Some(Ok(vec!["93.184.216.34", "127.0.0.1"])), Some(Ok(vec!["10.0.0.1"])), Some(Err(Error::other("x")))]);
+        assert_eq!(ask(&resolver).await, Ok(vec!["93.184.216.34".to_owned()]), "only the public one of the two");
+        let refused = ask(&resolver).await.expect_err("private");
+        assert!(refused.contains("10.0.0.1"), "{refused}");
+        assert!(ask(&resolver).await.is_err(), "what was good before is forgotten");
+        assert_eq!(count.load(Ordering::Relaxed), 3, "every connection asks anew");
+    }
+
+    #[tokio::test]
+    async fn flt_28_a_name_server_that_fails_or_hangs_is_bridged_by_the_last_good_answer() {
+        let (resolver, _) = scripted(vec![Some(Ok(vec!["93.184.216.34"])), Some(Err(Error::other("no"))), None]);
+        for _ in 0..3 {
+            assert_eq!(ask(&resolver).await, Ok(vec!["93.184.216.34".to_owned()]));
         }
-        assert!(permits(&["0.0.0.0/0"], false, "10.0.0.1") && permits(&["::/0"], false, "::1"));
+        let (resolver, _) = scripted(vec![None]);
+        let began = Instant::now();
+        assert!(ask(&resolver).await.expect_err("nothing to fall back on").contains("in time"));
+        assert!(began.elapsed() >= Duration::from_millis(50));
     }
 }

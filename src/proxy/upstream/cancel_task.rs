@@ -31,7 +31,7 @@ pub async fn cancel_task(shared: &Shared, id: &str, task: &Task) -> Result<(), &
     let request = mint("lifeboat", shared.clock.now(), shared.entropy.as_ref());
     let body = body(&request, id, task.era.is_modern());
     let asking = async {
-        match shared.upstreams.leg(entry, &snapshot.settings) {
+        match shared.upstreams.leg(entry, &snapshot.settings).0 {
             Leg::Http(leg) => over_http(&leg, id, task, body).await,
             Leg::Stdio(server) => in_child(&server, request, body).await,
             Leg::Instances(all) => match &task.session {
@@ -42,7 +42,7 @@ pub async fn cancel_task(shared: &Shared, id: &str, task: &Task) -> Result<(), &
                     None => Ok(()),
                 },
             },
-            Leg::Unusable(why) => Err(why),
+            Leg::Unusable(why, _) => Err(why),
         }
     };
     tokio::time::timeout(WAIT, asking).await.unwrap_or(Err("it did not answer"))

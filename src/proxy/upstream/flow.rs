@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method};
 use http_body_util::BodyExt;
 use hyper::body::Incoming as HttpBody;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::super::Shared;
 use super::http_leg::HttpLeg;
@@ -19,6 +20,8 @@ use crate::mcp::sse::{Decoder, SseEvent};
 pub struct HttpFlight {
     /// The server.
     pub leg: Arc<HttpLeg>,
+    /// Its place among those the server may have.
+    pub place: OwnedSemaphorePermit,
     /// What tells the server that a legacy call is over; dropping the connection tells it nothing (basic/utilities/cancellation).
     pub notice: Option<Notice>,
     /// The stream of the response, once its head is here.
@@ -47,7 +50,7 @@ impl HttpFlight {
 
     /// Gives the call up: the connection is closed, and a kill is told to a legacy server.
     pub fn end(self, shared: &Shared, why: CancelWhy) {
-        let Self { leg, notice, stream } = self;
+        let Self { leg, notice, stream, place: _ } = self;
         drop(stream);
         if let (CancelWhy::Kill, Some(notice)) = (why, notice) {
             shared.tasks.spawn(async move {

@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
@@ -18,8 +17,11 @@ use super::exchange::{Exchange, Whole};
 use super::pipeline::Outcome;
 use super::refuse::{Executed, Failure, Refusal};
 use super::sessions::SessionView;
+use crate::audit::Recorder;
+use crate::base::clock::SharedClock;
 use crate::base::ids::SharedEntropy;
-use crate::config::server::InstancesPer;
+use crate::config::server::{InstancesPer, StdioUpstream};
+use crate::config::settings::Upstream;
 use crate::config::{Class, Settings, UpstreamConfig};
 use crate::mcp::era::Era;
 use crate::mcp::message::{Incoming, parse_incoming};
@@ -29,10 +31,12 @@ use crate::policy::feed::{Feed, ServerState};
 use crate::policy::snapshot::ServerEntry;
 
 pub mod address;
+mod breaker;
 mod cancel_task;
 mod child;
-mod counted;
+mod fault;
 mod flow;
+mod health;
 pub mod http_leg;
 pub mod instances;
 mod own_child;
@@ -41,13 +45,18 @@ pub mod stdio;
 #[cfg(test)]
 mod tests;
 pub mod tls;
+mod verdicts;
+mod wire;
 
+use breaker::Breaker;
+pub use breaker::Pass;
 pub use cancel_task::cancel_task;
 pub use flow::{EventStream, HttpFlight, whole};
 use http_leg::HttpLeg;
 use instances::Instances;
 pub use stdio::CancelWhy;
 use stdio::{StdioCall, StdioEvent, StdioParts, StdioServer};
+use verdicts::{admit, begun, judge, note};
 
 /// One thing that comes from a server.
 pub enum Piece {
@@ -133,8 +142,8 @@ pub enum Leg {
     Stdio(Arc<StdioServer>),
     /// A child process for each session.
     Instances(Arc<Instances>),
-    /// Not at all, and why.
-    Unusable(&'static str),
+    /// Not at all, and why: for clients, and for operators.
+    Unusable(&'static str, Arc<str>),
 }
 
 /// All legs.
@@ -154,6 +163,10 @@ pub struct LegParts {
     pub feed: Arc<Feed>,
     /// Randomness.
     pub entropy: SharedEntropy,
+    /// Time of day.
+    pub clock: SharedClock,
+    /// Where breakers are recorded.
+    pub recorder: Recorder,
     /// Where what must end before the process is counted.
     pub tasks: TaskTracker,
     /// Ends every child.
@@ -162,9 +175,15 @@ pub struct LegParts {
 
 struct Running {
     entry: Arc<ServerEntry>,
-    connect_ms: u64,
+    limits: LegLimits,
     leg: Leg,
+    breaker: Arc<Breaker>,
+    // Ends the looks at it when dropped.
+    _looks: DropGuard,
 }
+
+/// The settings that a leg over HTTP is built with.
+type LegLimits = (u64, u32);
 
 impl Upstreams {
     /// No legs yet.
@@ -172,27 +191,35 @@ impl Upstreams {
         Self { running: Mutex::default(), parts }
     }
 
-    /// The leg of a server as it is configured now, made or replaced where that is due.
-    pub fn leg(&self, entry: &Arc<ServerEntry>, settings: &Settings) -> Leg {
-        let connect_ms = settings.upstream.connect_ms;
+    /// The leg of a server as it is configured now, made or replaced where that is due, and its breaker.
+    fn leg(&self, entry: &Arc<ServerEntry>, settings: &Settings) -> (Leg, Option<Arc<Breaker>>) {
+        let limits = (settings.upstream.connect_ms, settings.upstream.calls);
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(old) = running.get(&entry.name)
             && (Arc::ptr_eq(&old.entry, entry) || same(&old.entry, entry))
-            && old.connect_ms == connect_ms
+            && (old.limits == limits || !matches!(old.leg, Leg::Http(_)))
         {
-            return old.leg.clone();
+            return (old.leg.clone(), Some(old.breaker.clone()));
         }
         // A call that was permitted a moment before its server changed or went must not bring the old one back.
         let now = self.parts.feed.snapshot();
         if !now.servers.get(entry.name.as_ref()).is_some_and(|current| Arc::ptr_eq(current, entry) || same(current, entry)) {
-            return Leg::Unusable("its configuration has just changed");
+            let why = "its configuration has just changed";
+            return (Leg::Unusable(why, why.into()), None);
         }
         if let Some(old) = running.remove(&entry.name) {
             self.shut(old.leg);
         }
-        let leg = self.build(entry, connect_ms);
-        running.insert(entry.name.clone(), Running { entry: entry.clone(), connect_ms, leg: leg.clone() });
-        leg
+        let leg = self.build(entry, &settings.upstream);
+        let breaker = Breaker::new(entry.name.clone(), self.parts.feed.clone());
+        let looks = self.parts.stop.child_token();
+        if let Leg::Http(leg) = &leg {
+            let (leg, breaker, parts) = (leg.clone(), breaker.clone(), self.parts.clone());
+            self.parts.tasks.spawn(health::keep(leg, breaker, parts, looks.clone()));
+        }
+        let (entry, made) = (entry.clone(), (leg.clone(), Some(breaker.clone())));
+        running.insert(entry.name.clone(), Running { entry, limits, leg, breaker, _looks: looks.drop_guard() });
+        made
     }
 
     /// Starts what is new, replaces what changed, stops what is gone.
@@ -212,42 +239,44 @@ impl Upstreams {
     }
 
     /// A leg that is not kept, for looking at a server.
-    pub fn build(&self, entry: &Arc<ServerEntry>, connect_ms: u64) -> Leg {
-        let (leg, state, detail) = match &entry.config.upstream {
+    pub fn build(&self, entry: &Arc<ServerEntry>, limits: &Upstream) -> Leg {
+        let parts = &self.parts;
+        let made = match &entry.config.upstream {
             UpstreamConfig::Stdio(_) if !entry.secrets.approved => {
-                let why = "its command line is not approved on this host";
-                (Leg::Unusable(why), "unapproved", why.to_owned())
+                Err(("unapproved", "its command line is not approved on this host", None))
             }
-            UpstreamConfig::Stdio(config) => {
-                let LegParts { data, exe, feed, entropy, stop, tasks } = self.parts.clone();
-                let parts = StdioParts { data, exe, feed, entropy, stop: stop.child_token() };
+            UpstreamConfig::Stdio(config) => match entry.secrets.missing(&entry.config) {
+                Some(missing) => Err(("down", "it lacks a secret on this host", Some(missing))),
                 // A child tells its own state.
-                return match config.instances {
-                    InstancesPer::Shared => Leg::Stdio(StdioServer::start(entry.clone(), parts)),
-                    InstancesPer::PerSession => Leg::Instances(Instances::start(entry.clone(), config, parts, tasks)),
-                };
-            }
-            UpstreamConfig::Http(config) => match HttpLeg::build(entry, config, Duration::from_millis(connect_ms)) {
-                Ok(leg) => (Leg::Http(Arc::new(leg)), "idle", String::new()),
-                Err(why) => (Leg::Unusable("its configuration cannot be used"), "down", why),
+                None => return self.start(entry, config),
             },
+            UpstreamConfig::Http(config) => HttpLeg::build(entry, config, limits, parts)
+                .map_err(|why| ("down", "its configuration cannot be used on this host", Some(why))),
         };
-        self.parts.feed.set_server(&entry.name, ServerState { state, detail, sandbox: String::new() });
+        let (leg, state, detail) = match made {
+            Ok(leg) => (Leg::Http(Arc::new(leg)), "idle", String::new()),
+            Err((state, short, long)) => {
+                let long = long.unwrap_or_else(|| short.to_owned());
+                (Leg::Unusable(short, long.as_str().into()), state, long)
+            }
+        };
+        parts.feed.set_server(&entry.name, ServerState { state, detail, sandbox: String::new() });
         leg
+    }
+
+    fn start(&self, entry: &Arc<ServerEntry>, config: &StdioUpstream) -> Leg {
+        let LegParts { data, exe, feed, entropy, stop, tasks, .. } = self.parts.clone();
+        let parts = StdioParts { data, exe, feed, entropy, stop: stop.child_token() };
+        match config.instances {
+            InstancesPer::Shared => Leg::Stdio(StdioServer::start(entry.clone(), parts)),
+            InstancesPer::PerSession => Leg::Instances(Instances::start(entry.clone(), config, parts, tasks)),
+        }
     }
 
     /// The kept leg of exactly this configuration.
     pub fn kept(&self, entry: &Arc<ServerEntry>) -> Option<Leg> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.get(&entry.name).filter(|kept| same(&kept.entry, entry)).map(|kept| kept.leg.clone())
-    }
-
-    /// Tells whether a server could be reached.
-    pub fn tell(&self, name: &str, state: &'static str, detail: &str) {
-        let told = ServerState { state, detail: detail.to_owned(), sandbox: String::new() };
-        if self.parts.feed.server(name).as_ref() != Some(&told) {
-            self.parts.feed.set_server(name, told);
-        }
     }
 
     /// Stops every child.
@@ -284,7 +313,7 @@ impl Leg {
         match self {
             Self::Stdio(server) => Some(server),
             Self::Instances(all) => Some(all.base()),
-            Self::Http(_) | Self::Unusable(_) => None,
+            Self::Http(_) | Self::Unusable(..) => None,
         }
     }
 
@@ -293,7 +322,7 @@ impl Leg {
         match self {
             Self::Stdio(server) => server.shutdown().await,
             Self::Instances(all) => all.shutdown().await,
-            Self::Http(_) | Self::Unusable(_) => {}
+            Self::Http(_) | Self::Unusable(..) => {}
         }
     }
 }
@@ -304,6 +333,7 @@ fn same(one: &ServerEntry, other: &ServerEntry) -> bool {
         && one.secrets.approved == other.secrets.approved
         && one.secrets.headers == other.secrets.headers
         && one.secrets.env == other.secrets.env
+        && one.secrets.client == other.secrets.client
 }
 
 /// Sends the call and gives its answer. The only way to a server for what executes; it takes the permit by value.
@@ -311,12 +341,23 @@ fn same(one: &ServerEntry, other: &ServerEntry) -> bool {
 /// # Errors
 /// The kill, compared once more before the first byte; `upstream.…`; `size.response`.
 pub async fn send(shared: &Shared, x: &mut Exchange, permit: Permit) -> Result<Outcome, Refusal> {
-    match shared.upstreams.leg(permit.server(), permit.settings()) {
-        Leg::Http(leg) => send::call(shared, x, &permit, leg).await,
-        Leg::Stdio(server) => child::call(shared, x, &permit, server).await,
-        Leg::Instances(all) => own_child::call(shared, x, &permit, all).await,
-        Leg::Unusable(why) => Err(Refusal::upstream(Failure::Unavailable, Executed::No, x.class(), why)),
+    let (leg, breaker) = shared.upstreams.leg(permit.server(), permit.settings());
+    if let Leg::Unusable(why, _) = leg {
+        return Err(Refusal::upstream(Failure::Unavailable, Executed::No, x.class(), why));
     }
+    x.pass = admit(breaker, permit.settings())?;
+    let (outcome, unsent) = match leg {
+        Leg::Http(leg) => (send::call(shared, x, &permit, leg).await, Executed::Unknown),
+        Leg::Stdio(server) => (child::call(shared, x, &permit, server).await, Executed::No),
+        Leg::Instances(all) => (own_child::call(shared, x, &permit, all).await, Executed::No),
+        Leg::Unusable(..) => return Err(Refusal::Broken { executed: Executed::No }),
+    };
+    // What starts a child anew knows best when it is back, so a child that takes no call is no failure to count.
+    if matches!(&outcome, Err(Refusal::Upstream { executed, .. }) if *executed == unsent && unsent == Executed::No) {
+        x.pass = None;
+    }
+    judge(shared, x, (&permit.server().name, permit.settings()), &outcome);
+    outcome
 }
 
 /// Opens the server's own stream. A response instead means that there is none.
@@ -329,8 +370,13 @@ pub async fn listen(
     attendance: Attendance,
     (headers, era, session): (&HeaderMap, Era, Option<&SessionView>),
 ) -> Result<Option<Whole>, Refusal> {
-    match shared.upstreams.leg(attendance.server(), attendance.settings()) {
-        Leg::Http(leg) => send::listen(shared, x, leg, (headers, era, session), attendance.settings()).await,
+    let (leg, breaker) = shared.upstreams.leg(attendance.server(), attendance.settings());
+    match leg {
+        Leg::Http(leg) => {
+            // A stream says nothing about how well calls are answered, but is not opened at a server that rests.
+            drop(admit(breaker, attendance.settings())?);
+            send::listen(shared, x, leg, (headers, era, session), attendance.settings()).await
+        }
         Leg::Stdio(_) => Err(Refusal::NoMethod),
         Leg::Instances(all) => {
             x.facts.class = Some(Class::Read);
@@ -338,15 +384,15 @@ pub async fn listen(
             x.flight = Some(Flight::Ear(events));
             Ok(None)
         }
-        Leg::Unusable(why) => Err(Refusal::upstream(Failure::Unavailable, Executed::No, x.class(), why)),
+        Leg::Unusable(why, _) => Err(Refusal::upstream(Failure::Unavailable, Executed::No, x.class(), why)),
     }
 }
 
 /// Ends a session at the server; it is over here whatever the server says.
 pub async fn part(shared: &Shared, attendance: Attendance, era: Era, session: &SessionView) {
-    match shared.upstreams.leg(attendance.server(), attendance.settings()) {
+    match shared.upstreams.leg(attendance.server(), attendance.settings()).0 {
         Leg::Http(leg) => send::part(&leg, era, session).await,
         Leg::Instances(all) => all.end(&session.id),
-        Leg::Stdio(_) | Leg::Unusable(_) => {}
+        Leg::Stdio(_) | Leg::Unusable(..) => {}
     }
 }

@@ -20,8 +20,8 @@ use super::super::refuse::{Executed, Failure, Refusal};
 use super::super::relay;
 use super::super::sessions::{Question, SessionView};
 use super::flow::{EventStream, HttpFlight, Notice, whole};
-use super::http_leg::{HttpLeg, LegFault};
-use super::{Broken, Flight, child};
+use super::http_leg::{HttpLeg, LegFault, Line};
+use super::{Broken, Flight, begun, child};
 use crate::config::{Class, Settings};
 use crate::mcp::era::{Era, VERSION_HEADER};
 use crate::mcp::fault::WireFault;
@@ -43,22 +43,33 @@ pub(super) async fn call(shared: &Shared, x: &mut Exchange, permit: &Permit, leg
         return Ok(Outcome::whole(Whole::empty(StatusCode::ACCEPTED)));
     }
     let headers = post_headers(received);
-    x.flight = Some(Flight::Http(Box::new(HttpFlight { leg: leg.clone(), notice: notice(received, &headers), stream: None })));
+    let line = if received.kind == Some(MethodKind::Listen) { Line::Stream } else { Line::Call };
+    let place = leg.place(line).map_err(|fault| Refusal::upstream(fault.failure, Executed::No, x.class(), fault.detail))?;
+    let flight = HttpFlight { leg: leg.clone(), place, notice: notice(received, &headers), stream: None };
+    x.flight = Some(Flight::Http(Box::new(flight)));
     super::super::kill::last_look(shared, permit.living())?;
     let answers = (received.message.kind() == Kind::Response).then(|| expected(shared, received)).transpose()?;
-    x.sent = true;
-    let wait = Duration::from_millis(permit.settings().upstream.answer_ms);
-    let response = match leg.send(Method::POST, headers, received.message.body().clone(), wait).await {
-        Ok(response) => response,
+    let mut posted = post(x, permit, (&leg, headers)).await;
+    // Where the server had closed the connection meanwhile, what changes nothing is asked once more; anything else is never sent twice.
+    if received.message.kind() == Kind::Request && x.class() == Class::Read && posted.as_ref().is_err_and(|fault| fault.stale) {
+        super::super::kill::last_look(shared, permit.living())?;
+        posted = post(x, permit, (&leg, post_headers(received))).await;
+    }
+    match posted {
+        Ok(response) => answered(shared, x, permit, (&leg, response)).await,
         Err(fault) => {
             if let (Some(question), false) = (answers, fault.reached) {
                 ask_again(shared, received, question);
             }
-            return Err(unreached(shared, x, &leg, fault));
+            Err(unreached(x, &leg, fault))
         }
-    };
-    shared.upstreams.tell(&leg.name, "up", "");
-    answered(shared, x, permit, response).await
+    }
+}
+
+async fn post(x: &mut Exchange, permit: &Permit, (leg, headers): (&HttpLeg, HeaderMap)) -> Result<Response<HttpBody>, LegFault> {
+    x.sent = true;
+    let wait = Duration::from_millis(permit.settings().upstream.answer_ms);
+    leg.send(Method::POST, headers, permit.living().received.message.body().clone(), wait).await
 }
 
 /// A response is passed on only when the server asked for it in this session, and once.
@@ -80,14 +91,19 @@ pub(super) fn ask_again(shared: &Shared, received: &Received, question: Question
     }
 }
 
-fn unreached(shared: &Shared, x: &mut Exchange, leg: &HttpLeg, fault: LegFault) -> Refusal {
+fn unreached(x: &mut Exchange, leg: &HttpLeg, fault: LegFault) -> Refusal {
     x.sent = fault.reached;
     x.flight = None;
-    shared.upstreams.tell(&leg.name, "down", fault.detail);
+    leg.word.ill(&fault.told);
     Refusal::upstream(fault.failure, x.executed_if_cut(), x.class(), fault.detail)
 }
 
-async fn answered(shared: &Shared, x: &mut Exchange, permit: &Permit, response: Response<HttpBody>) -> Result<Outcome, Refusal> {
+async fn answered(
+    shared: &Shared,
+    x: &mut Exchange,
+    permit: &Permit,
+    (leg, response): (&HttpLeg, Response<HttpBody>),
+) -> Result<Outcome, Refusal> {
     let received = &permit.living().received;
     let limits = &permit.settings().limits;
     let status = response.status();
@@ -96,8 +112,10 @@ async fn answered(shared: &Shared, x: &mut Exchange, permit: &Permit, response: 
     }
     if !status.is_success() {
         let detail = if status.is_redirection() { "it redirects, which is not followed" } else { "it answered with an error" };
+        leg.word.ill(detail);
         return Err(lost(x, detail));
     }
+    leg.word.well();
     if received.message.kind() != Kind::Request {
         return Ok(Outcome::whole(Whole::empty(StatusCode::ACCEPTED)));
     }
@@ -113,7 +131,7 @@ async fn answered(shared: &Shared, x: &mut Exchange, permit: &Permit, response: 
         }
         "application/json" => {
             let limit = if is_list { limits.list } else { limits.response };
-            let wait = Duration::from_millis(permit.settings().upstream.answer_ms);
+            let wait = Duration::from_millis(permit.settings().upstream.body_ms);
             let body = whole(response.into_body(), limit.0, wait).await.map_err(|broken| broke(x, broken))?;
             json_answer(shared, x, permit, body)
         }
@@ -130,6 +148,7 @@ async fn streams(shared: &Shared, x: &mut Exchange, permit: &Permit, events: Eve
         let place = shared.limiter.listen(&received.metered.caller)?;
         return Ok(child::listening(received, place));
     }
+    begun(shared, x, permit);
     let begun = x.begun.clone();
     x.reply.begin(begun.as_deref());
     relay::answer(shared, x, permit).await
@@ -215,8 +234,9 @@ pub(super) async fn listen(
     headers.insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
     copy(client, &mut headers, &["last-event-id", "traceparent", "tracestate"]);
     x.facts.class = Some(Class::Read);
+    let place = leg.place(Line::Stream).map_err(|fault| Refusal::upstream(fault.failure, Executed::No, x.class(), fault.detail))?;
     let wait = Duration::from_millis(settings.upstream.answer_ms);
-    let response = leg.send(Method::GET, headers, Bytes::new(), wait).await.map_err(|fault| unreached(shared, x, &leg, fault))?;
+    let response = leg.send(Method::GET, headers, Bytes::new(), wait).await.map_err(|fault| unreached(x, &leg, fault))?;
     let status = response.status();
     if status == StatusCode::METHOD_NOT_ALLOWED {
         return Err(Refusal::NoMethod);
@@ -231,7 +251,7 @@ pub(super) async fn listen(
         return Err(lost(x, "it gives no stream"));
     }
     let stream = EventStream::new(response.into_body(), settings.limits.event.bytes());
-    x.flight = Some(Flight::Http(Box::new(HttpFlight { leg, notice: None, stream: Some(stream) })));
+    x.flight = Some(Flight::Http(Box::new(HttpFlight { leg, place, notice: None, stream: Some(stream) })));
     Ok(None)
 }
 
@@ -336,7 +356,7 @@ fn lost(x: &Exchange, detail: &'static str) -> Refusal {
 
 /// The server said before doing anything that it will not.
 fn declined(x: &Exchange, detail: &'static str) -> Refusal {
-    Refusal::upstream(Failure::Unavailable, Executed::No, x.class(), detail)
+    Refusal::upstream(Failure::Declined, Executed::No, x.class(), detail)
 }
 
 fn broke(x: &Exchange, broken: Broken) -> Refusal {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::base::clock::SystemClock;
 use crate::crypto::random::SystemEntropy;
 use crate::policy::KillOverlay;
 use crate::policy::snapshot::Revision;
@@ -24,6 +25,8 @@ async fn a_call_on_its_way_does_not_bring_back_a_server_that_changed_or_went() {
         exe: "/nonexistent".into(),
         feed: feed.clone(),
         entropy: Arc::new(SystemEntropy),
+        clock: Arc::new(SystemClock),
+        recorder: Recorder::new(Arc::default(), tokio::sync::watch::channel(None).1).0,
         tasks: TaskTracker::new(),
         stop: CancellationToken::new(),
     };
@@ -31,14 +34,14 @@ async fn a_call_on_its_way_does_not_bring_back_a_server_that_changed_or_went() {
     let permitted = feed.snapshot();
     upstreams.reconcile(&permitted);
     let old = permitted.servers["s"].clone();
-    assert!(matches!(upstreams.leg(&old, &permitted.settings), Leg::Http(_)));
+    assert!(matches!(upstreams.leg(&old, &permitted.settings).0, Leg::Http(_)));
     feed.publish(snapshot(Some("http://127.0.0.1:2/mcp")));
     upstreams.reconcile(&feed.snapshot());
-    assert!(matches!(upstreams.leg(&old, &permitted.settings), Leg::Unusable(_)), "the address it was permitted for is no more");
+    assert!(matches!(upstreams.leg(&old, &permitted.settings).0, Leg::Unusable(..)), "the address it was permitted for is no more");
     let new = feed.snapshot().servers["s"].clone();
     assert!(upstreams.kept(&new).is_some(), "the new leg stays");
     feed.publish(snapshot(None));
     upstreams.reconcile(&feed.snapshot());
-    assert!(matches!(upstreams.leg(&new, &permitted.settings), Leg::Unusable(_)));
+    assert!(matches!(upstreams.leg(&new, &permitted.settings).0, Leg::Unusable(..)));
     assert!(upstreams.running.lock().unwrap().is_empty(), "and nothing of it runs");
 }

@@ -44,6 +44,7 @@ type Script = dyn Fn(&Hit) -> Option<Answer> + Send + Sync;
 pub(crate) struct Upstream {
     pub address: SocketAddr,
     hits: Arc<Mutex<Vec<Hit>>>,
+    looks: Arc<Mutex<Vec<Hit>>>,
     script: Arc<Mutex<Arc<Script>>>,
 }
 
@@ -52,8 +53,8 @@ impl Upstream {
     pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let nothing: Arc<Script> = Arc::new(|_: &Hit| None);
-        let upstream =
-            Self { address: listener.local_addr().expect("bound"), hits: Arc::default(), script: Arc::new(Mutex::new(nothing)) };
+        let (hits, looks) = (Arc::default(), Arc::default());
+        let upstream = Self { address: listener.local_addr().expect("bound"), hits, looks, script: Arc::new(Mutex::new(nothing)) };
         let served = upstream.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -88,16 +89,23 @@ impl Upstream {
         self.hits().iter().filter(|hit| hit.rpc() == method).count()
     }
 
+    /// How many requests of a JSON-RPC method the proxy's own looks made.
+    pub(crate) fn looks(&self, method: &str) -> usize {
+        self.looks.lock().expect("not poisoned").iter().filter(|hit| hit.rpc() == method).count()
+    }
+
     /// Forgets what came.
     pub(crate) fn forget(&self) {
         self.hits.lock().expect("not poisoned").clear();
     }
 
-    async fn serve(self, request: http::Request<hyper::body::Incoming>) -> Result<Answer, Infallible> {
+    pub(crate) async fn serve(self, request: http::Request<hyper::body::Incoming>) -> Result<Answer, Infallible> {
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map(|all| all.to_bytes()).unwrap_or_default();
         let hit = Hit { method: parts.method, headers: parts.headers, body };
-        self.hits.lock().expect("not poisoned").push(hit.clone());
+        // The proxy's own looks are no hits of a test's clients.
+        let kept = if hit.json()["id"] == "lifeboat-health" { &self.looks } else { &self.hits };
+        kept.lock().expect("not poisoned").push(hit.clone());
         let script = self.script.lock().expect("not poisoned").clone();
         Ok(script(&hit).unwrap_or_else(|| usual(&hit)))
     }
@@ -118,9 +126,15 @@ fn usual(hit: &Hit) -> Answer {
     if hit.method != Method::POST {
         return status(StatusCode::METHOD_NOT_ALLOWED);
     }
-    let request = hit.json();
+    if hit.rpc().starts_with("notifications/") {
+        return status(StatusCode::ACCEPTED);
+    }
+    bytes_answer("application/json", usual_text(&hit.json()).into_bytes())
+}
+
+/// The usual answer to a request, as JSON.
+pub(crate) fn usual_text(request: &Value) -> String {
     let result = match request["method"].as_str().unwrap_or_default() {
-        method if method.starts_with("notifications/") => return status(StatusCode::ACCEPTED),
         "initialize" => json!({"protocolVersion": request["params"]["protocolVersion"], "capabilities": {"tools": {}},
             "serverInfo": {"name": "scripted", "version": "1"}}),
         "server/discover" => json!({"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}},
@@ -129,7 +143,7 @@ fn usual(hit: &Hit) -> Answer {
         "ping" => json!({}),
         _ => json!({"content": [{"type": "text", "text": "done"}], "resultType": "complete"}),
     };
-    json_answer(&json!({"jsonrpc": "2.0", "id": request["id"], "result": result}))
+    json!({"jsonrpc": "2.0", "id": request["id"], "result": result}).to_string()
 }
 
 /// An answer without a body.

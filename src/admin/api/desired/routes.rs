@@ -17,8 +17,8 @@ use crate::admin::clients::AddClient;
 use crate::admin::policy::{ExplainOrder, TestOrder};
 use crate::admin::revisions::CommitOrder;
 use crate::admin::roles::SetRole;
-use crate::admin::servers::AddServer;
 use crate::admin::servers::import::{ImportOrder, Imported};
+use crate::admin::servers::{AddServer, ServerKeep};
 use crate::admin::{Admin, clients, policy, revisions, roles, servers, tools};
 use crate::config::Class;
 
@@ -78,6 +78,15 @@ fn servers_and_tools() -> Api {
                 admin,
             ),
             server_approve,
+        )
+        .serve(
+            changes::<servers::Server>(
+                "/servers/{name}/secrets",
+                "Replaces the headers, variables or client certificate that this host keeps for it",
+                admin,
+            )
+            .takes::<ServerKeep>(json!({"headers": "Authorization: Bearer …"})),
+            server_secrets,
         )
         .serve(
             changes::<servers::ServerRemoved>("/servers/{name}/remove", "Removes a server; its vault stays", admin),
@@ -182,6 +191,11 @@ async fn server_probe(State(admin): Shared, Caller(actor): Caller, Path(name): P
 
 async fn server_approve(State(admin): Shared, Caller(actor): Caller, Path(name): Path<String>) -> Response {
     reply(servers::approve(&admin, &actor, &name).await)
+}
+
+async fn server_secrets(State(admin): Shared, Caller(actor): Caller, Path(name): Path<String>, body: Bytes) -> Response {
+    let act = async || servers::secrets(&admin, &actor, &name, &parse::<ServerKeep>(&body)?).await;
+    reply(act().await)
 }
 
 async fn server_remove(State(admin): Shared, Caller(actor): Caller, Path(name): Path<String>) -> Response {

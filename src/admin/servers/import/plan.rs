@@ -125,7 +125,8 @@ fn http(draft: &mut Draft, entry: &Map<String, Value>, url: &str, values: &Value
     if entry.contains_key("oauth") || entry.contains_key("auth") {
         draft.note("it signs in with OAuth in your client; here it needs a token in a header");
     }
-    let upstream = HttpUpstream { url, pins: Vec::new(), plain_loopback, allow_addresses, ca: None };
+    let secret_headers = host::names(&draft.kept.headers);
+    let upstream = HttpUpstream { url, plain_loopback, allow_addresses, secret_headers, ..HttpUpstream::default() };
     draft.config = Some(ServerConfig { upstream: UpstreamConfig::Http(upstream), tools: BTreeMap::new() });
 }
 
@@ -202,7 +203,8 @@ fn stdio(draft: &mut Draft, entry: &Map<String, Value>, command: &str, values: &
     }
     draft.shown.plain.clone_from(&env);
     draft.shown.sealed = host::names(&draft.kept.env);
-    let upstream = StdioUpstream { command: words, env, dirs, ..StdioUpstream::default() };
+    let secret_env = draft.shown.sealed.clone();
+    let upstream = StdioUpstream { command: words, env, secret_env, dirs, ..StdioUpstream::default() };
     draft.config = Some(ServerConfig { upstream: UpstreamConfig::Stdio(upstream), tools: BTreeMap::new() });
 }
 
