@@ -16,7 +16,6 @@ mod harness;
 mod https;
 mod kill_timing;
 mod ledger;
-mod limits;
 mod matrix;
 mod overload;
 mod pages;
