@@ -51,7 +51,10 @@ fn a_client_s_file_becomes_servers_that_answer() {
     let plan = lifeboat.json(&words);
     assert_eq!((&plan["applied"], &plan["servers"][0]["state"]), (&json!(false), &json!("ready")), "{plan}");
     let done = lifeboat.json(&[&words[..], &["--yes"]].concat());
-    assert_eq!((&done["ok"], &done["servers"][0]["state"], &done["servers"][0]["name"]), (&json!(true), &json!("added"), &json!("my-notes")));
+    assert_eq!(
+        (&done["ok"], &done["servers"][0]["state"], &done["servers"][0]["name"]),
+        (&json!(true), &json!("added"), &json!("my-notes"))
+    );
     assert!(upstream.received().iter().any(|line| line.to_string().contains("CANARY-77aa") || line["event"] == "request"));
     assert_eq!(lifeboat.json(&["server", "show", "my-notes"])["headers"], json!(["x-token"]));
     assert!(!ledger::query(&lifeboat, &[]).iter().any(|event| event.to_string().contains("CANARY-77aa")));
@@ -59,7 +62,8 @@ fn a_client_s_file_becomes_servers_that_answer() {
     assert_eq!(text(&output.stdout), "", "no file of ours holds the secret in the clear");
     // The scripted server asks nobody for a credential.
     let doctor = lifeboat.json(&["doctor"]);
-    let bypass = doctor["checks"].as_array().unwrap().iter().find(|check| check["name"] == "bypass").expect("a look for ways around");
+    let bypass =
+        doctor["checks"].as_array().unwrap().iter().find(|check| check["name"] == "bypass").expect("a look for ways around");
     assert!(bypass["state"] == "warn" && bypass["detail"].as_str().unwrap().contains("my-notes"), "{bypass}");
     // Faults say where.
     std::fs::write(&file, "{\n  \"mcpServers\": {\n    \"a\": {]\n}").unwrap();
@@ -95,10 +99,15 @@ fn the_policy_s_own_tests_decide_the_exit_status() {
     let other = lifeboat.home().join("other.toml");
     std::fs::write(&other, case("refuse")).unwrap();
     let failed = lifeboat.cli(&["policy", "test", other.to_str().unwrap()]);
-    assert!(failed.status.code() == Some(2) && text(&failed.stdout).contains("other.toml:2: demo-client"), "{}", text(&failed.stdout));
+    assert!(
+        failed.status.code() == Some(2) && text(&failed.stdout).contains("other.toml:2: demo-client"),
+        "{}",
+        text(&failed.stdout)
+    );
     let arguments = lifeboat.home().join("arguments.json");
     std::fs::write(&arguments, "{}").unwrap();
-    let words = ["policy", "explain", "--client", "demo-client", "--tool", "demo/read_graph", "--arguments", arguments.to_str().unwrap()];
+    let words =
+        ["policy", "explain", "--client", "demo-client", "--tool", "demo/read_graph", "--arguments", arguments.to_str().unwrap()];
     let explained = lifeboat.json(&words);
     assert_eq!(explained.as_object().unwrap().keys().collect::<Vec<_>>(), ["decision", "reason", "grant", "class", "revision"]);
     assert_eq!(explained["decision"], "permit");
