@@ -88,8 +88,8 @@ pub fn message(answer: &Answer) -> String {
     if !answer.header("content-type").unwrap_or_default().starts_with("text/event-stream") {
         return answer.body.clone();
     }
-    let data = answer.body.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| !data.is_empty());
-    data.last().unwrap_or_default().to_owned()
+    let mut data = answer.body.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|data| !data.is_empty());
+    data.next_back().unwrap_or_default().to_owned()
 }
 
 fn plain(authority: &str, request: hyper::http::request::Builder, body: String) -> Answer {

@@ -25,7 +25,7 @@ use crate::config::Class;
 type Shared = State<Arc<Admin>>;
 
 pub(in crate::admin::api) fn routes() -> Api {
-    clients_and_roles().merge(servers_and_tools()).merge(configuration())
+    clients_and_roles().merge(server_routes()).merge(tool_routes()).merge(configuration())
 }
 
 fn clients_and_roles() -> Api {
@@ -48,11 +48,10 @@ fn clients_and_roles() -> Api {
         .serve(changes::<roles::RoleSet>("/roles/{name}", "Makes a role, or replaces it", admin).takes::<SetRole>(role), role_set)
 }
 
-fn servers_and_tools() -> Api {
+fn server_routes() -> Api {
     let (admin, operate) = (Right::Administer, Right::Operate);
     let new = json!({"name": "web", "url": "https://tools.example.com/mcp"});
     let import = json!({"text": "{\"mcpServers\":{\"web\":{\"url\":\"https://tools.example.com/mcp\"}}}"});
-    let class = json!({"tool": "web/search", "class": "read"});
     Api::default()
         .serve(reads::<servers::ServerList>("/servers", "Every server"), server_list)
         .serve(
@@ -92,6 +91,12 @@ fn servers_and_tools() -> Api {
             changes::<servers::ServerRemoved>("/servers/{name}/remove", "Removes a server; its vault stays", admin),
             server_remove,
         )
+}
+
+fn tool_routes() -> Api {
+    let (admin, operate) = (Right::Administer, Right::Operate);
+    let class = json!({"tool": "web/search", "class": "read"});
+    Api::default()
         .serve(
             reads::<tools::ToolList>("/tools", "Tools of every server, of one, or one tool with its definition")
                 .query::<ToolFilter>(),
