@@ -37,7 +37,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// Accepts until the drain begins, then lets requests under way end.
 pub(super) async fn serve(feed: Arc<Feed>, door: Door, router: Router, ends: Ends) {
     let guard = door.guard.clone();
-    let places = Places::new(descriptors::for_operators(CONNECTIONS));
+    let places = Places::new(descriptors::for_operators(CONNECTIONS), feed.guests().clone());
     let tasks = TaskTracker::new();
     connection::accept_all(door, &places, &ends.drain, |wire, peer, place| {
         let visitor = Visitor { feed: feed.clone(), peer, router: router.clone(), ends: ends.clone() };

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_must_name_the_tool_and_reach_its_class() {
+    fn pit_14_a_grant_must_name_the_tool_with_its_server_and_reach_its_class() {
         let s = snapshot(vec![("demo/*", vec![Class::Read]), ("demo/add", vec![Class::Write])]);
         assert_eq!(ask(&s, "demo", Asked::Tool("read_graph")), Ok("r#1".into()));
         assert_eq!(ask(&s, "demo", Asked::Tool("add")), Ok("r#2".into()));
@@ -111,6 +111,13 @@ mod tests {
         assert_eq!(ask(&s, "demo", Asked::Tool("nope")), Err("policy.unknown_tool"));
         assert_eq!(ask(&s, "other", Asked::Tool("add")), Err("policy.unknown_server"));
         assert_eq!(ask(&s, "demo", Asked::Facet("resources")), Ok("r#1".into()));
+        assert_eq!(
+            ask(&s, "demo", Asked::Tool("demo/add")),
+            Err("policy.unknown_tool"),
+            "a client names tools without their server"
+        );
+        let bare = snapshot(vec![("add", vec![Class::Write])]);
+        assert_eq!(ask(&bare, "demo", Asked::Tool("add")), Err("policy.no_grant"), "a grant names them with it");
         let none = snapshot(vec![]);
         assert_eq!(ask(&none, "demo", Asked::Tool("read_graph")), Err("policy.no_grant"));
     }

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::guests::Guests;
 use super::kill::{KillEntry, KillOverlay};
 use super::principal::Principal;
 use super::snapshot::{ServerEntry, Snapshot};
@@ -145,6 +146,7 @@ pub struct Feed {
     calls: Mutex<HashMap<u64, FlyingCall>>,
     next_call: AtomicU64,
     canaries: Mutex<HashMap<String, Principal>>,
+    guests: Guests,
     listeners: Mutex<Vec<ProxyListener>>,
     servers: Mutex<HashMap<String, ServerState>>,
     breakers: Mutex<HashMap<String, Breaker>>,
@@ -170,6 +172,7 @@ impl Feed {
             calls: Mutex::default(),
             next_call: AtomicU64::new(0),
             canaries: Mutex::default(),
+            guests: Guests::default(),
             listeners: Mutex::default(),
             servers: Mutex::default(),
             breakers: Mutex::default(),
@@ -236,6 +239,11 @@ impl Feed {
     /// Takes a canary; the second time there is none.
     pub fn take_canary(&self, token: &str) -> Option<Principal> {
         locked(&self.canaries).remove(token)
+    }
+
+    /// The addresses this process visits its own listeners from.
+    pub fn guests(&self) -> &Guests {
+        &self.guests
     }
 
     /// Tells that a proxy listener is bound.

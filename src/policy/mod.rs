@@ -2,6 +2,7 @@
 
 pub mod decide;
 pub mod feed;
+pub mod guests;
 pub mod kill;
 pub mod lookalike;
 pub mod principal;

@@ -1,7 +1,8 @@
 //! What any of our listeners does with connections: how many there may be, and for how long one may do nothing. Never looks into a
 //! request.
 
-use std::net::IpAddr;
+use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -18,15 +19,19 @@ use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto::Builder;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
 use tokio::time::{Instant, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::io::Wire;
 use super::peer::Peer;
+use crate::policy::guests::Guests;
 use crate::telemetry::pace::Pace;
 
-/// Kept for connections from this host: kill proofs and whoever repairs things come in that way when strangers hold every other place.
+/// Kept for connections from this host: whoever repairs things comes in that way when strangers hold every other place.
 const RESERVE: usize = 32;
+/// Kept for this process itself, which proves its kills: behind a balancer on this host, strangers come from this host too.
+const OWN: usize = 4;
 const REST: Duration = Duration::from_millis(50);
 /// A connection that may be about to carry a request is not closed under it: for so long each answer says that it is the last one.
 const LINGER: Duration = Duration::from_millis(500);
@@ -104,29 +109,32 @@ pub struct Ends {
 pub struct Places {
     all: Arc<Semaphore>,
     reserve: Arc<Semaphore>,
+    own: Arc<Semaphore>,
+    guests: Guests,
     told: Arc<Pace>,
 }
 
 impl Places {
-    /// So many, of which a few are for this host only.
-    pub fn new(places: usize) -> Self {
+    /// So many, of which a few are for this host only; and some more for `guests` alone.
+    pub fn new(places: usize, guests: Guests) -> Self {
         let reserve = RESERVE.min(places / 4);
-        Self { all: Arc::new(Semaphore::new(places - reserve)), reserve: Arc::new(Semaphore::new(reserve)), told: Arc::default() }
+        let [all, reserve, own] = [places - reserve, reserve, OWN].map(|places| Arc::new(Semaphore::new(places)));
+        Self { all, reserve, own, guests, told: Arc::default() }
     }
 
     /// A place for a connection from `remote`; none when all are taken.
-    pub fn take(&self, remote: IpAddr) -> Option<OwnedSemaphorePermit> {
-        let place = self.all.clone().try_acquire_owned();
-        place.ok().or_else(|| {
-            let is_ours = remote.to_canonical().is_loopback();
-            is_ours.then(|| self.reserve.clone().try_acquire_owned().ok()).flatten()
-        })
+    pub fn take(&self, remote: SocketAddr) -> Option<OwnedSemaphorePermit> {
+        let one_of = |places: &Arc<Semaphore>| places.clone().try_acquire_owned().ok();
+        let is_near = || remote.ip().to_canonical().is_loopback();
+        one_of(&self.all)
+            .or_else(|| is_near().then(|| one_of(&self.reserve)).flatten())
+            .or_else(|| self.guests.holds(remote).then(|| one_of(&self.own)).flatten())
     }
 
     /// The next connection that has a place. Others are closed at once. Out of descriptors means a short rest, not the end of the listener.
     pub async fn accept(&self, socket: &Socket) -> Option<(Wire, Peer, OwnedSemaphorePermit)> {
         match socket.accept().await {
-            Ok((wire, peer)) => self.take(peer.address.ip()).map(|place| (wire, peer, place)),
+            Ok((wire, peer)) => self.take(peer.address).map(|place| (wire, peer, place)),
             Err(fault) => {
                 metrics::counter!("lifeboat_accept_faults_total").increment(1);
                 if let Some(unsaid) = self.told.turn() {
@@ -160,7 +168,7 @@ pub async fn accept_all(
     }
     // They connected before the end of accepting; closing the socket would reset them.
     while let Some(Ok((wire, peer))) = door.socket.accept().now_or_never() {
-        if let Some(place) = places.take(peer.address.ip()) {
+        if let Some(place) = places.take(peer.address) {
             each(wire, peer, place);
         }
     }
@@ -174,6 +182,9 @@ pub struct Busy(Arc<Doing>);
 struct Doing {
     /// How often the connection was looked at.
     looks: AtomicU32,
+    /// How often it had its turn, and the last turn in which it began a request.
+    turns: AtomicU32,
+    begun: AtomicU32,
     /// For each body, the look before which it was last asked for a piece.
     bodies: Mutex<Vec<Weak<AtomicU32>>>,
 }
@@ -188,6 +199,16 @@ impl Busy {
         }
         bodies.push(Arc::downgrade(&asked));
         asked
+    }
+
+    /// Waits when this turn of the connection has begun a request already. A client that sends as fast as it is answered finds its next request
+    /// read at once, and all others wait for as many answers as one turn gives.
+    pub async fn turn(&self) {
+        let turn = self.0.turns.load(Ordering::Relaxed);
+        if self.0.begun.swap(turn, Ordering::Relaxed) == turn {
+            yield_now().await;
+            self.0.begun.store(self.0.turns.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
     }
 
     /// Counts one more look; whether a body was not asked for a piece during the last `LOOKS`: over HTTP/2 a client may open no window for
@@ -261,7 +282,10 @@ pub async fn drive<I, S, B>(
     loop {
         tokio::select! {
             // A broken connection is the client's affair; its calls have their own end.
-            _ = connection.as_mut() => return,
+            _ = poll_fn(|context| {
+                busy.0.turns.fetch_add(1, Ordering::Relaxed);
+                connection.as_mut().poll(context)
+            }) => return,
             () = ends.cut.cancelled() => return,
             () = draining.as_mut(), if !told => {
                 connection.as_mut().graceful_shutdown();

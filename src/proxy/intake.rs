@@ -32,6 +32,8 @@ use crate::policy::feed::FlyingCall;
 /// A whole body must be here after this time, and something of it each `BODY_GAP`.
 const BODY_WHOLE: Duration = Duration::from_secs(30);
 const BODY_GAP: Duration = Duration::from_secs(10);
+/// What is refused is waited for no longer.
+const DISCARD: Duration = Duration::from_secs(1);
 /// A body up to here needs no room of its own.
 const SMALL: usize = 64 * 1024;
 
@@ -181,6 +183,17 @@ pub async fn read_for_refusal(shared: &Shared, x: &mut Exchange, body: Incoming)
     }
 }
 
+/// Takes in a small body that nobody will look at: a connection that ends with bytes unread is reset, and the reset may overtake the refusal
+/// on its way to the client.
+pub async fn discard(mut body: Incoming) {
+    let (end, mut left) = (Instant::now() + DISCARD, SMALL as u64);
+    while body.size_hint().lower() <= left
+        && let Ok(Some(Ok(frame))) = timeout_at(end, body.frame()).await
+    {
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len) as u64);
+    }
+}
+
 /// Reads a body of at most `limit` bytes. A large one waits until there is room for it.
 ///
 /// # Errors
@@ -191,6 +204,7 @@ async fn collect(headers: &HeaderMap, mut body: Incoming, limit: u64, room: &Roo
     if announced.is_some_and(|length| length > limit) {
         return Err(over());
     }
+    let whole = announced.and_then(|whole| usize::try_from(whole).ok());
     let end = Instant::now() + BODY_WHOLE;
     let (mut first, mut share) = (Bytes::new(), None);
     let mut rest: Option<BytesMut> = None;
@@ -207,14 +221,18 @@ async fn collect(headers: &HeaderMap, mut body: Incoming, limit: u64, room: &Roo
         if length > SMALL && share.is_none() {
             let entering = room.enter(announced.unwrap_or(limit));
             share = timeout_at(end, entering).await.map_err(|_| Refusal::Concurrency)?;
+            // Memory is asked for when there is room, not when it is announced.
+            if let (Some(rest), Some(whole)) = (&mut rest, whole) {
+                rest.reserve(whole.saturating_sub(rest.len()));
+            }
         }
         // Most bodies come in one piece, which is then not copied.
         match &mut rest {
             Some(rest) => rest.extend_from_slice(&data),
             None if first.is_empty() => first = data,
             None => {
-                let whole = announced.and_then(|whole| usize::try_from(whole).ok()).unwrap_or(length * 2);
-                let mut joined = BytesMut::with_capacity(whole.max(length));
+                let most = if share.is_some() { usize::MAX } else { SMALL };
+                let mut joined = BytesMut::with_capacity(whole.unwrap_or(length * 2).min(most).max(length));
                 joined.extend_from_slice(&first);
                 joined.extend_from_slice(&data);
                 first = Bytes::new();

@@ -40,7 +40,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// Accepts until the drain begins, then lets what is under way end; what has not after 30 s is cut.
 pub(super) async fn serve(shared: Arc<Shared>, door: Door, ends: Ends) {
     let (port, guard) = (door.socket.port(), door.guard.clone());
-    let places = Places::new(descriptors::for_clients(CONNECTIONS));
+    let places = Places::new(descriptors::for_clients(CONNECTIONS), shared.feed.guests().clone());
     let open = TaskTracker::new();
     connection::accept_all(door, &places, &ends.drain, |wire, peer, place| {
         let connection = Connection { shared: shared.clone(), peer, port, ends: ends.clone() };
@@ -94,6 +94,10 @@ impl Connection {
         let service = service_fn(move |request| {
             let (shared, held, ending) = (shared.clone(), held.clone(), ending.clone());
             async move {
+                // Over HTTP/2 each request is a task of its own, with its own turns.
+                if !is_h2 {
+                    held.turn().await;
+                }
                 let mut response = answer(shared, peer, port, request).await?;
                 connection::last_word(&ending, is_h2, &mut response);
                 Ok::<_, Infallible>(response.map(|body| Held::new(body, held)))

@@ -60,10 +60,12 @@ pub async fn run(shared: Arc<Shared>, mut x: Exchange, request: Request<Incoming
     let mut body = Some(body);
     let outcome = AssertUnwindSafe(stages(&shared, &mut x, parts, &mut body)).catch_unwind().await;
     let outcome = outcome.unwrap_or_else(|_| Err(Refusal::Broken { executed: x.executed_if_cut() }));
-    if let (Err(refusal), Some(body)) = (&outcome, body)
-        && refusal.status() == StatusCode::OK
-    {
-        intake::read_for_refusal(&shared, &mut x, body).await;
+    match (&outcome, body) {
+        (Err(refusal), Some(body)) if refusal.status() == StatusCode::OK => {
+            intake::read_for_refusal(&shared, &mut x, body).await;
+        }
+        (Err(_), Some(body)) => intake::discard(body).await,
+        _ => {}
     }
     let outcome = record::outcome(&shared, &mut x, outcome).await;
     release(&shared, x, outcome).await;

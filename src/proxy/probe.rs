@@ -23,6 +23,8 @@ const WAIT: Duration = Duration::from_secs(20);
 const START: Duration = Duration::from_secs(60);
 const PAGES: usize = 100;
 const CAP: usize = 8 * 1024 * 1024;
+/// JSON-RPC error of a server that does not speak the version it is asked in.
+const UNSUPPORTED_VERSION: i64 = -32022;
 // Of all pages together.
 const TOOLS: usize = 10_000;
 
@@ -80,8 +82,7 @@ struct Http<'a> {
 impl<'a> Http<'a> {
     /// The modern question first; a server that does not know it gets the handshake.
     async fn open(leg: &'a HttpLeg) -> Result<Self, String> {
-        let discover = request("server/discover", json!({}), true);
-        let modern = post(leg, &discover, Some("server/discover"), MODERN_VERSION, None).await?;
+        let modern = discover(leg, "lifeboat-server/discover").await?;
         if let Some(first) = modern.message.filter(|message| !message.is_error()) {
             return Ok(Self { leg, modern: true, session: None, version: MODERN_VERSION.into(), first });
         }
@@ -150,6 +151,25 @@ pub(super) async fn post(
         parse_incoming(body).ok()
     };
     Ok(Posted { status, session, message })
+}
+
+/// Asks a server what it is. One that refuses the version, and supports it by its own word, is asked once more (2026-07-28, versioning).
+///
+/// # Errors
+/// As [`post`].
+pub(super) async fn discover(leg: &HttpLeg, id: &str) -> Result<Posted, String> {
+    let question = message(id, "server/discover", json!({}), true);
+    let first = post(leg, &question, Some("server/discover"), MODERN_VERSION, None).await?;
+    if !first.message.as_ref().is_some_and(contradicts_itself) {
+        return Ok(first);
+    }
+    post(leg, &question, Some("server/discover"), MODERN_VERSION, None).await
+}
+
+fn contradicts_itself(answer: &Incoming) -> bool {
+    let error: Value = answer.error_raw().and_then(|raw| serde_json::from_slice(raw).ok()).unwrap_or_default();
+    let supported = error["data"]["supported"].as_array();
+    answer.error_code() == Some(UNSUPPORTED_VERSION) && supported.is_some_and(|all| all.iter().any(|one| one == MODERN_VERSION))
 }
 
 async fn first_response(mut stream: EventStream) -> Option<Incoming> {

@@ -1,5 +1,6 @@
 //! A Chromium of its own for each test, over WebDriver. Collects what the console said; leaves pictures in `target/ui-artifacts`.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +18,16 @@ pub struct Browser {
     pub client: Client,
     base: String,
     actions: AtomicUsize,
-    _driver: Running,
+    _driver: Driver,
+}
+
+/// chromedriver and the browser that it started, which would outlive it.
+struct Driver(Running);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", self.0.0.id())]).status();
+    }
 }
 
 /// A command of chromedriver that the WebDriver standard lacks.
@@ -45,9 +55,10 @@ impl Browser {
             .arg(format!("--port={port}"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
+            .process_group(0)
             .spawn()
             .expect("chromedriver: tests/run installs it");
-        let driver = Running(driver);
+        let driver = Driver(Running(driver));
         wait("chromedriver", 20, || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
         let mut wanted = Capabilities::new();
         wanted.insert("acceptInsecureCerts".into(), json!(true));

@@ -121,6 +121,13 @@ impl Lifeboat {
         status
     }
 
+    /// Waits until it has ended by itself, in order.
+    pub fn wait_end(&mut self, seconds: u64) {
+        let child = &mut self.child;
+        let ended = wait("the end of the process", seconds, || child.try_wait().unwrap());
+        assert!(ended.success(), "lifeboat {ended}");
+    }
+
     /// Sends a signal by name, `USR2` for one.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();

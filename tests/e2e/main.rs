@@ -16,6 +16,7 @@ mod harness;
 mod https;
 mod kill_timing;
 mod ledger;
+mod limits;
 mod matrix;
 mod overload;
 mod pages;

@@ -32,7 +32,6 @@ fn abandoned_sessions_give_their_memory_back() {
     sleep(Duration::from_secs(15));
     let settled = lifeboat.rss_kib();
     println!("KiB after 1,000 calls {after_calls}, after {wanted} sessions {peak}, 10 s after their end {settled}");
-    // The goal of 1.25 is measured on the optimised build by the benchmark; here a leak of sessions would show.
-    assert!(settled * 100 <= after_calls * 150, "{settled} KiB is more than 1.5 x {after_calls} KiB");
+    assert!(settled * 100 <= after_calls * 125, "{settled} KiB is more than 1.25 x {after_calls} KiB");
     drop(scripted);
 }

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio_rustls::TlsConnector;
 use tower::Service;
 
@@ -24,6 +24,7 @@ use crate::base::fault::{Fault, Verb};
 use crate::base::net::PROXY_LOCAL;
 use crate::crypto::tls;
 use crate::policy::feed::Way;
+use crate::policy::guests::{Guest, Guests};
 
 const CONNECT: Duration = Duration::from_secs(2);
 
@@ -35,6 +36,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(super) struct Dialler {
     way: Way,
     announced: bool,
+    guests: Guests,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
 }
 
@@ -43,7 +45,7 @@ impl Dialler {
     ///
     /// # Errors
     /// When the host is no name that TLS can carry.
-    pub(super) fn new(way: &Way, manner: &Manner) -> Verb<Self> {
+    pub(super) fn new(way: &Way, manner: &Manner, guests: &Guests) -> Verb<Self> {
         let tls = match way {
             Way::Tls(_, served) => {
                 let name = ServerName::try_from(manner.host.clone());
@@ -52,29 +54,37 @@ impl Dialler {
             }
             Way::Plain(_) | Way::Socket(_) => None,
         };
-        Ok(Self { way: way.clone(), announced: manner.announced, tls })
+        Ok(Self { way: way.clone(), announced: manner.announced, guests: guests.clone(), tls })
     }
 
     async fn dial(self) -> io::Result<Dialled> {
-        let stream: Box<dyn Stream> = match (&self.way, self.tls) {
-            (Way::Socket(path), _) => Box::new(UnixStream::connect(path).await?),
+        let (stream, guest): (Box<dyn Stream>, _) = match (&self.way, self.tls) {
+            (Way::Socket(path), _) => (Box::new(UnixStream::connect(path).await?), None),
             (Way::Tls(address, _), Some((config, name))) => {
-                let mut tcp = connect(*address).await?;
+                let (mut tcp, guest) = connect(*address, &self.guests).await?;
                 if self.announced {
                     tcp.write_all(&PROXY_LOCAL).await?;
                 }
-                Box::new(TlsConnector::from(config).connect(name, tcp).await?)
+                (Box::new(TlsConnector::from(config).connect(name, tcp).await?), Some(guest))
             }
-            (Way::Tls(address, _) | Way::Plain(address), _) => Box::new(connect(*address).await?),
+            (Way::Tls(address, _) | Way::Plain(address), _) => {
+                let (tcp, guest) = connect(*address, &self.guests).await?;
+                (Box::new(tcp), Some(guest))
+            }
         };
-        Ok(Dialled(TokioIo::new(stream)))
+        Ok(Dialled { stream: TokioIo::new(stream), _guest: guest })
     }
 }
 
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let tcp = TcpStream::connect(reachable(address)).await?;
+/// Bound first, so that the listener can tell that it is us before anything is said.
+async fn connect(address: SocketAddr, guests: &Guests) -> io::Result<(TcpStream, Guest)> {
+    let to = reachable(address);
+    let socket = if to.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.bind(SocketAddr::new(to.ip(), 0))?;
+    let guest = guests.expect_from(socket.local_addr()?);
+    let tcp = socket.connect(to).await?;
     tcp.set_nodelay(true)?;
-    Ok(tcp)
+    Ok((tcp, guest))
 }
 
 /// A listener on all addresses is reached over loopback.
@@ -103,7 +113,10 @@ impl Service<Uri> for Dialler {
 }
 
 /// An open connection.
-pub(super) struct Dialled(TokioIo<Box<dyn Stream>>);
+pub(super) struct Dialled {
+    stream: TokioIo<Box<dyn Stream>>,
+    _guest: Option<Guest>,
+}
 
 impl Connection for Dialled {
     fn connected(&self) -> Connected {
@@ -113,20 +126,20 @@ impl Connection for Dialled {
 
 impl Read for Dialled {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(context, buffer)
+        Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
 impl Write for Dialled {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(context, bytes)
+        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
+        Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
+        Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -18,6 +18,7 @@ use super::control::locked;
 use super::dial::Dialler;
 use crate::config::edge::ProxyProtocol;
 use crate::policy::feed::ProxyListener;
+use crate::policy::guests::Guests;
 
 type Http = Client<Dialler, Full<Bytes>>;
 
@@ -27,6 +28,8 @@ const IDLE: Duration = Duration::from_secs(90);
 // Shorter than the time after which the proxy closes an idle connection.
 const KEEP_WARM: Duration = Duration::from_secs(5);
 const PING: Duration = Duration::from_secs(2);
+// Until a listener is bound.
+const AT_START: Duration = Duration::from_millis(50);
 
 /// How canaries come in: the name they ask for, and whether the listener wants to hear first who speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,11 +52,11 @@ impl Line {
     pub(super) async fn send(
         &self,
         listener: &ProxyListener,
-        manner: &Manner,
+        (manner, guests): (&Manner, &Guests),
         request: http::request::Builder,
         body: Bytes,
     ) -> Result<(StatusCode, Bytes), String> {
-        let sent = self.try_send(listener, manner, request, body).await;
+        let sent = self.try_send(listener, (manner, guests), request, body).await;
         if sent.is_err() {
             locked(&self.0).remove(&listener.name);
         }
@@ -63,7 +66,7 @@ impl Line {
     async fn try_send(
         &self,
         listener: &ProxyListener,
-        manner: &Manner,
+        (manner, guests): (&Manner, &Guests),
         request: http::request::Builder,
         body: Bytes,
     ) -> Result<(StatusCode, Bytes), String> {
@@ -74,18 +77,18 @@ impl Line {
         let target = format!("http://{authority}{}", request.uri().path());
         *request.uri_mut() = target.parse().map_err(|e: http::uri::InvalidUri| e.to_string())?;
         request.headers_mut().insert(HOST, HeaderValue::try_from(authority).map_err(|e| e.to_string())?);
-        let answer = self.client(listener, manner)?.request(request).await.map_err(|e| e.to_string())?;
+        let answer = self.client(listener, manner, guests)?.request(request).await.map_err(|e| e.to_string())?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await.map_err(|e| e.to_string())?;
         Ok((status, body.to_bytes()))
     }
 
-    fn client(&self, listener: &ProxyListener, manner: &Manner) -> Result<Http, String> {
+    fn client(&self, listener: &ProxyListener, manner: &Manner, guests: &Guests) -> Result<Http, String> {
         let mut held = locked(&self.0);
         if let Some((_, client)) = held.get(&listener.name).filter(|(known, _)| known == manner) {
             return Ok(client.clone());
         }
-        let dialler = Dialler::new(&listener.way, manner).map_err(|fault| fault.message)?;
+        let dialler = Dialler::new(&listener.way, manner, guests).map_err(|fault| fault.message)?;
         let mut builder = Client::builder(TokioExecutor::new());
         builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE).pool_max_idle_per_host(2);
         let client: Http = builder.build(dialler);
@@ -107,12 +110,12 @@ pub async fn keep_warm(admin: Arc<Admin>, stop: CancellationToken) {
         let manner = manner(&admin);
         let listeners = admin.feed.listeners();
         for listener in listeners.iter().filter(|_| !admin.feed.is_draining()) {
-            let ping = admin.kill.line.send(listener, &manner, Request::get("/health"), Bytes::new());
+            let ping = admin.kill.line.send(listener, (&manner, admin.feed.guests()), Request::get("/health"), Bytes::new());
             if let Ok(Err(fault)) = tokio::time::timeout(PING, ping).await {
                 tracing::warn!(listener = listener.name, %fault, "no connection to prove a kill through");
             }
         }
-        let pause = if listeners.is_empty() { PING } else { KEEP_WARM };
+        let pause = if listeners.is_empty() { AT_START } else { KEEP_WARM };
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}

@@ -86,7 +86,7 @@ async fn attempt(admin: &Admin, listener: &ProxyListener, manner: &Manner, targe
     admin.feed.admit_canary(token.clone(), target.principal.clone());
     let _admitted = Admitted { admin, token: &token };
     let (request, body) = request(target, &token);
-    let (status, answer) = admin.kill.line.send(listener, manner, request, body).await?;
+    let (status, answer) = admin.kill.line.send(listener, (manner, admin.feed.guests()), request, body).await?;
     check(status, &answer, target.mode)
 }
 

@@ -17,7 +17,7 @@ use super::http_leg::HttpLeg;
 use super::{LegParts, note};
 use crate::base::ids::SharedEntropy;
 use crate::config::settings::Upstream;
-use crate::mcp::era::{LEGACY_VERSIONS, MODERN_VERSION};
+use crate::mcp::era::LEGACY_VERSIONS;
 use crate::policy::feed::{Feed, ServerState};
 
 /// A look that takes longer has failed.
@@ -29,6 +29,8 @@ const OFF: Duration = Duration::from_secs(5);
 /// A server that is down is looked at this often, so that it is back soon after it is back.
 const DOWN: Duration = Duration::from_secs(2);
 const BRIEF: Duration = Duration::from_secs(2);
+/// Of each question.
+const ID: &str = "lifeboat-health";
 
 /// What is known of a server, told to the feed when it changes.
 pub struct Word {
@@ -140,12 +142,12 @@ impl Talk {
         match self {
             Self::New => return self.begin(leg).await,
             Self::Modern => {
-                if answers(&discover(leg).await?)? {
+                if answers(&probe::discover(leg, ID).await?)? {
                     return Ok(());
                 }
             }
             Self::Legacy { session, version } => {
-                let ping = probe::message("lifeboat-health", "ping", json!({}), false);
+                let ping = probe::message(ID, "ping", json!({}), false);
                 let pong = probe::post(leg, &ping, None, version, session.as_ref()).await?;
                 let forgotten = session.is_some() && matches!(pong.status, 400 | 404);
                 if !forgotten {
@@ -159,14 +161,14 @@ impl Talk {
 
     async fn begin(&mut self, leg: &HttpLeg) -> Result<(), String> {
         *self = Self::New;
-        if answers(&discover(leg).await?)? {
+        if answers(&probe::discover(leg, ID).await?)? {
             *self = Self::Modern;
             return Ok(());
         }
         let version = LEGACY_VERSIONS[0];
         let client = json!({"name": "lifeboat", "version": env!("CARGO_PKG_VERSION")});
         let params = json!({"protocolVersion": version, "capabilities": {}, "clientInfo": client});
-        let initialize = probe::message("lifeboat-health", "initialize", params, false);
+        let initialize = probe::message(ID, "initialize", params, false);
         let answer = probe::post(leg, &initialize, None, version, None).await?;
         let first = answer.message.filter(|message| !message.is_error()).ok_or_else(|| unwell(answer.status))?;
         let version = first.result_text("protocolVersion").unwrap_or_else(|| version.to_owned());
@@ -182,11 +184,6 @@ impl Talk {
             drop(leg.send(Method::DELETE, headers, Bytes::new(), BRIEF).await);
         }
     }
-}
-
-async fn discover(leg: &HttpLeg) -> Result<Posted, String> {
-    let discover = probe::message("lifeboat-health", "server/discover", json!({}), true);
-    probe::post(leg, &discover, Some("server/discover"), MODERN_VERSION, None).await
 }
 
 /// Whether the modern question was understood; an error means that the server cannot serve at all.
