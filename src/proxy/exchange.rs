@@ -48,6 +48,8 @@ pub struct Exchange {
     pub begun: Option<Arc<str>>,
     /// Cancelled when the client leaves.
     pub left: CancellationToken,
+    /// Cancelled when the client gives the call up by a notification; none where it cannot.
+    pub given_up: Option<Arc<CancellationToken>>,
     /// The way back.
     pub reply: Reply,
 }
@@ -101,6 +103,11 @@ impl Exchange {
     /// Whether the tool ran, when the call ends here without its answer.
     pub fn executed_if_cut(&self) -> Executed {
         if self.sent { Executed::Unknown } else { Executed::No }
+    }
+
+    /// Whether its client gave it up by a notification.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up.as_ref().is_some_and(|given_up| given_up.is_cancelled())
     }
 
     /// The class it counts as; destructive while it is not known.

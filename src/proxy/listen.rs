@@ -143,6 +143,7 @@ async fn answer(shared: Arc<Shared>, peer: Peer, port: u16, request: Request<Inc
         pass: None,
         begun: None,
         left,
+        given_up: None,
         id: id.clone(),
     };
     let is_h2 = request.version() == Version::HTTP_2;

@@ -9,6 +9,7 @@ pub mod connection;
 pub mod cors;
 pub mod descriptors;
 pub mod exchange;
+mod given_up;
 pub mod intake;
 pub mod io;
 pub mod kill;
@@ -99,6 +100,7 @@ pub struct Shared {
     schemas: arguments::Schemas,
     sessions: sessions::Sessions,
     table: task_table::TaskTable,
+    cancellable: given_up::Cancellable,
     upstreams: upstream::Upstreams,
     bodies: room::Room,
     refused: room::Room,
@@ -135,6 +137,7 @@ impl Proxy {
             schemas: arguments::Schemas::default(),
             sessions: sessions::Sessions::default(),
             table: task_table::TaskTable::default(),
+            cancellable: given_up::Cancellable::default(),
             upstreams: upstream::Upstreams::new(legs),
             bodies: room::Room::new(BODIES),
             refused: room::Room::new(REFUSED),

@@ -21,7 +21,7 @@ use super::refuse::{Executed, Refusal};
 use super::route::{self, Route};
 use super::sessions::Orphan;
 use super::upstream::{self, CancelWhy};
-use super::{Shared, arguments, cors, intake, kill, rate, record, relay, streams};
+use super::{Shared, arguments, cors, given_up, intake, kill, rate, record, relay, streams};
 use crate::mcp::message::Id;
 use crate::mcp::sse;
 
@@ -111,29 +111,41 @@ async fn call(
     raced(shared, x, living).await
 }
 
-/// From here on the call is raced against the kill state and against its client's leaving.
+/// What ends a call before its outcome.
+enum Cut {
+    Killed(Refusal),
+    Left,
+    GivenUp,
+}
+
+/// From here on the call is raced against the kill state, against its client's leaving, and against its giving the call up.
 async fn raced(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Outcome, Refusal> {
     let target = living.target.clone();
     let (left, is_modern) = (x.left.clone(), living.received.era.is_modern());
     let loose = loose_end(&living, &x.id);
-    let killed = tokio::select! {
+    let entered = shared.cancellable.enter(x, &living.received);
+    let cut = tokio::select! {
         biased;
-        refusal = kill::engaged(&shared.feed, target.as_ref(), shared.feed.watch_kill()) => Some(refusal),
-        () = left.cancelled() => None,
-        outcome = onward(shared, x, living) => return outcome,
+        refusal = kill::engaged(&shared.feed, target.as_ref(), shared.feed.watch_kill()) => Cut::Killed(refusal),
+        () = left.cancelled() => Cut::Left,
+        () = entered.is_over() => Cut::GivenUp,
+        outcome = onward(shared, x, living) => return given_up::at_its_end(x, outcome),
     };
     let flight = x.flight.take();
-    match killed {
-        Some(Refusal::Killed { mode, .. }) => {
+    match cut {
+        Cut::Killed(Refusal::Killed { mode, .. }) => {
             flight.into_iter().for_each(|flight| flight.end(shared, CancelWhy::Kill));
             Err(Refusal::Killed { mode, executed: x.executed_if_cut() })
         }
-        Some(refusal) => Err(refusal),
-        None if is_modern => {
+        Cut::Killed(refusal) => Err(refusal),
+        // The server was told with the notification.
+        Cut::GivenUp => Ok(given_up::silently(x)),
+        Cut::Left if x.is_given_up() => Ok(left_alone(x, "cancelled")),
+        Cut::Left if is_modern => {
             flight.into_iter().for_each(|flight| flight.end(shared, CancelWhy::Client));
             Ok(left_alone(x, "cancelled"))
         }
-        None => {
+        Cut::Left => {
             if let (true, Some((session, id, orphan))) = (x.sent, loose) {
                 shared.sessions.orphaned(&session, id, orphan);
             }
@@ -151,6 +163,7 @@ async fn onward(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Out
             record::intent(shared, x).await?;
         }
     }
+    shared.cancellable.note(&permit.living().received);
     upstream::send(shared, x, permit).await
 }
 

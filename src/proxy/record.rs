@@ -35,6 +35,8 @@ pub(super) async fn outcome(shared: &Shared, x: &mut Exchange, outcome: Result<O
     if x.facts.client.is_none() {
         return strangers(shared, x, outcome);
     }
+    // What was refused before any policy was asked was refused under one all the same.
+    x.facts.revision.get_or_insert_with(|| shared.feed.snapshot().revision.to_string());
     let (status, executed) = told(x, &outcome);
     let event = closing(x, &outcome, status, executed);
     count(x, &outcome, status);
@@ -85,6 +87,7 @@ pub(super) async fn resumed(
         class: orphan.kind.executes().then(|| call.class.word().to_owned()),
         status: Some(status.into()),
         executed: Some(executed.word().into()),
+        revision: Some(shared.feed.snapshot().revision.to_string()),
         reason: concluded.as_ref().err().map(|refusal| refusal.reason().to_owned()),
         bytes_out: concluded.as_ref().ok().map(|body| body.len() as u64),
         ..Event::system("call.resumed", orphan.request.to_string())

@@ -39,6 +39,10 @@ pub(super) fn admit(breaker: Option<Arc<Breaker>>, settings: &Settings) -> Resul
 /// The verdict of a call that has ended about its server.
 pub(super) fn judge(shared: &Shared, x: &mut Exchange, (name, settings): (&str, &Settings), outcome: &Result<Outcome, Refusal>) {
     let Some(pass) = x.pass.take() else { return };
+    // How a server ends a call that its client gave up says nothing about it.
+    if x.is_given_up() {
+        return;
+    }
     let why = match outcome {
         Err(Refusal::Upstream { detail, .. }) => *detail,
         _ => "a call was answered",

@@ -1,5 +1,5 @@
 //! The first words with a child: which eras it speaks. A child that hangs or dies on a question it does not know is asked the
-//! older one only.
+//! older one only, and so is one that keeps the era of its first message. Never starts a child.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,31 +16,72 @@ const DISCOVER_WAIT: Duration = Duration::from_secs(5);
 // A package runner may have to fetch the server first.
 const INITIALIZE_WAIT: Duration = Duration::from_secs(60);
 
-/// Whether the modern question is asked at all.
+/// What a life of a child begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Discover {
-    Ask,
-    /// The child died of it before.
-    Skip,
+pub(super) enum Words {
+    /// The modern question, then the handshake.
+    Both,
+    /// The handshake alone: the life before ended early, perhaps of the question.
+    HandshakeOnce,
+    /// The handshake alone: once asked the question, a process of this server takes no handshake any more.
+    Handshake,
+    /// The question alone: this server takes no handshake at all.
+    Question,
+}
+
+/// Why there was no greeting.
+#[derive(Debug)]
+pub(super) enum Unmet {
+    /// The child answered, but other words may suit it better.
+    OtherWords,
+    /// A sentence.
+    Failed(String),
+}
+
+impl Words {
+    /// What the next life begins with, when this one was as well as it could be but for its words: first the handshake, because
+    /// clients of both eras can work with a server that took it.
+    pub(super) fn others(self) -> Self {
+        match self {
+            Self::Both | Self::HandshakeOnce => Self::Handshake,
+            Self::Handshake | Self::Question => Self::Question,
+        }
+    }
+
+    /// What the next life begins with, when this one failed. What is known to work is kept; where nothing is, a question that the child
+    /// does not know may have killed it, or something else did: the next life tries the other way.
+    pub(super) fn after_failure(self, greeted: bool) -> Self {
+        match self {
+            Self::Handshake | Self::Question if greeted => self,
+            Self::Both if !greeted => Self::HandshakeOnce,
+            _ => Self::Both,
+        }
+    }
 }
 
 /// Learns what the child speaks, and opens its legacy session.
 ///
 /// # Errors
-/// A sentence.
-pub(super) async fn greet(shared: &Arc<Shared>, discover: Discover) -> Result<Handshake, String> {
-    let modern = discover == Discover::Ask && is_modern(shared).await;
+/// What to do about it.
+pub(super) async fn greet(shared: &Arc<Shared>, words: Words) -> Result<Handshake, Unmet> {
+    let modern = matches!(words, Words::Both | Words::Question) && is_modern(shared).await;
+    if words == Words::Question {
+        let none = || Unmet::Failed("it no longer answers server/discover, and took no handshake before".to_owned());
+        return modern.then(|| Handshake { modern, ..Handshake::default() }).ok_or_else(none);
+    }
     let client = json!({"name": "lifeboat", "version": env!("CARGO_PKG_VERSION")});
     let params = json!({"protocolVersion": LEGACY_VERSIONS[0], "capabilities": {}, "clientInfo": client});
     let answer = ask(shared, "initialize", params, INITIALIZE_WAIT).await;
-    let legacy = answer.and_then(|answer| legacy_of(&answer));
-    match legacy {
+    if answer.as_ref().is_ok_and(Incoming::is_error) && (modern || words == Words::Handshake) {
+        return Err(Unmet::OtherWords);
+    }
+    match answer.and_then(|answer| legacy_of(&answer)) {
         Ok((result, version)) => {
             shared.post(Bytes::from_static(br#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#));
             Ok(Handshake { initialize_result: Some(result), legacy_version: Some(version), modern })
         }
         Err(_) if modern => Ok(Handshake { modern, ..Handshake::default() }),
-        Err(why) => Err(why),
+        Err(why) => Err(Unmet::Failed(why)),
     }
 }
 

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Handshake;
 use super::child::{self, Running};
 use super::errors::{self, LastWords};
-use super::handshake::{self, Discover};
+use super::handshake::{self, Unmet, Words};
 use super::launch::Launch;
 use super::lines::{self, Over};
 use super::{OUTBOX, Phase, Shared, locked};
@@ -28,6 +28,8 @@ pub(super) enum End {
     Stopped,
     /// It was killed because a killed call did not end.
     Disobeyed,
+    /// Lifeboat ended it because the next may understand other first words.
+    OtherWords,
     /// It failed, with why; `greeted` says whether it had answered the handshake.
     Failed { why: String, greeted: bool },
 }
@@ -35,7 +37,7 @@ pub(super) enum End {
 const LAST_WORDS_WAIT: Duration = Duration::from_millis(500);
 
 /// Starts a child and stays with it to its end.
-pub(super) async fn live(shared: &Arc<Shared>, launch: Launch, discover: Discover, stop: &CancellationToken) -> End {
+pub(super) async fn live(shared: &Arc<Shared>, launch: Launch, words: Words, stop: &CancellationToken) -> End {
     let secrets = launch.secrets.clone();
     let failed = |why| End::Failed { why, greeted: false };
     let (running, pipes) = match child::start(launch).await {
@@ -48,7 +50,7 @@ pub(super) async fn live(shared: &Arc<Shared>, launch: Launch, discover: Discove
     let errors = errors::read(BufReader::new(pipes.stderr), shared, &secrets, &last).fuse();
     tokio::pin!(errors);
     let end = {
-        let served = serve(shared, &running, pipes.stdin, pipes.stdout, (outbox, discover));
+        let served = serve(shared, &running, pipes.stdin, pipes.stdout, (outbox, words));
         tokio::select! {
             end = served => end,
             () = stop.cancelled() => End::Stopped,
@@ -60,8 +62,8 @@ pub(super) async fn live(shared: &Arc<Shared>, launch: Launch, discover: Discove
     if end != End::Stopped {
         shared.set_phase(Phase::Starting);
     }
-    // Its input is closed now. Whoever only fell silent is killed; whoever is stopped may end in order.
-    if end == End::Stopped {
+    // Its input is closed now. Whoever only fell silent is killed; whoever did nothing wrong may end in order.
+    if matches!(end, End::Stopped | End::OtherWords) {
         let ended = async {
             if tokio::time::timeout(CLOSE_WAIT, running.ended()).await.is_err() {
                 running.terminate();
@@ -89,14 +91,14 @@ fn end_with_last_words(end: End, last: &LastWords) -> End {
     }
 }
 
-type Wiring = (mpsc::Receiver<super::Outgoing>, Discover);
+type Wiring = (mpsc::Receiver<super::Outgoing>, Words);
 
 async fn serve(
     shared: &Arc<Shared>,
     running: &Running,
     stdin: tokio::process::ChildStdin,
     stdout: tokio::process::ChildStdout,
-    (outbox, discover): Wiring,
+    (outbox, words): Wiring,
 ) -> End {
     let mut greeted = false;
     let talk = async {
@@ -104,28 +106,29 @@ async fn serve(
             // Its one client greets it.
             shared.set_phase(Phase::Up(Handshake::default()));
             outlived(shared).await;
-            return None;
+            return Err(End::Disobeyed);
         }
-        match handshake::greet(shared, discover).await {
+        match handshake::greet(shared, words).await {
             Ok(handshake) => {
                 shared.set_phase(Phase::Up(handshake));
                 greeted = true;
             }
-            Err(why) => return Some(Over::Broken(why)),
+            Err(Unmet::OtherWords) => return Err(End::OtherWords),
+            Err(Unmet::Failed(why)) => return Ok(Over::Broken(why)),
         }
         outlived(shared).await;
-        None
+        Err(End::Disobeyed)
     };
-    let why = tokio::select! {
-        why = lines::read(BufReader::with_capacity(64 << 10, stdout), shared) => Some(why),
-        why = lines::write(stdin, outbox, shared) => Some(why),
-        why = talk => why,
+    let over = tokio::select! {
+        why = lines::read(BufReader::with_capacity(64 << 10, stdout), shared) => Ok(why),
+        why = lines::write(stdin, outbox, shared) => Ok(why),
+        over = talk => over,
     };
-    let why = match why {
-        None => return End::Disobeyed,
-        Some(Over::Broken(why)) => why,
+    let why = match over {
+        Err(end) => return end,
+        Ok(Over::Broken(why)) => why,
         // The pipe closes a moment before the end is known.
-        Some(Over::Closed(why)) => tokio::time::timeout(Duration::from_millis(300), running.ended()).await.unwrap_or(why),
+        Ok(Over::Closed(why)) => tokio::time::timeout(Duration::from_millis(300), running.ended()).await.unwrap_or(why),
     };
     End::Failed { why, greeted }
 }

@@ -8,7 +8,7 @@ use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 use super::guest::Guest;
-use super::handshake::Discover;
+use super::handshake::Words;
 use super::launch::launch;
 use super::life::{End, live};
 use super::turn::turn;
@@ -50,7 +50,7 @@ impl Supervisor {
 
     /// A child of one session: its end is the session's. The shared child of its server holds the turn.
     async fn live_once(&self) {
-        if let End::Failed { why, .. } = self.one_life(Discover::Skip).await {
+        if let End::Failed { why, .. } = self.one_life(Words::Handshake).await {
             tracing::warn!(server = %self.shared.name, "{why}");
         }
         self.over();
@@ -82,17 +82,22 @@ impl Supervisor {
     async fn keep_alive(&self) {
         let mut pause = FIRST_PAUSE;
         let mut failures = 0u32;
-        let mut discover = Discover::Ask;
+        let mut words = Words::Both;
         self.shared.set_phase(Phase::Starting);
         while !self.stop.is_cancelled() {
             let began = Instant::now();
-            let end = self.one_life(discover).await;
+            let end = self.one_life(words).await;
             self.shared.table().clear();
             if began.elapsed() >= RECOVERED || end == End::Disobeyed {
                 (pause, failures) = (FIRST_PAUSE, 0);
             }
             match end {
                 End::Stopped => break,
+                End::OtherWords => {
+                    words = words.others();
+                    tracing::info!(server = %self.shared.name, "one process of it keeps the era of its first message; it starts again");
+                    continue;
+                }
                 End::Disobeyed => {
                     tracing::warn!(server = %self.shared.name, "a killed call did not end; the server was killed and starts again");
                     self.shared.set_phase(Phase::Starting);
@@ -100,8 +105,7 @@ impl Supervisor {
                 End::Failed { why, greeted } => {
                     tracing::warn!(server = %self.shared.name, "{why}");
                     failures = if greeted { 0 } else { failures + 1 };
-                    // A question it does not know may have killed it, or something else did: the next life tries the other way.
-                    discover = if greeted || discover == Discover::Skip { Discover::Ask } else { Discover::Skip };
+                    words = words.after_failure(greeted);
                     // A call waits for a server that will be there soon, and for no other.
                     let soon = failures < 2 && pause <= SOON;
                     self.shared.set_phase(if soon { Phase::Starting } else { Phase::Down(why) });
@@ -114,11 +118,11 @@ impl Supervisor {
         }
     }
 
-    async fn one_life(&self, discover: Discover) -> End {
+    async fn one_life(&self, words: Words) -> End {
         let (entry, data, exe) = (self.entry.clone(), self.data.clone(), self.exe.clone());
         let prepared = tokio::task::spawn_blocking(move || launch(&entry, &data, &exe)).await;
         match prepared {
-            Ok(Ok(launch)) => live(&self.shared, launch, discover, &self.stop).await,
+            Ok(Ok(launch)) => live(&self.shared, launch, words, &self.stop).await,
             Ok(Err(why)) => End::Failed { why, greeted: false },
             Err(fault) => End::Failed { why: fault.to_string(), greeted: false },
         }

@@ -75,10 +75,9 @@ def call(i, params, line):
         say("x" * (9 << 20))
 
 
-def lives():
+def remember(first):
     with open(LIVES, "a") as file:
-        file.write("x")
-    return os.path.getsize(LIVES)
+        file.write(first + "\n")
 
 
 if MODE == "never":
@@ -87,7 +86,7 @@ if MODE == "never":
 if MODE == "ignores-the-end":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGQUIT, signal.SIG_IGN)
-lives()
+era = None
 while True:
     line = sys.stdin.readline()
     if not line:
@@ -96,12 +95,19 @@ while True:
         break
     message = json.loads(line)
     method, i, params = message.get("method"), message.get("id"), message.get("params", {})
+    if era is None:
+        remember(method)
+        era = "modern" if method == "server/discover" else "legacy"
     if method is None:
         answers[i] = message
+    elif MODE == "keeps-one-era" and method == "initialize" and era == "modern":
+        send(id=i, error={"code": -32022, "message": "the initialize handshake is not accepted"})
+    elif MODE == "modern-only" and method == "initialize":
+        send(id=i, error={"code": -32601, "message": "no"})
     elif method == "server/discover":
         if MODE == "dies-of-discover":
             sys.exit(4)
-        if MODE == "both":
+        if MODE in ("both", "modern-only") or (MODE == "keeps-one-era" and era == "modern"):
             send(id=i, result={"supportedVersions": ["2026-07-28"], "capabilities": {}, "resultType": "complete"})
     elif method == "initialize":
         say('{"jsonrpc":"2.0","id":%d,"result":{"protocolVersion": "2025-11-25","capabilities":{},"extra": 1.50}}' % i)

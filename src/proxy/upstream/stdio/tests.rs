@@ -130,6 +130,46 @@ async fn a_child_that_hangs_on_the_modern_question_is_asked_the_old_one() {
     assert!(began.elapsed() >= Duration::from_secs(5));
 }
 
+/// Each life's first message, one after another.
+fn first_words(rig: &Rig) -> Vec<String> {
+    std::fs::read_to_string(rig.data.path().join("lives")).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn pit_22_a_child_that_keeps_one_era_is_started_in_the_one_that_serves_everybody() {
+    let rig = rig("keeps-one-era", true);
+    let handshake = rig.server.ready(WAIT).await.unwrap();
+    assert!(!handshake.modern && handshake.initialize_result.is_some(), "clients of both eras can initialize");
+    assert_eq!(first_words(&rig), ["server/discover", "initialize"]);
+    let mut dying = rig.call("ana", "1", "die", "1").await;
+    assert_eq!(next(&mut dying).await, StdioEvent::Gone);
+    assert_eq!(rig.server.ready(WAIT).await.unwrap(), handshake);
+    assert_eq!(first_words(&rig), ["server/discover", "initialize", "initialize"], "the way that worked is kept");
+}
+
+#[tokio::test]
+async fn pit_22_a_child_that_never_takes_the_handshake_serves_the_modern_era_alone() {
+    let rig = rig("modern-only", true);
+    let handshake = rig.server.ready(WAIT).await.unwrap();
+    assert_eq!(handshake, Handshake { modern: true, ..Handshake::default() });
+    assert_eq!(first_words(&rig), ["server/discover", "initialize", "server/discover"]);
+    assert_eq!(rig.server.rpc("tools/list", json!({})).await.unwrap()["tools"][0]["name"], "echo");
+    let mut dying = rig.call("ana", "1", "die", "1").await;
+    assert_eq!(next(&mut dying).await, StdioEvent::Gone);
+    assert_eq!(rig.server.ready(WAIT).await.unwrap(), handshake);
+    assert_eq!(first_words(&rig)[3..], ["server/discover"], "the way that worked is kept");
+}
+
+#[test]
+fn words_are_changed_when_they_do_not_work() {
+    use super::handshake::Words;
+    // A server that was replaced by another is asked everything again, and nothing is tried without an end.
+    let failing = std::iter::successors(Some(Words::Question), |words| Some(words.after_failure(false)));
+    assert_eq!(failing.take(4).collect::<Vec<_>>(), [Words::Question, Words::Both, Words::HandshakeOnce, Words::Both]);
+    assert_eq!(Words::HandshakeOnce.after_failure(true), Words::Both, "it may have been something else");
+    assert_eq!(Words::Both.after_failure(true), Words::Both);
+}
+
 #[tokio::test]
 async fn pit_16_two_clients_with_the_same_id_and_token_never_mix() {
     let rig = rig("both", true);
