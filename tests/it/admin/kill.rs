@@ -125,25 +125,35 @@ async fn an_unreadable_kill_file_at_boot_means_engaged() {
 #[tokio::test]
 async fn flt_09_engaging_works_while_another_process_holds_the_database() {
     let app = TestApp::start().await;
-    let script = "import sqlite3,sys,time\nc=sqlite3.connect(sys.argv[1],isolation_level=None)\nc.execute('BEGIN EXCLUSIVE')\nprint('locked',flush=True)\ntime.sleep(4)\nc.execute('COMMIT')\n";
+    let script = "import sqlite3,sys\nc=sqlite3.connect(sys.argv[1],isolation_level=None)\nc.execute('BEGIN EXCLUSIVE')\nprint('locked',flush=True)\nsys.stdin.read()\nc.execute('COMMIT')\n";
     let mut holder = tokio::process::Command::new("python3")
         .args(["-c", script])
         .arg(app.data.path().join("state.db"))
+        .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::piped())
+        .kill_on_drop(true)
         .spawn()
         .expect("python3 runs");
     let mut line = String::new();
     let mut out = tokio::io::BufReader::new(holder.stdout.take().expect("piped"));
     tokio::io::AsyncBufReadExt::read_line(&mut out, &mut line).await.expect("locked");
-    let started = Instant::now();
-    let engaged = app.engage(json!({"reason": "locked"})).await;
-    let took = started.elapsed();
-    assert_eq!((&engaged["effective"], &engaged["persisted"]), (&json!(true), &json!("file")), "{engaged}");
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    // A verb that waits for the database waits each time; a busy machine does not.
+    let mut quickest = Duration::MAX;
+    for _ in 0..5 {
+        let started = Instant::now();
+        let engaged = app.engage(json!({"reason": "locked"})).await;
+        quickest = quickest.min(started.elapsed());
+        assert_eq!((&engaged["effective"], &engaged["persisted"]), (&json!(true), &json!("file")), "{engaged}");
+        if quickest < Duration::from_secs(2) {
+            break;
+        }
+    }
+    assert!(quickest < Duration::from_secs(2), "{quickest:?}");
     assert_eq!(echo(&app, &app.reader).await.reason(), "kill.engaged");
     let (status, _) = app.api_status("POST", "/api/v1/kill/release", json!({"reason": "too early"})).await;
     assert_ne!(status, 200, "a release that the database does not know of must fail");
     assert_eq!(echo(&app, &app.reader).await.reason(), "kill.engaged");
+    drop(holder.stdin.take());
     holder.wait().await.expect("the holder ends");
     let app = app.restart().await;
     assert_eq!(echo(&app, &app.reader).await.reason(), "kill.engaged");

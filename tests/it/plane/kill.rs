@@ -34,6 +34,18 @@ async fn atk_p38_a_full_kill_stops_what_executes_and_serves_the_rest() {
 }
 
 #[tokio::test]
+async fn each_refusal_names_the_revision_it_was_made_under() {
+    let rig = Rig::start(|request| json_answer(json!({}), request)).await;
+    rig.engage(Mode::Full);
+    assert_eq!(rig.tool("put").await.reason(), "kill.engaged");
+    let no_session = rig.send(rig.post_in("none", "abcdefgh", &tool("look"))).await;
+    assert_eq!(no_session.status, 404);
+    let revision = rig.feed.snapshot().revision.to_string();
+    let named: Vec<Option<String>> = rig.events().into_iter().map(|event| event.revision).collect();
+    assert_eq!(named, [Some(revision.clone()), Some(revision)]);
+}
+
+#[tokio::test]
 async fn read_only_lets_reads_through() {
     let rig = Rig::start(|request| json_answer(json!({}), request)).await;
     rig.engage(Mode::ReadOnly);

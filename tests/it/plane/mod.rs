@@ -4,6 +4,7 @@
 
 mod arguments;
 mod calls;
+mod given_up;
 mod kill;
 mod listen;
 mod lists;

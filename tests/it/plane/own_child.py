@@ -33,6 +33,8 @@ def call(i, params):
         send(id=i, result={"self": SELF, "capabilities": seen["capabilities"], "resultType": "complete"})
     elif what == "ask":
         ask(i, params.get("_meta", {}).get("progressToken"))
+    elif what == "hang":
+        send(method="notifications/progress", params={"progressToken": params["_meta"]["progressToken"], "progress": 1})
     elif what == "die":
         os._exit(3)
 
