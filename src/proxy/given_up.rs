@@ -16,6 +16,8 @@ use crate::mcp::method::MethodKind;
 
 /// How long a server may take to end a call that its client gave up. Some never do (basic/utilities/cancellation lets them).
 const LAST_WORD: Duration = Duration::from_secs(2);
+/// How much later than its leaving a client's cancellation may come: they travel on connections of their own.
+const OVERTAKEN: Duration = Duration::from_secs(2);
 
 type Name = (Arc<str>, Id);
 
@@ -70,6 +72,12 @@ impl Entered<'_> {
         let Some((_, given_up)) = &self.named else { return std::future::pending().await };
         given_up.cancelled().await;
         tokio::time::sleep(LAST_WORD).await;
+    }
+
+    /// Whether its client, which has left, gives it up as well.
+    pub(super) async fn is_given_up_soon(&self) -> bool {
+        let Some((_, given_up)) = &self.named else { return false };
+        tokio::time::timeout(OVERTAKEN, given_up.cancelled()).await.is_ok()
     }
 }
 

@@ -149,7 +149,10 @@ async fn raced(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Outc
             if let (true, Some((session, id, orphan))) = (x.sent, loose) {
                 shared.sessions.orphaned(&session, id, orphan);
             }
-            Ok(left_alone(x, "unknown"))
+            // The call at the server is kept meanwhile, so that the cancellation finds it there too.
+            let given_up = x.sent && entered.is_given_up_soon().await;
+            drop(flight);
+            Ok(left_alone(x, if given_up { "cancelled" } else { "unknown" }))
         }
     }
 }

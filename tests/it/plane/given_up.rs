@@ -98,11 +98,18 @@ async fn the_servers_last_word_on_a_call_that_was_given_up_still_counts() {
 
 #[tokio::test]
 async fn pit_17_a_client_that_gives_a_call_up_and_leaves_has_cancelled_it() {
-    let (server, _speak) = Talking::with(&["put"]);
-    let rig = Rig::start(move |request| server.answer(request)).await;
-    let session = rig.session("abcdefgh").await;
-    let body = called(&rig, &session, "abcdefgh").await;
-    give_up(&rig, &session, "abcdefgh").await;
-    drop(body);
-    assert_eq!(outcome(&rig).await.status.as_deref(), Some("cancelled"));
+    // Some close their stream first and say so afterwards.
+    for leaves_first in [false, true] {
+        let (server, _speak) = Talking::with(&["put"]);
+        let rig = Rig::start(move |request| server.answer(request)).await;
+        let session = rig.session("abcdefgh").await;
+        let mut body = Some(called(&rig, &session, "abcdefgh").await);
+        if leaves_first {
+            drop(body.take());
+            until("its leaving is noticed", || rig.feed.in_flight(None) == 0).await;
+        }
+        give_up(&rig, &session, "abcdefgh").await;
+        drop(body);
+        assert_eq!(outcome(&rig).await.status.as_deref(), Some("cancelled"), "leaves first: {leaves_first}");
+    }
 }
