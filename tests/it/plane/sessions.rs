@@ -151,5 +151,6 @@ async fn atk_p25_streams_that_a_server_never_opens_are_bounded_too() {
         });
     }
     until("eight of forty are refused", || *refused.lock().expect("lock") == 8).await;
+    until("the others are on their way", || rig.hits() >= 32).await;
     assert_eq!(rig.hits(), 32, "no more than its calls in flight wait at the server");
 }
