@@ -140,9 +140,11 @@ async fn gate(State(admin): State<Arc<Admin>>, mut request: Request, next: Next)
 }
 
 async fn by_key(admin: &Admin, context: &Context, mut request: Request, next: Next, right: Right) -> Response {
-    let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let key = shown.and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let Some(actor) = key.and_then(|(_, key)| operators::who_by_key(admin, key.trim())) else {
+    let credential = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let key = credential.and_then(|text| text.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let key = key.map(|(_, key)| key.trim());
+    let found = key.and_then(|key| Some((operators::who_by_key(admin, key)?, operators::ShownKey::new(key))));
+    let Some((actor, shown)) = found else {
         admin.recorder.stranger(context.remote, "operator.key");
         let body = r#"{"error":{"kind":"denied","message":"an operator API key is needed","where":null}}"#;
         let headers = [(header::CONTENT_TYPE, "application/json"), (header::WWW_AUTHENTICATE, "Bearer")];
@@ -152,6 +154,7 @@ async fn by_key(admin: &Admin, context: &Context, mut request: Request, next: Ne
         return StatusCode::FORBIDDEN.into_response();
     }
     request.extensions_mut().insert(actor);
+    request.extensions_mut().insert(shown);
     next.run(request).await
 }
 

@@ -1,5 +1,7 @@
 //! The gate of the admin listener, walked with every route and every role: who may come in, from which page, and in which clothes.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
@@ -10,6 +12,7 @@ use super::operators::{self, AddOperator, NotSignedIn, Visitor};
 use super::routes::{Access, Entry, ROUTES, router};
 use super::tests_house::{House, root};
 use super::{Admin, OperatorRole};
+use crate::audit::Event;
 use crate::base::secret::Secret;
 
 const PASSWORD: &str = "correct horse battery";
@@ -313,4 +316,35 @@ async fn stopping_by_form_and_by_htmx_says_so_and_release_keeps_the_reason() {
     assert!(html.contains("Not released. Your login is 22 minutes old. Sign in again; your reason is kept."));
     assert!(html.contains("value=\"cause is one client\""));
     assert!(house.admin.feed.kill().engaged());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_a04_a_tail_ends_with_its_key() {
+    let house = House::open().await;
+    drop(session(&house.admin, OperatorRole::Admin).await);
+    let made = operators::key_add(&house.admin, &root(), "admin", None).await.unwrap();
+    let tail = Ask::new("GET", "/api/v1/audit/tail").with("authorization", format!("Bearer {}", made.key)).send(&house).await;
+    assert_eq!(tail.status(), StatusCode::OK);
+    operators::key_revoke(&house.admin, &root(), &made.kid).await.unwrap();
+    let rest = tokio::time::timeout(Duration::from_secs(20), text(tail)).await.expect("it ends");
+    assert!(!rest.contains("operator.key.revoke"), "{rest}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_a04_a_live_page_ends_with_its_session_however_many_calls_there_are() {
+    let house = House::open().await;
+    let token = session(&house.admin, OperatorRole::Viewer).await;
+    let live = Ask::new("GET", "/live?calls=1").cookie(&token).send(&house).await;
+    assert_eq!(live.status(), StatusCode::OK);
+    operators::disable(&house.admin, &root(), "viewer").await.unwrap();
+    let calls = async {
+        for _ in 0..300 {
+            house.admin.record(Event::system("test.call", "x")).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        () = calls => panic!("it goes on after its session"),
+        told = text(live) => assert!(told.contains("test.call"), "{told}"),
+    }
 }

@@ -34,10 +34,14 @@ const WRITE: Duration = Duration::from_secs(30);
 const IDLE: Duration = Duration::from_secs(300);
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
 
+/// Places for connections at all listeners of the dashboard together.
+pub(super) fn places(feed: &Feed) -> Places {
+    Places::new(descriptors::for_operators(CONNECTIONS), feed.guests().clone())
+}
+
 /// Accepts until the drain begins, then lets requests under way end.
-pub(super) async fn serve(feed: Arc<Feed>, door: Door, router: Router, ends: Ends) {
+pub(super) async fn serve(feed: Arc<Feed>, door: Door, router: Router, places: Places, ends: Ends) {
     let guard = door.guard.clone();
-    let places = Places::new(descriptors::for_operators(CONNECTIONS), feed.guests().clone());
     let tasks = TaskTracker::new();
     connection::accept_all(door, &places, &ends.drain, |wire, peer, place| {
         let visitor = Visitor { feed: feed.clone(), peer, router: router.clone(), ends: ends.clone() };

@@ -121,9 +121,9 @@ pub(super) fn listen(planes: &Planes, doors: Doors, admin: &Arc<Admin>, lifecycl
         let serving = planes.proxy.serve(door, Some(listener), lifecycle.proxy.ends.clone());
         lifecycle.door(&lifecycle.proxy, proxy_runtime, &name, serving);
     }
-    let router = edge::router(admin);
+    let (router, places) = (edge::router(admin), edge::places(&admin.feed));
     for (name, door) in doors.admin {
-        let serving = edge::serve(admin.feed.clone(), door, router.clone(), lifecycle.admin.ends.clone());
+        let serving = edge::serve(admin.feed.clone(), door, router.clone(), places.clone(), lifecycle.admin.ends.clone());
         lifecycle.door(&lifecycle.admin, &here, name, serving);
     }
     if let Some((listener, _)) = doors.redirect {

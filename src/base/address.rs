@@ -70,32 +70,25 @@ fn special_v4(ip: Ipv4Addr) -> bool {
 }
 
 fn special_v6(ip: Ipv6Addr) -> bool {
-    let [a, b, c, ..] = ip.segments();
-    ip.is_unspecified()
-        || ip.is_loopback()
-        || ip.is_multicast()
-        || ip.to_canonical().is_ipv4()
+    let [a, b, ..] = ip.segments();
+    // Outside 2000::/3 nobody has a public address (RFC 4291): loopback, unique local, link-local, site-local, multicast and the like.
+    a & 0xe000 != 0x2000
         || embedded(ip).is_some()
-        // Unique local, link-local, site-local (deprecated but still routed by some).
-        || a & 0xfe00 == 0xfc00
-        || a & 0xffc0 == 0xfe80
-        || a & 0xffc0 == 0xfec0
-        // Assignments of the IETF (2001::/23, Teredo in it), documentation, discard, segment routing.
+        // Assignments of the IETF (2001::/23, Teredo in it), documentation.
         || (a == 0x2001 && b < 0x200)
         || (a == 0x2001 && b == 0xdb8)
         || (a == 0x3fff && b < 0x1000)
-        || (a == 0x100 && (b, c) == (0, 0))
-        || a == 0x5f00
 }
 
-/// The IPv4 address that a translated or tunnelled one leads to: IPv4-compatible `::/96`, 6to4 `2002::/16`, NAT64 `64:ff9b::/96` and
-/// `64:ff9b:1::/48`, Teredo `2001::/32`.
+/// The IPv4 address that a translated or tunnelled one leads to: IPv4-compatible `::/96`, IPv4-translated `::ffff:0:0:0/96`, 6to4
+/// `2002::/16`, NAT64 `64:ff9b::/96` and `64:ff9b:1::/48`, Teredo `2001::/32`.
 fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
     let s = ip.segments();
     let from = |high: u16, low: u16| Some(Ipv4Addr::from((u32::from(high) << 16) | u32::from(low)));
     match s {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
         [0, 0, 0, 0, 0, 0, high, low] => from(high, low),
+        [0, 0, 0, 0, 0xffff, 0, high, low] => from(high, low),
         [0x2002, high, low, ..] => from(high, low),
         // RFC 6052 puts the address at the end of a /96; a local prefix of /48 to /64 spreads it around an empty octet.
         [0x64, 0xff9b, 0 | 1, 0, 0, 0, high, low] => from(high, low),
@@ -135,6 +128,8 @@ mod tests {
             "::7f00:1",
             "::808:808",
             "::ffff:10.0.0.1",
+            "::ffff:0:8.8.8.8",
+            "4000::1",
             "::ffff:127.0.0.1",
             "64:ff9b::7f00:1",
             "64:ff9b::808:808",
@@ -178,6 +173,7 @@ mod tests {
         assert!(!permits(&["10.0.0.0/8"], Loopback::Closed, "64:ff9b::a00:1"));
         assert!(permits(&["64:ff9b::/96", "10.0.0.0/8"], Loopback::Closed, "64:ff9b::a00:1"));
         assert!(!permits(&["64:ff9b:1::/48"], Loopback::Closed, "64:ff9b:1:a9fe:a9:fe00::"));
+        assert!(!permits(&["::/8"], Loopback::Closed, "::ffff:0:10.0.0.1"));
         assert!(!permits(&["2002::/16"], Loopback::Closed, "2002:a9fe:a9fe::1"));
         assert!(permits(&["2002::/16"], Loopback::Closed, "2002:808:808::1"));
         // Teredo keeps its client's address inverted.

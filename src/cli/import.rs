@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::args::ImportArgs;
+use super::out::one_line;
 use crate::admin::servers::import::{LARGEST, prune};
 use crate::base::fault::{Fault, Verb};
 
@@ -59,14 +60,14 @@ fn paragraph(server: &Value, lines: &mut Vec<String>) {
         "failed" => "was not taken in; nothing of it is kept",
         other => other,
     };
-    let renamed = if get("name") == get("from") { String::new() } else { format!(" (in the file: {})", get("from")) };
+    let renamed = if get("name") == get("from") { String::new() } else { format!(" (in the file: {})", one_line(get("from"))) };
     lines.push(format!("{}{renamed} {state}", get("name")));
     if get("state") == "left" {
         return;
     }
     let mut fact = |label: &str, text: &str| {
         if !text.is_empty() {
-            lines.push(format!("  {label:<10} {text}"));
+            lines.push(format!("  {label:<10} {}", one_line(text)));
         }
     };
     fact(if get("kind") == "stdio" { "command" } else { "url" }, get("target"));
@@ -83,5 +84,19 @@ fn paragraph(server: &Value, lines: &mut Vec<String>) {
     }
     for note in list("notes") {
         fact("note", note);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn atk_p47_a_file_cannot_write_lines_of_its_own_into_the_plan() {
+        let server = json!({"name": "a", "from": "a\nb is taken in", "state": "ready", "kind": "stdio",
+            "target": "sh -c x\n  note       nothing to see\u{1b}[2J", "notes": ["one\ntwo"]});
+        let shown = text(&json!({"applied": false, "servers": [server], "next": []}));
+        assert_eq!(shown.lines().count(), 3, "{shown}");
+        assert!(!shown.contains('\u{1b}'), "{shown:?}");
     }
 }

@@ -90,7 +90,7 @@ fn tool(data: &DataDir, command: &Command, voice: Voice) -> Verb<u8> {
                 let value = serde_json::from_str(&text).unwrap_or(Value::Null);
                 match voice {
                     Voice::Json => out::say(text.trim_end()),
-                    Voice::Text => out::say(&shown(command, &value)),
+                    Voice::Text => out::say(&out::plain(&shown(command, &value))),
                 }
                 Ok(status_of(&order, &value))
             }

@@ -30,13 +30,27 @@ pub(super) fn warn(text: &str) {
     line(std::io::stderr().lock(), text);
 }
 
+/// Text for a terminal: names, lines and reasons come from clients and servers, and must neither steer it nor turn what is read.
+pub(super) fn plain(text: &str) -> String {
+    let steers = |c: char| {
+        let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        turns || (c.is_control() && !matches!(c, '\n' | '\t'))
+    };
+    text.replace(steers, "\u{fffd}")
+}
+
+/// The same of what must not make lines of its own.
+pub(super) fn one_line(text: &str) -> String {
+    plain(&text.replace('\n', "\u{fffd}"))
+}
+
 /// Prints a fault and gives its exit status.
 pub(super) fn fault(voice: Voice, fault: &Fault) -> u8 {
     match voice {
         Voice::Json => {
             say(&json!({"error": {"kind": fault.kind.word(), "message": fault.message, "where": fault.place}}).to_string())
         }
-        Voice::Text => warn(&format!("lifeboat: {fault}")),
+        Voice::Text => warn(&plain(&format!("lifeboat: {fault}"))),
     }
     fault.kind.exit()
 }
@@ -129,6 +143,14 @@ fn inline(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn atk_p47_what_others_wrote_does_not_steer_the_terminal() {
+        let shown = plain(&text(&json!({"tool": "\u{1b}]0;x\u{7}a\u{9b}2J\u{202e}b\r\u{7f}", "n": 1})));
+        assert_eq!(shown.matches('\u{fffd}').count(), 6, "{shown:?}");
+        assert!(shown.contains('\n') && !shown.contains('\u{1b}'), "{shown:?}");
+        assert_eq!(one_line("a\nb ä"), "a\u{fffd}b ä");
+    }
 
     #[test]
     fn text_shows_rows_and_fields() {

@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use super::message::{Incoming, Message};
 
+/// Bytes of a task's id: it is kept for as long as the task may run.
+pub const LONGEST_ID: usize = 1_024;
+
 /// A task as its server describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskNote {

@@ -13,15 +13,19 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::Shared;
 use super::authz::Authorised;
 use super::refuse::Refusal;
 use crate::inspect::schema::{Misfit, Schema, Unusable};
 use crate::mcp::era::Era;
+use crate::mcp::message::Message;
 use crate::mcp::method::MethodKind;
 use crate::mcp::reply;
 use crate::policy::Snapshot;
@@ -38,20 +42,61 @@ impl Deref for Permit {
 }
 
 type Prepared = Result<Arc<Schema>, Unusable>;
+type Ready = HashMap<usize, (Arc<Value>, Prepared)>;
+
+/// Comparisons that may take long, at once: they must leave the threads that serve calls, and the kill, to others.
+const APART: usize = 4;
+/// How long a call waits for one.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Schemas that are ready for use, each prepared once: by the address of the one in the policy, which is kept with it.
-#[derive(Default)]
-pub struct Schemas(RwLock<HashMap<usize, (Arc<Value>, Prepared)>>);
+#[derive(Clone)]
+pub struct Schemas {
+    ready: Arc<RwLock<Ready>>,
+    apart: Arc<Semaphore>,
+}
+
+impl Default for Schemas {
+    fn default() -> Self {
+        Self { ready: Arc::default(), apart: Arc::new(Semaphore::new(APART)) }
+    }
+}
 
 impl Schemas {
-    fn of(&self, input: &Arc<Value>) -> Prepared {
-        let key = Arc::as_ptr(input) as usize;
-        if let Some((_, prepared)) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key) {
-            return prepared.clone();
+    fn ready(&self, input: &Arc<Value>) -> Option<Prepared> {
+        let ready = self.ready.read().unwrap_or_else(PoisonError::into_inner);
+        ready.get(&(Arc::as_ptr(input) as usize)).map(|(_, prepared)| prepared.clone())
+    }
+
+    fn prepare(&self, input: &Arc<Value>) -> Prepared {
+        if let Some(ready) = self.ready(input) {
+            return ready;
         }
         let prepared = Schema::new(input).map(Arc::new);
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        all.entry(key).or_insert_with(|| (input.clone(), prepared)).1.clone()
+        let mut all = self.ready.write().unwrap_or_else(PoisonError::into_inner);
+        all.entry(Arc::as_ptr(input) as usize).or_insert_with(|| (input.clone(), prepared)).1.clone()
+    }
+
+    /// Holds a call's arguments against a schema: at once where that is surely short, else on a thread apart, where nothing that others
+    /// wait for is held up.
+    async fn hold(&self, input: &Arc<Value>, message: &Arc<Message>) -> Result<(), Unfit> {
+        let bytes = message.arguments_raw().map_or(0, <[u8]>::len);
+        match self.ready(input) {
+            Some(Err(_)) => return Err(Unfit::Schema),
+            Some(Ok(schema)) if schema.is_light(bytes) => return schema.check(message.arguments_raw()).map_err(Unfit::Arguments),
+            _ => {}
+        }
+        let (schemas, input, message) = (self.clone(), input.clone(), message.clone());
+        let comparing = async move {
+            let place = schemas.apart.clone().acquire_owned().await.map_err(|_| Unfit::Late)?;
+            let work = move || {
+                let _place = place;
+                let schema = schemas.prepare(&input).map_err(|_| Unfit::Schema)?;
+                schema.check(message.arguments_raw()).map_err(Unfit::Arguments)
+            };
+            tokio::task::spawn_blocking(work).await.unwrap_or(Err(Unfit::Late))
+        };
+        timeout(PATIENCE, comparing).await.unwrap_or(Err(Unfit::Late))
     }
 
     /// Forgets the schemas of policies that are gone.
@@ -63,15 +108,25 @@ impl Schemas {
             .filter_map(|definition| definition.input.as_ref())
             .map(|input| Arc::as_ptr(input) as usize)
             .collect();
-        self.0.write().unwrap_or_else(PoisonError::into_inner).retain(|key, _| alive.contains(key));
+        self.ready.write().unwrap_or_else(PoisonError::into_inner).retain(|key, _| alive.contains(key));
     }
+}
+
+/// Why arguments do not pass.
+enum Unfit {
+    /// Nothing can be held against the schema.
+    Schema,
+    /// They do not fit it.
+    Arguments(Misfit),
+    /// Nobody knows: comparing them takes too long.
+    Late,
 }
 
 /// Holds the arguments of a tool call against the schema of the running policy; everything else passes.
 ///
 /// # Errors
 /// [`Refusal::Arguments`] with the place and the rule; `tool.schema_unusable`.
-pub fn check(shared: &Shared, authorised: Authorised) -> Result<Permit, Refusal> {
+pub async fn check(shared: &Shared, authorised: Authorised) -> Result<Permit, Refusal> {
     let received = &authorised.living().received;
     if received.kind != Some(MethodKind::ToolCall) {
         return Ok(Permit(authorised));
@@ -79,9 +134,12 @@ pub fn check(shared: &Shared, authorised: Authorised) -> Result<Permit, Refusal>
     let tool = received.message.name().unwrap_or_default();
     let definition = authorised.snapshot().definition(&received.server, tool);
     if let Some(input) = definition.and_then(|definition| definition.input.as_ref()) {
-        let schema = shared.schemas.of(input).map_err(|_| Refusal::SchemaUnusable)?;
-        let fits = schema.check(received.message.arguments_raw());
-        fits.map_err(|misfit| Refusal::Arguments { misfit: Box::new(misfit), era: received.era })?;
+        let refusal = |misfit| Refusal::Arguments { misfit: Box::new(misfit), era: received.era };
+        shared.schemas.hold(input, &received.message).await.map_err(|unfit| match unfit {
+            Unfit::Schema => Refusal::SchemaUnusable,
+            Unfit::Arguments(misfit) => refusal(misfit),
+            Unfit::Late => refusal(Misfit::late()),
+        })?;
     }
     Ok(Permit(authorised))
 }

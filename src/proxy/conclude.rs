@@ -81,7 +81,7 @@ pub fn conclude(shared: &Shared, asker: &Asker<'_>, incoming: &Incoming) -> Resu
 /// Remembers a task that begins here, and what is said of one.
 ///
 /// # Errors
-/// The kill, for a task that began while it was engaged: it is cancelled at once.
+/// The kill, for a task that began while it was engaged: it is cancelled at once. An id that is too long to be kept.
 fn learn(shared: &Shared, asker: &Asker<'_>, incoming: &Incoming) -> Result<(), Refusal> {
     match (asker.kind, asker.call) {
         (MethodKind::TaskGet | MethodKind::TaskCancel, _) => {
@@ -93,6 +93,10 @@ fn learn(shared: &Shared, asker: &Asker<'_>, incoming: &Incoming) -> Result<(), 
         }
         (kind, Some(call)) if asker.may_begin_task && !kind.is_task() => {
             let Some(note) = task::begun(incoming) else { return Ok(()) };
+            if note.id.len() > task::LONGEST_ID {
+                let detail = "the id of its task is too long";
+                return Err(Refusal::upstream(Failure::Unavailable, asker.executed, asker.class, detail));
+            }
             let begun = Task { call: call.clone(), era: asker.era, session: asker.session.cloned() };
             shared.table.remember(asker.task(&note.id), begun, note.ttl_ms, !note.is_over());
             return kill::recheck(&shared.feed, call, Executed::Yes).inspect_err(|_| shared.table.wake());

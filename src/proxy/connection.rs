@@ -2,7 +2,6 @@
 //! request.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -54,7 +53,8 @@ impl Socket {
             Self::Tcp(listener) => {
                 let (tcp, remote) = listener.accept().await?;
                 tcp.set_nodelay(true).ok();
-                Ok((Wire::Tcp(tcp), Peer::at(remote)))
+                let own = tcp.local_addr().ok().map(|own| own.ip());
+                Ok((Wire::Tcp(tcp), Peer::at(remote, own)))
             }
             Self::Unix(listener) => listener.accept().await.map(|(unix, _)| (Wire::Unix(unix), Peer::by_socket())),
         }
@@ -122,19 +122,18 @@ impl Places {
         Self { all, reserve, own, guests, told: Arc::default() }
     }
 
-    /// A place for a connection from `remote`; none when all are taken.
-    pub fn take(&self, remote: SocketAddr) -> Option<OwnedSemaphorePermit> {
+    /// A place for a connection; none when all are taken.
+    pub fn take(&self, peer: &Peer) -> Option<OwnedSemaphorePermit> {
         let one_of = |places: &Arc<Semaphore>| places.clone().try_acquire_owned().ok();
-        let is_near = || remote.ip().to_canonical().is_loopback();
         one_of(&self.all)
-            .or_else(|| is_near().then(|| one_of(&self.reserve)).flatten())
-            .or_else(|| self.guests.holds(remote).then(|| one_of(&self.own)).flatten())
+            .or_else(|| peer.is_here.then(|| one_of(&self.reserve)).flatten())
+            .or_else(|| self.guests.holds(peer.address).then(|| one_of(&self.own)).flatten())
     }
 
     /// The next connection that has a place. Others are closed at once. Out of descriptors means a short rest, not the end of the listener.
     pub async fn accept(&self, socket: &Socket) -> Option<(Wire, Peer, OwnedSemaphorePermit)> {
         match socket.accept().await {
-            Ok((wire, peer)) => self.take(peer.address).map(|place| (wire, peer, place)),
+            Ok((wire, peer)) => self.take(&peer).map(|place| (wire, peer, place)),
             Err(fault) => {
                 metrics::counter!("lifeboat_accept_faults_total").increment(1);
                 if let Some(unsaid) = self.told.turn() {
@@ -168,7 +167,7 @@ pub async fn accept_all(
     }
     // They connected before the end of accepting; closing the socket would reset them.
     while let Some(Ok((wire, peer))) = door.socket.accept().now_or_never() {
-        if let Some(place) = places.take(peer.address) {
+        if let Some(place) = places.take(&peer) {
             each(wire, peer, place);
         }
     }

@@ -22,15 +22,15 @@ use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use super::body::Body;
-use super::connection::{self, Busy, Door, Ends, Guard, Held, Places};
-use super::descriptors;
+use super::connection::{self, Busy, Door, Ends, Guard, Held};
 use super::exchange::{Exchange, Facts, Reply};
 use super::io::{PatientStream, Wire};
 use super::peer::Peer;
 use super::{pipeline, preface};
 use crate::base::ids::mint;
 
-const CONNECTIONS: usize = 4_096;
+/// Connections of clients at all listeners together.
+pub(super) const CONNECTIONS: usize = 4_096;
 const IDLE: Duration = Duration::from_secs(120);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 const HEADERS: Duration = Duration::from_secs(10);
@@ -40,7 +40,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// Accepts until the drain begins, then lets what is under way end; what has not after 30 s is cut.
 pub(super) async fn serve(shared: Arc<Shared>, door: Door, ends: Ends) {
     let (port, guard) = (door.socket.port(), door.guard.clone());
-    let places = Places::new(descriptors::for_clients(CONNECTIONS), shared.feed.guests().clone());
+    let places = shared.places.clone();
     let open = TaskTracker::new();
     connection::accept_all(door, &places, &ends.drain, |wire, peer, place| {
         let connection = Connection { shared: shared.clone(), peer, port, ends: ends.clone() };

@@ -45,7 +45,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use connection::{Door, Ends};
+use connection::{Door, Ends, Places};
 
 use crate::audit::Recorder;
 use crate::base::clock::SharedClock;
@@ -102,6 +102,7 @@ pub struct Shared {
     table: task_table::TaskTable,
     cancellable: given_up::Cancellable,
     upstreams: upstream::Upstreams,
+    places: Places,
     bodies: room::Room,
     refused: room::Room,
     tasks: TaskTracker,
@@ -127,6 +128,7 @@ impl Proxy {
             tasks: tasks.clone(),
             stop: parts.stop.clone(),
         };
+        let places = Places::new(descriptors::for_clients(listen::CONNECTIONS), parts.feed.guests().clone());
         let shared = Arc::new(Shared {
             feed: parts.feed,
             recorder: parts.recorder,
@@ -139,6 +141,7 @@ impl Proxy {
             table: task_table::TaskTable::default(),
             cancellable: given_up::Cancellable::default(),
             upstreams: upstream::Upstreams::new(legs),
+            places,
             bodies: room::Room::new(BODIES),
             refused: room::Room::new(REFUSED),
             tasks,

@@ -16,17 +16,25 @@ pub struct Peer {
     pub address: SocketAddr,
     /// Whether it came by a unix socket, which has no address; it counts as this host.
     pub by_socket: bool,
+    /// Whether the connection comes from this host, as kill proofs do.
+    pub is_here: bool,
+}
+
+/// Whether a connection begins and ends on one host: over loopback, or at the very address it comes from.
+pub fn is_here(peer: IpAddr, own: Option<IpAddr>) -> bool {
+    let peer = peer.to_canonical();
+    peer.is_loopback() || own.is_some_and(|own| own.to_canonical() == peer)
 }
 
 impl Peer {
-    /// A peer with an address.
-    pub fn at(address: SocketAddr) -> Self {
-        Self { address, by_socket: false }
+    /// A peer with an address, at an address of ours.
+    pub fn at(address: SocketAddr, own: Option<IpAddr>) -> Self {
+        Self { address, by_socket: false, is_here: is_here(address.ip(), own) }
     }
 
     /// A peer at a unix socket.
     pub fn by_socket() -> Self {
-        Self { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0), by_socket: true }
+        Self { address: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0), by_socket: true, is_here: true }
     }
 
     /// The address of the client of one request: from the right, the first hop that is not trusted itself. A hop that is no address
@@ -71,7 +79,16 @@ mod tests {
     }
 
     fn at(ip: &str) -> Peer {
-        Peer::at(SocketAddr::new(ip.parse().unwrap(), 4000))
+        Peer::at(SocketAddr::new(ip.parse().unwrap(), 4000), None)
+    }
+
+    #[test]
+    fn a_kill_proof_comes_from_this_host_whatever_address_the_listener_has() {
+        let here = |peer: &str, own: &str| is_here(peer.parse().unwrap(), own.parse().ok());
+        for (peer, own) in [("127.0.0.1", "127.0.0.1"), ("::1", "::1"), ("10.0.0.5", "10.0.0.5"), ("::ffff:10.0.0.5", "10.0.0.5")] {
+            assert!(here(peer, own), "{peer} {own}");
+        }
+        assert!(!here("10.0.0.6", "10.0.0.5") && !here("10.0.0.5", ""));
     }
 
     #[test]

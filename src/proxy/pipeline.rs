@@ -159,7 +159,7 @@ async fn raced(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Outc
 
 async fn onward(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Outcome, Refusal> {
     let authorised = authorise(shared, x, living)?;
-    let permit = arguments::check(shared, authorised)?;
+    let permit = arguments::check(shared, authorised).await?;
     if x.facts.sort == Sort::Call {
         record::ready(shared)?;
         if needs_intent(x.class()) {

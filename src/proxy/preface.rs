@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::peer::is_here;
 use crate::base::net::PROXY_SIGNATURE as SIGNATURE;
 use crate::config::Settings;
 use crate::config::edge::ProxyProtocol;
@@ -38,7 +39,7 @@ pub async fn client(settings: &Settings, protocol: ProxyProtocol, tcp: &mut TcpS
     }
     let trusted = settings.trusts(peer.ip());
     // This host itself may say no more than that it speaks for itself: kill proofs come that way.
-    let heard = trusted || peer.ip().to_canonical().is_loopback();
+    let heard = trusted || is_here(peer.ip(), tcp.local_addr().ok().map(|own| own.ip()));
     let told = timeout(PATIENCE, async {
         if protocol == ProxyProtocol::OptionalFromTrusted && (!heard || !begins(tcp).await?) {
             return Ok(Named::Itself);

@@ -14,13 +14,14 @@ use super::kill;
 use super::news::News;
 use super::rate::Slot;
 use super::record;
-use super::refuse::{Executed, Refusal};
+use super::refuse::{Executed, Failure, Refusal};
 use super::relay::{COMMENT, KEEP_ALIVE, passes};
 use super::sessions::{Orphan, SessionView};
 use super::sight::Sight;
 use super::task_table::{Owner, TaskKey};
 use super::upstream::{CancelWhy, Piece};
 use crate::mcp::era::Era;
+use crate::mcp::list::holds_some;
 use crate::mcp::message::{Id, Incoming, Kind};
 use crate::mcp::sse::SseEvent;
 use crate::mcp::task::{self, TaskNote};
@@ -199,6 +200,11 @@ async fn adopt(shared: &Shared, session: &str, id: &Id) -> Option<Orphan> {
     None
 }
 
+/// A server that replays its streams can be led to answer under the id of another request, whose answer would be judged as something else.
+fn foreign(orphan: &Orphan, executed: Executed) -> Refusal {
+    Refusal::upstream(Failure::Unavailable, executed, orphan.class, "its late answer is a list, which was not asked for")
+}
+
 /// A response whose own stream ended early takes what every response takes, and is recorded under the request it answers.
 async fn resumed(shared: &Shared, stream: &Stream, orphan: &Orphan, incoming: &Incoming) -> Result<Bytes, Refusal> {
     let call =
@@ -217,7 +223,8 @@ async fn resumed(shared: &Shared, stream: &Stream, orphan: &Orphan, incoming: &I
         task: None,
     };
     let stopped = orphan.kind.executes().then(|| kill::recheck(&shared.feed, &call, executed));
-    let concluded = stopped.unwrap_or(Ok(())).and_then(|()| conclude::conclude(shared, &asker, incoming));
+    let belongs = || if orphan.kind.is_list() || !holds_some(incoming) { Ok(()) } else { Err(foreign(orphan, executed)) };
+    let concluded = stopped.unwrap_or(Ok(())).and_then(|()| belongs()).and_then(|()| conclude::conclude(shared, &asker, incoming));
     record::resumed(shared, &call, orphan, (incoming, &concluded)).await?;
     concluded
 }

@@ -210,11 +210,12 @@ impl Sessions {
         self.with(id, |session| push(&mut session.open.get_or_insert_default().orphans, (request, orphan)));
     }
 
-    /// The request that a late response belongs to; each is answered once.
+    /// The request that a late response belongs to; each is answered once. Where two have the same id nobody can tell, so neither is.
     pub fn adopt(&self, id: &str, response: &Id) -> Option<Orphan> {
         let take = |session: &mut Session| {
             let orphans = &mut session.open.as_mut()?.orphans;
-            let at = orphans.iter().position(|(request, _)| request == response)?;
+            let mut meant = orphans.iter().enumerate().filter(|(_, (request, _))| request == response).map(|(at, _)| at);
+            let at = meant.next().filter(|_| meant.next().is_none())?;
             orphans.remove(at)
         };
         self.with(id, take).flatten().map(|(_, orphan)| orphan)
@@ -366,6 +367,19 @@ mod tests {
         assert_eq!(sessions.question(&id, &Id::Number(77)), Some(question.clone()));
         assert_eq!(sessions.answers(&id, &Id::Number(77)), Some(question));
         assert!(sessions.answers(&id, &Id::Number(77)).is_none());
+    }
+
+    #[tokio::test]
+    async fn pit_17_a_late_response_that_two_requests_may_mean_is_nobodys() {
+        let (sessions, limits) = (Sessions::default(), limits(60, 10));
+        let id = sessions.mint(&Counting::default(), &limits, pair(), None);
+        let orphan = |kind| Orphan { request: "req_1".into(), kind, tool: None, class: Class::Read };
+        sessions.orphaned(&id, Id::Number(1), orphan(MethodKind::ToolCall));
+        assert!(sessions.adopt(&id, &Id::Number(1)).is_some() && sessions.adopt(&id, &Id::Number(1)).is_none(), "once");
+        for kind in [MethodKind::ToolsList, MethodKind::ToolCall] {
+            sessions.orphaned(&id, Id::Number(2), orphan(kind));
+        }
+        assert!(sessions.adopt(&id, &Id::Number(2)).is_none());
     }
 
     #[tokio::test]

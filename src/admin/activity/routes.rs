@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures_util::stream;
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
 
 use super::pages::{self, Found};
 use super::rows::{RowView, RowsPart};
@@ -94,6 +95,7 @@ struct Live {
     told: String,
     rows: Vec<RowView>,
     looks: u32,
+    due: Instant,
 }
 
 async fn live(visit: Visit, RawQuery(query): RawQuery) -> Response {
@@ -114,6 +116,7 @@ async fn live(visit: Visit, RawQuery(query): RawQuery) -> Response {
         tail,
         rows: Vec::new(),
         looks: 0,
+        due: Instant::now() + LOOK,
     };
     Stream::new(stream::unfold(state, next)).into_response()
 }
@@ -129,29 +132,31 @@ async fn next(mut live: Live) -> Option<(Result<Sse, Infallible>, Live)> {
     loop {
         let look = tokio::select! {
             changed = live.kill.changed() => changed.is_ok(),
-            tailed = follow(&mut live.tail) => { take(&mut live, tailed); false }
-            () = tokio::time::sleep(LOOK) => true,
+            tailed = follow(&mut live.tail) => { take(&mut live, tailed); Instant::now() >= live.due }
+            () = sleep_until(live.due) => true,
         };
         let full = live.rows.len() >= PORTION;
         if !look && !full {
             continue;
         }
+        live.due = Instant::now() + LOOK;
         live.looks += 1;
         let standing = standing(&live.admin);
         if standing != live.told {
             live.told = standing;
             return Some((Ok(Sse::default().event("kill").data("changed")), live));
         }
-        if !live.rows.is_empty() {
-            let rows: Vec<RowView> = std::mem::take(&mut live.rows).into_iter().rev().collect();
-            let text = RowsPart { rows }.render().unwrap_or_default();
-            return Some((Ok(Sse::default().data(text)), live));
-        }
+        // Before the rows: where calls never cease, a session that is over would go on for ever.
         if live.looks >= BEAT {
             live.looks = 0;
             // A session that is over ends its stream; the page then asks to sign in.
             operators::who(&live.admin, live.token.reveal(), Touch::No)?;
             return Some((Ok(Sse::default().event("beat").data("ok")), live));
+        }
+        if !live.rows.is_empty() {
+            let rows: Vec<RowView> = std::mem::take(&mut live.rows).into_iter().rev().collect();
+            let text = RowsPart { rows }.render().unwrap_or_default();
+            return Some((Ok(Sse::default().data(text)), live));
         }
     }
 }

@@ -137,7 +137,8 @@ pub(super) fn around(name: &str, upstream: &HttpUpstream, answer: &Answer) -> Ch
             let mend = "let it ask for a secret that only Lifeboat has (server add --header-file), or let only this host reach it";
             check("bypass", State::Warn, detail, mend)
         }
-        Answer::Not(why) if ["401", "403"].iter().any(|status| why.contains(status)) => {
+        // Anywhere else in the sentence the numbers may be a port, or the server's own words.
+        Answer::Not(why) if ["HTTP 401", "HTTP 403"].iter().any(|status| why.trim_end_matches(')').ends_with(status)) => {
             ok("bypass", format!("{name} refuses whoever comes without Lifeboat's credential"))
         }
         Answer::Not(why) => {

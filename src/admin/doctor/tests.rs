@@ -74,6 +74,8 @@ fn a_way_around_and_a_package_without_version_are_amber() {
     let told = |answer: Answer| around("a", &upstream, &answer);
     assert_eq!(told(Answer::Served).state, State::Warn);
     assert_eq!(told(Answer::Not("it answered neither server/discover nor initialize (HTTP 401)".into())).state, State::Ok);
+    assert_eq!(told(Answer::Not("it answered tools/list with HTTP 403".into())).state, State::Ok);
+    assert_eq!(told(Answer::Not("it cannot be reached: no route to 10.0.0.1:14030".into())).state, State::Warn);
     assert!(told(Answer::Not("connection refused".into())).detail.contains("nothing is known"));
     let command = |words: &[&str]| StdioUpstream {
         command: words.iter().map(|word| (*word).to_owned()).collect(),

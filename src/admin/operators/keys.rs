@@ -1,5 +1,7 @@
 //! API keys of operators (`lbo_…`): add, list, revoke. A key has its operator's role, and ends with it.
 
+use std::sync::Arc;
+
 use super::memory::HeldKey;
 use super::model::{KeyAdded, KeyList, OperatorKey};
 use super::store;
@@ -7,6 +9,7 @@ use crate::admin::Admin;
 use crate::admin::actor::{Actor, Right, Via};
 use crate::audit::Event;
 use crate::base::fault::{Fault, Verb};
+use crate::base::secret::Secret;
 use crate::crypto::keys::{self, KeyPrefix};
 
 const DAY_MS: i64 = 86_400_000;
@@ -83,6 +86,22 @@ pub async fn revoke(admin: &Admin, actor: &Actor, kid: &str) -> Verb<OperatorKey
         revoked_at: Some(now),
         last_used: held.last_used,
     })
+}
+
+/// The key that a request showed, for what goes on after its answer has begun.
+#[derive(Clone)]
+pub struct ShownKey(Arc<Secret<String>>);
+
+impl ShownKey {
+    /// The key as it was shown.
+    pub fn new(text: &str) -> Self {
+        Self(Arc::new(Secret::new(text.to_owned())))
+    }
+
+    /// Whether it still counts.
+    pub fn counts(&self, admin: &Admin) -> bool {
+        super::who_by_key(admin, self.0.reveal()).is_some()
+    }
 }
 
 fn own_or_admin(actor: &Actor, operator: &str, verb: &str) -> Verb<()> {

@@ -13,7 +13,7 @@ pub mod pages;
 pub mod routes;
 pub mod task;
 
-pub use keys::{add as key_add, list as key_list, revoke as key_revoke};
+pub use keys::{ShownKey, add as key_add, list as key_list, revoke as key_revoke};
 pub use memory::{ABSOLUTE_MS, IDLE_MS, Operators};
 pub use model::{AddOperator, KeyAdded, KeyList, NotSignedIn, Operator, OperatorKey, OperatorList, SignedIn, Visitor};
 pub use sessions::{

@@ -94,12 +94,12 @@ pub struct CaseResult {
 ///
 /// # Errors
 /// `NotFound` when there is no such client; `Invalid` for arguments that no call could carry.
-pub fn explain(admin: &Admin, actor: &Actor, order: &ExplainOrder) -> Verb<Explained> {
+pub async fn explain(admin: &Admin, actor: &Actor, order: &ExplainOrder) -> Verb<Explained> {
     let mut explained = tools::explain(admin, actor, &order.client, &order.tool)?;
     if let Some(text) = &order.arguments {
         let strict = json::check(text.as_bytes(), JsonLimits::CLIENT);
         strict.map_err(|fault| Fault::invalid("arguments", format!("no call could carry them: {fault}")))?;
-        if let Some(reason) = unfit(admin, &order.tool, text.as_bytes()).filter(|_| explained.grant.is_some()) {
+        if let Some(reason) = unfit(admin, &order.tool, text).await?.filter(|_| explained.grant.is_some()) {
             explained = Explained { decision: "refuse".to_owned(), reason: Some(reason.to_owned()), grant: None, ..explained };
         }
     }
@@ -107,15 +107,18 @@ pub fn explain(admin: &Admin, actor: &Actor, order: &ExplainOrder) -> Verb<Expla
 }
 
 /// What the schema that was taken in with a tool has against arguments.
-fn unfit(admin: &Admin, full: &str, arguments: &[u8]) -> Option<&'static str> {
-    let (server, tool) = full.split_once('/')?;
+async fn unfit(admin: &Admin, full: &str, arguments: &str) -> Verb<Option<&'static str>> {
     let snapshot = admin.feed.snapshot();
-    let input = snapshot.definition(server, tool)?.input.clone()?;
-    match Schema::new(&input).map(|schema| schema.check(Some(arguments))) {
+    let definition = full.split_once('/').and_then(|(server, tool)| snapshot.definition(server, tool));
+    let Some(input) = definition.and_then(|definition| definition.input.clone()) else { return Ok(None) };
+    let text = arguments.to_owned();
+    let comparing = move || match Schema::new(&input).map(|schema| schema.check(Some(text.as_bytes()))) {
         Err(_) => Some("tool.schema_unusable"),
         Ok(Err(_)) => Some("schema.arguments"),
         Ok(Ok(())) => None,
-    }
+    };
+    // It may take long, and the dashboard does not wait for it.
+    tokio::task::spawn_blocking(comparing).await.map_err(|cause| Fault::bug("comparing the arguments panicked").because(cause))
 }
 
 /// Tries the cases against the working tree, as it would be committed.

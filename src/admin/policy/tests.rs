@@ -59,18 +59,18 @@ async fn an_explanation_takes_the_arguments_a_call_would_carry() {
     let house = House::open().await;
     let input = crate::admin::clients::AddClient { name: "ci".into(), roles: vec!["demo".into()], ..Default::default() };
     crate::admin::clients::add(&house.admin, &root(), input).await.unwrap();
-    let ask = |arguments: Option<&str>| {
+    let ask = async |arguments: Option<&str>| {
         let order = ExplainOrder { client: "ci".into(), tool: "demo/add".into(), arguments: arguments.map(str::to_owned) };
-        explain(&house.admin, &root(), &order)
+        explain(&house.admin, &root(), &order).await
     };
-    assert_eq!(ask(Some("{\"text\":\"x\"}")).unwrap().decision, "permit");
-    assert_eq!(ask(None).unwrap().grant.as_deref(), Some("demo#1"));
+    assert_eq!(ask(Some("{\"text\":\"x\"}")).await.unwrap().decision, "permit");
+    assert_eq!(ask(None).await.unwrap().grant.as_deref(), Some("demo#1"));
     let definition = r#"{"name":"add","inputSchema":{"type":"object","required":["text"]}}"#;
     tree::edit(&house.admin, &root(), "tools: add", |_, _| Ok(vec![tree::write("tools/demo/add.json", definition)])).await.unwrap();
-    assert_eq!(ask(Some("{\"text\":\"x\"}")).unwrap().decision, "permit");
-    let refused = ask(Some("{}")).unwrap();
+    assert_eq!(ask(Some("{\"text\":\"x\"}")).await.unwrap().decision, "permit");
+    let refused = ask(Some("{}")).await.unwrap();
     assert_eq!((refused.decision.as_str(), refused.reason.as_deref(), refused.grant), ("refuse", Some("schema.arguments"), None));
     for bad in ["[]", "{", "{\"a\":1,\"a\":2}", "x"] {
-        assert_eq!(ask(Some(bad)).unwrap_err().place.as_deref(), Some("arguments"), "{bad}");
+        assert_eq!(ask(Some(bad)).await.unwrap_err().place.as_deref(), Some("arguments"), "{bad}");
     }
 }

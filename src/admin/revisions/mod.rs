@@ -168,9 +168,11 @@ pub async fn commit(admin: &Admin, actor: &Actor, order: CommitOrder) -> Verb<Co
     let name = order.author.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| actor.name.clone());
     let author = Author { name, at: admin.clock.now() };
     let commit = tree::blocking(&admin.repository, move |repository| repository.commit_working(&author, &message)).await?;
-    let revision = publish(admin).await?;
+    let published = publish(admin).await;
     let mut event = Event::action(&actor.name, "config.commit", commit.clone());
-    event.revision = Some(revision.to_string());
+    event.revision = published.as_ref().ok().map(ToString::to_string);
+    // The commit is made, whether or not it runs.
     admin.record(event).await?;
+    let revision = published?;
     Ok(Committed { commit, revision: revision.to_string() })
 }

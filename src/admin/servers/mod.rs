@@ -26,7 +26,7 @@ use super::tools::ToolDrift;
 use super::{Actor, Admin, tree};
 use crate::audit::Event;
 use crate::base::clock::Timestamp;
-use crate::base::fault::{Fault, Verb};
+use crate::base::fault::{Fault, FaultKind, Verb};
 use crate::base::ids::check_name;
 use crate::config::repo::Files;
 use crate::config::server::{HttpUpstream, InstancesPer, StdioUpstream};
@@ -68,6 +68,9 @@ async fn add_whole(admin: &Admin, actor: &Actor, name: &str, config: ServerConfi
     let sealed = if kept.is_empty() { None } else { Some(kept.seal(&admin.sealer, name, admin.entropy.as_ref())?) };
     let approval = approval(&config, &host::names(&kept.env));
     let probed = look(admin, name, &config, kept.into_secrets(true)).await?;
+    // What an earlier server of this name left behind on this host is none of the new one's business.
+    absent(&tree::desired(admin).await?, name)?;
+    store::forget(&admin.db, name).await?;
     if let Some(sealed) = sealed {
         store::set_secret(&admin.db, name, &sealed, admin.clock.now()).await?;
     }
@@ -84,6 +87,8 @@ async fn add_whole(admin: &Admin, actor: &Actor, name: &str, config: ServerConfi
     .await;
     let revision = match made {
         Ok(revision) => revision,
+        // Somebody else added a server of this name meanwhile.
+        Err(fault) if fault.kind == FaultKind::Conflict => return Err(fault),
         Err(fault) => {
             store::forget(&admin.db, name).await?;
             return Err(fault);
@@ -173,11 +178,11 @@ pub async fn secrets(admin: &Admin, actor: &Actor, name: &str, given: &ServerKee
     check_kept(&entry.config, &kept)?;
     let sealed = kept.seal(&admin.sealer, name, admin.entropy.as_ref())?;
     store::set_secret(&admin.db, name, &sealed, admin.clock.now()).await?;
-    publish(admin).await?;
     let mut event = Event::action(&actor.name, "server.secrets", name);
     let (headers, env) = (host::names(&kept.headers), host::names(&kept.env));
     event.params = Some(serde_json::json!({ "headers": headers, "env": env, "client_certificate": kept.client.is_some() }));
     admin.record(event).await?;
+    publish(admin).await?;
     show(admin, actor, name).await
 }
 
@@ -196,8 +201,8 @@ pub async fn remove(admin: &Admin, actor: &Actor, name: &str) -> Verb<ServerRemo
         Ok(definitions.chain([tree::remove(ServerConfig::path(name))]).collect())
     })
     .await?;
-    store::forget(&admin.db, name).await?;
     admin.record(Event::action(&actor.name, "server.remove", name)).await?;
+    store::forget(&admin.db, name).await?;
     Ok(ServerRemoved { server: name.to_owned(), revision: revision.to_string() })
 }
 

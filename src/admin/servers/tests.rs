@@ -50,6 +50,27 @@ async fn a_command_line_that_changed_in_git_is_not_approved() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_server_gets_nothing_that_an_earlier_one_of_its_name_left_behind() {
+    let house = House::open().await;
+    let admin = &house.admin;
+    let web = |url: &str, headers: Option<&str>| AddServer {
+        name: "web".into(),
+        url: Some(url.into()),
+        headers: headers.map(Into::into),
+        ..AddServer::default()
+    };
+    add(admin, &root(), web("https://old.example/mcp", Some("Authorization: Bearer s3cret-value"))).await.unwrap();
+    // An editor takes it out of the tree, which this host's database does not hear of.
+    std::fs::remove_file(admin.data.config().join("servers/web.toml")).unwrap();
+    std::fs::remove_dir_all(admin.data.config().join("tools/web")).unwrap();
+    let order = crate::admin::revisions::CommitOrder { author: None, message: "web goes".into() };
+    crate::admin::revisions::commit(admin, &root(), order).await.unwrap();
+    add(admin, &root(), web("https://new.example/mcp", None)).await.unwrap();
+    assert!(admin.feed.snapshot().servers["web"].secrets.headers.is_empty(), "the old key is not shown to the new server");
+    assert_eq!(add(admin, &root(), web("https://x.example/mcp", None)).await.unwrap_err().kind, FaultKind::Conflict);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_does_not_answer_leaves_nothing_behind() {
     let house = House::open().await;
     let admin = &house.admin;

@@ -1,6 +1,7 @@
 //! JSON Schema of a tool's arguments (2020-12 unless it names another; MCP 2025-11-25, server/tools). Never fetches a reference, never
 //! runs longer than its bounds, never changes an argument.
 
+use bounds::Weight;
 use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::Value;
@@ -11,14 +12,22 @@ mod tests;
 
 /// How often a pattern with look-around may step back before the argument counts as not fitting.
 const STEPS_BACK: usize = 50_000;
-/// Size of one compiled pattern, in bytes.
+/// Size of one compiled pattern, and of all patterns of a schema together, in bytes.
 const PATTERN: usize = 1 << 20;
+const PATTERNS: usize = 16 << 20;
+/// Comparisons, for each byte of the arguments, that take a moment only.
+const LIGHT: u64 = 4_000_000;
+/// Comparisons of values, and bytes of text for each pattern, that one call may cost: some seconds.
+const HEAVIEST: u64 = 200_000_000;
 /// Of what a rule says about a value, so much is told.
 const RULE: usize = 200;
 
 /// A schema that calls can be held against.
 #[derive(Debug)]
-pub struct Schema(Validator);
+pub struct Schema {
+    validator: Validator,
+    weight: Weight,
+}
 
 /// A schema that nothing can be held against: a call of its tool is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,20 +43,35 @@ pub struct Misfit {
     pub rule: String,
 }
 
+impl Misfit {
+    /// Nobody knows whether they fit: it takes too long to compare.
+    pub fn late() -> Self {
+        Self { pointer: String::new(), rule: "they take too long to compare with it".to_owned() }
+    }
+}
+
 impl Schema {
     /// Prepares a schema.
     ///
     /// # Errors
     /// [`Unusable`] for what is no schema, names something outside itself, or is over the bounds.
     pub fn new(schema: &Value) -> Result<Self, Unusable> {
-        bounds::check(schema).map_err(|why| Unusable(why.to_owned()))?;
-        let newest = compile(schema, None);
+        let weight = bounds::check(schema).map_err(|why| Unusable(why.to_owned()))?;
+        let size = PATTERN.min(PATTERNS / weight.patterns.max(1));
+        let newest = compile(schema, None, size);
         // Servers older than the rule "2020-12 unless it names another" write draft 7 and do not say so.
         let compiled = match newest {
-            Err(_) if schema.get("$schema").is_none() => compile(schema, Some(Draft::Draft7)).or(newest),
+            Err(_) if schema.get("$schema").is_none() => compile(schema, Some(Draft::Draft7), size).or(newest),
             compiled => compiled,
         };
-        compiled.map(Self).map_err(|fault| Unusable(cut(&fault.to_string())))
+        compiled.map(|validator| Self { validator, weight }).map_err(|fault| Unusable(cut(&fault.to_string())))
+    }
+
+    /// Whether holding so many bytes of arguments against it surely takes no more than a moment. A pattern may take long over a long text,
+    /// however well it is bounded.
+    pub fn is_light(&self, bytes: usize) -> bool {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.weight.patterns == 0 && self.weight.work.saturating_mul(bytes) <= LIGHT
     }
 
     /// Holds arguments against the schema; absent arguments are an empty object. `arguments` is JSON that was parsed strictly before.
@@ -61,13 +85,31 @@ impl Schema {
             }
             None => Value::Object(serde_json::Map::new()),
         };
-        self.0.validate(&value).map_err(|fault| misfit(&fault))
+        if self.cost(&value, arguments.map_or(0, <[u8]>::len)) > HEAVIEST {
+            return Err(Misfit::late());
+        }
+        self.validator.validate(&value).map_err(|fault| misfit(&fault))
+    }
+
+    fn cost(&self, value: &Value, bytes: usize) -> u64 {
+        let of = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        let text = of(self.weight.patterns).saturating_mul(of(bytes));
+        self.weight.work.saturating_mul(of(values(value))).max(text)
     }
 }
 
-fn compile(schema: &Value, draft: Option<Draft>) -> Result<Validator, ValidationError<'static>> {
+/// How many values a value is made of.
+fn values(value: &Value) -> usize {
+    match value {
+        Value::Object(members) => 1 + members.values().map(values).sum::<usize>(),
+        Value::Array(items) => 1 + items.iter().map(values).sum::<usize>(),
+        _ => 1,
+    }
+}
+
+fn compile(schema: &Value, draft: Option<Draft>, size: usize) -> Result<Validator, ValidationError<'static>> {
     // Patterns without look-around go to an engine that is linear in the text; the others are bounded in steps.
-    let patterns = PatternOptions::fancy_regex().backtrack_limit(STEPS_BACK).size_limit(PATTERN).dfa_size_limit(PATTERN);
+    let patterns = PatternOptions::fancy_regex().backtrack_limit(STEPS_BACK).size_limit(size).dfa_size_limit(size);
     let options = jsonschema::options().offline().with_pattern_options(patterns).should_validate_formats(false);
     match draft {
         Some(draft) => options.with_draft(draft).build(schema),

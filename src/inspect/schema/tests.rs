@@ -103,6 +103,85 @@ fn atk_p33_a_schema_that_loops_is_bounded() {
 }
 
 #[test]
+fn atk_p33_no_spelling_of_a_reference_hides_a_loop() {
+    let twice = |name: &str| json!({"allOf": [{"$ref": name}, {"$ref": name}]});
+    for schema in [
+        json!({"$defs": {"ab": {"additionalProperties": twice("#/$defs/a%62")}}, "$ref": "#/$defs/ab"}),
+        json!({"$id": "https://a.example/s", "additionalProperties": twice("https://a.example/s")}),
+        json!({"$id": "https://a.example/s", "additionalProperties": twice("s")}),
+        json!({"$id": "https://a.example/s", "additionalProperties": twice("")}),
+        json!({"$defs": {"g": {"t": {"additionalProperties": twice("#/$defs/g/t")}}}, "$ref": "#/$defs/g/t"}),
+        json!({"$defs": {"properties": {"additionalProperties": twice("#/$defs/properties")}}, "$ref": "#/$defs/properties"}),
+        json!({"$defs": {"n": {"$id": "https://a.example/n", "$anchor": "t", "additionalProperties": twice("#t")}, "m": {"$anchor": "t"}},
+            "$ref": "#/$defs/n"}),
+        json!({"$schema": "http://json-schema.org/draft-07/schema#",
+            "definitions": {"n": {"$id": "#t", "additionalProperties": twice("#t")}}, "allOf": [{"$ref": "#t"}]}),
+    ] {
+        assert!(Schema::new(&schema).is_err(), "{schema}");
+    }
+}
+
+#[test]
+fn atk_p33_a_reference_finds_what_generators_write() {
+    for schema in [
+        json!({"$defs": {"List<int>": {"type": "integer"}}, "properties": {"n": {"$ref": "#/$defs/List%3Cint%3E"}}}),
+        json!({"$defs": {"group": {"n": {"type": "integer"}}}, "properties": {"n": {"$ref": "#/$defs/group/n"}}}),
+        json!({"$id": "https://a.example/s", "$defs": {"n": {"type": "integer"}}, "properties": {"n": {"$ref": "#/$defs/n"}}}),
+        json!({"properties": {"n": {"$ref": "#/properties/m"}, "m": {"type": "integer"}}}),
+        json!({"properties": {"n": {"type": "integer"}, "x": {"default": {"$ref": "#/nowhere"}}}}),
+    ] {
+        let schema = self::schema(schema);
+        assert_eq!(misfit(&schema, r#"{"n":"x"}"#).pointer, "/n");
+    }
+    assert_eq!(schema(json!({"$defs": {"any": true}, "properties": {"n": {"$ref": "#/$defs/any"}}})).check(None), Ok(()));
+}
+
+#[test]
+fn atk_p33_what_is_left_over_does_not_multiply() {
+    let mut nested = json!({});
+    for _ in 0..28 {
+        nested = json!({"anyOf": [nested], "unevaluatedProperties": false});
+    }
+    assert!(Schema::new(&nested).is_err());
+}
+
+#[test]
+fn atk_p33_long_keys_cost_no_more_than_themselves() {
+    let many: serde_json::Map<String, Value> = (0..15_000).map(|n| (n.to_string(), json!({}))).collect();
+    let key = "k".repeat(1 << 20);
+    // Each place is kept as text: a schema of a megabyte would take gigabytes.
+    assert!(Schema::new(&json!({"properties": {key.clone(): {"properties": many}}})).is_err());
+    assert!(Schema::new(&json!({"properties": {key: {}}})).is_ok());
+}
+
+#[test]
+fn atk_p33_patterns_share_one_room() {
+    let patterns =
+        |count: usize| json!({"allOf": (0..count).map(|n| json!({"pattern": format!(r"\pL{{4}}{n}")})).collect::<Vec<_>>()});
+    assert!(Schema::new(&patterns(1)).is_ok());
+    assert!(Schema::new(&patterns(5_000)).is_err());
+}
+
+#[test]
+fn atk_p33_what_would_take_long_is_not_begun() {
+    let began = Instant::now();
+    let many = schema(json!({"items": {"allOf": (0..9_000).map(|_| json!({"minimum": 0})).collect::<Vec<_>>()}}));
+    assert_eq!(many.check(Some(b"[1,2,3]")), Ok(()));
+    assert_eq!(misfit(&many, &json!(vec![1; 90_000]).to_string()), Misfit::late());
+    let patterns = schema(json!({"items": {"allOf": (0..1_000).map(|n| json!({"pattern": n.to_string()})).collect::<Vec<_>>()}}));
+    assert_eq!(misfit(&patterns, &json!(["x".repeat(1 << 20)]).to_string()), Misfit::late());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+#[test]
+fn atk_p33_only_what_is_surely_short_is_light() {
+    let plain = schema(json!({"type": "object", "properties": {"text": {"type": "string"}}}));
+    assert!(plain.is_light(100_000) && !plain.is_light(100_000_000));
+    assert!(!schema(json!({"properties": {"a": {"pattern": "^a$"}}})).is_light(1));
+    assert!(!schema(json!({"properties": {"a": {"enum": (0..10_000).collect::<Vec<_>>()}}})).is_light(10_000));
+}
+
+#[test]
 fn atk_p33_a_schema_over_its_size_is_unusable() {
     let mut deep = json!({});
     for _ in 0..200 {

@@ -124,6 +124,13 @@ pub fn entries(body: &Bytes, kind: ListKind) -> Result<Vec<RawEntry>, ListFault>
     Ok(named.collect())
 }
 
+/// Whether a result holds a list that each client may see only a part of, whatever was asked for.
+pub fn holds_some(incoming: &Incoming) -> bool {
+    const ALL: [ListKind; 5] = [ListKind::Tools, ListKind::Prompts, ListKind::Resources, ListKind::Templates, ListKind::Tasks];
+    let is_list = |kind: ListKind| incoming.result_member_raw(kind.member()).is_some_and(|raw| raw.first() == Some(&b'['));
+    ALL.into_iter().any(is_list)
+}
+
 /// `result.nextCursor`; none on the last page.
 pub fn next_cursor(body: &Bytes, kind: ListKind) -> Result<Option<String>, ListFault> {
     Ok(find(body, kind)?.and_then(|found| found.incoming.result_text("nextCursor")))

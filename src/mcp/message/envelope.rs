@@ -77,7 +77,7 @@ fn collect(body: &[u8]) -> Result<Members, &'static str> {
 
 fn valid_id(body: &[u8], span: Range<usize>) -> Result<Range<usize>, &'static str> {
     let is_id = body.get(span.clone()).and_then(Id::from_raw).is_some();
-    if is_id { Ok(span) } else { Err("id must be a string or an integer") }
+    if is_id { Ok(span) } else { Err("id must be a string of at most 256 bytes or an integer") }
 }
 
 impl Envelope {

@@ -124,7 +124,7 @@ fn object(body: &[u8], span: Range<usize>, name: &str) -> Result<Range<usize>, W
 
 fn id(body: &[u8], span: Range<usize>, name: &str) -> Result<Range<usize>, WireFault> {
     let is_id = body.get(span.clone()).and_then(Id::from_raw).is_some();
-    if is_id { Ok(span) } else { Err(wrong(name, "a string or an integer")) }
+    if is_id { Ok(span) } else { Err(wrong(name, "a string of at most 256 bytes or an integer")) }
 }
 
 fn wrong(name: &str, due: &str) -> WireFault {

@@ -38,9 +38,15 @@ pub enum Id {
     Text(String),
 }
 
+/// Bytes of an id as written: ids are kept for as long as an answer may come, so nobody may fill the memory with them.
+const LONGEST_ID: usize = 256;
+
 impl Id {
-    /// A string, or an integer of 64 bits without exponent or fraction; none for anything else.
+    /// A string of at most 256 bytes, or an integer of 64 bits without exponent or fraction; none for anything else.
     pub fn from_raw(raw: &[u8]) -> Option<Self> {
+        if raw.len() > LONGEST_ID {
+            return None;
+        }
         if raw.first() == Some(&b'"') {
             return view::string(raw, 0..raw.len()).map(|text| Self::Text(text.into_owned()));
         }

@@ -40,6 +40,19 @@ fn a_call_is_read_from_its_bytes() {
 }
 
 #[test]
+fn flt_13_no_id_is_longer_than_what_may_be_kept_of_many() {
+    let (fits, long) = ("i".repeat(254), "i".repeat(255));
+    for wrong in [
+        format!(r#"{{"jsonrpc":"2.0","id":"{long}","method":"tools/list"}}"#),
+        format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/list","params":{{"_meta":{{"progressToken":"{long}"}}}}}}"#),
+    ] {
+        assert_eq!(refused(&wrong).0, 400);
+    }
+    assert!(parse_incoming(format!(r#"{{"jsonrpc":"2.0","id":"{long}","method":"ping"}}"#).into()).is_err());
+    assert_eq!(read(&format!(r#"{{"jsonrpc":"2.0","id":"{fits}","method":"tools/list"}}"#)).id(), Some(Id::Text(fits)));
+}
+
+#[test]
 fn splicing_changes_id_and_token_only() {
     let call = read(CALL);
     let spliced = call.with_id_and_token(b"77", Some(b"\"p9\""));

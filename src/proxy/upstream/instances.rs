@@ -61,7 +61,8 @@ impl Instances {
     }
 
     /// Starts a child for a session. Where there are as many as allowed, one that does nothing makes room: of whoever holds most, the one
-    /// that was used longest ago.
+    /// that was used longest ago. Where none does nothing, one that is only listened to, of a client that holds more than the one that comes:
+    /// listening costs nothing, so nobody keeps the others out by it.
     ///
     /// # Errors
     /// When all of them are at work.
@@ -71,7 +72,7 @@ impl Instances {
             return Err("it is being stopped");
         }
         if living.by_session.len() >= self.most {
-            let idlest = living.idlest().ok_or("as many of its processes as are allowed are at work")?;
+            let idlest = living.idlest(&client).ok_or("as many of its processes as are allowed are at work")?;
             self.let_go(living.by_session.remove(&idlest));
         }
         let child = StdioServer::start_for_one(self.entry.clone(), self.parts.clone());
@@ -124,13 +125,20 @@ impl Instances {
 }
 
 impl Living {
-    fn idlest(&self) -> Option<Arc<str>> {
+    fn idlest(&self, newcomer: &str) -> Option<Arc<str>> {
         let mut held: HashMap<&str, usize> = HashMap::new();
         for instance in self.by_session.values() {
             *held.entry(&instance.client).or_default() += 1;
         }
-        let idle = self.by_session.iter().filter(|(_, instance)| !instance.child.is_busy());
-        let rank = |instance: &Instance| (held.get(&*instance.client).copied().unwrap_or(0), instance.used.elapsed());
-        idle.max_by_key(|(_, instance)| rank(instance)).map(|(session, _)| session.clone())
+        let holds = |client: &str| held.get(client).copied().unwrap_or(0);
+        let least = holds(newcomer) + 1;
+        let rank = |instance: &Instance| {
+            let child = &instance.child;
+            let held = holds(&instance.client);
+            let may_go = !child.is_busy() || (!child.is_called() && held > least);
+            may_go.then(|| (!child.is_busy(), held, instance.used.elapsed()))
+        };
+        let ranked = self.by_session.iter().filter_map(|(session, instance)| Some((rank(instance)?, session)));
+        ranked.max_by_key(|(rank, _)| *rank).map(|(_, session)| session.clone())
     }
 }

@@ -30,6 +30,8 @@ use crate::mcp::method::MethodKind;
 use crate::mcp::reply;
 
 const SMALL: u64 = 64 * 1024;
+/// Bytes of a server's session id; those in use have some dozen, signed ones a few hundred.
+const LONGEST_SESSION: usize = 4 * 1024;
 const BRIEF: Duration = Duration::from_secs(5);
 
 /// Sends a permitted message and gives its answer.
@@ -38,8 +40,8 @@ const BRIEF: Duration = Duration::from_secs(5);
 /// The kill; `upstream.…`; `size.response`; 404 for a session the server has ended.
 pub(super) async fn call(shared: &Shared, x: &mut Exchange, permit: &Permit, leg: Arc<HttpLeg>) -> Result<Outcome, Refusal> {
     let received = &permit.living().received;
-    if received.era.is_modern() && received.kind == Some(MethodKind::Cancelled) {
-        // Over HTTP a modern call is cancelled by closing its stream; an id alone names nobody's call.
+    if received.kind == Some(MethodKind::Cancelled) && received.session.is_none() {
+        // An id alone names nobody's call, or another client's. Over HTTP a modern call is cancelled by closing its stream.
         return Ok(Outcome::whole(Whole::empty(StatusCode::ACCEPTED)));
     }
     let headers = post_headers(received);
@@ -122,7 +124,7 @@ async fn answered(
     if !is_identity(response.headers()) {
         return Err(lost(x, "its answer is compressed"));
     }
-    begin_session(shared, x, permit, response.headers());
+    begin_session(shared, x, permit, response.headers())?;
     let is_list = received.kind.is_some_and(MethodKind::is_list);
     match media(response.headers()).as_str() {
         "text/event-stream" => {
@@ -166,17 +168,24 @@ fn json_answer(shared: &Shared, x: &mut Exchange, permit: &Permit, body: Bytes) 
 }
 
 /// Where the server begins a session, the client gets one of ours.
-fn begin_session(shared: &Shared, x: &mut Exchange, permit: &Permit, headers: &HeaderMap) {
+///
+/// # Errors
+/// When its id is too long to be kept for each of many sessions.
+fn begin_session(shared: &Shared, x: &mut Exchange, permit: &Permit, headers: &HeaderMap) -> Result<(), Refusal> {
     let received = &permit.living().received;
     if received.kind != Some(MethodKind::Initialize) {
-        return;
+        return Ok(());
     }
-    let Some(upstream) = headers.get("mcp-session-id").and_then(|value| value.to_str().ok()) else { return };
+    let Some(upstream) = headers.get("mcp-session-id").and_then(|value| value.to_str().ok()) else { return Ok(()) };
+    if upstream.len() > LONGEST_SESSION {
+        return Err(lost(x, "the id of its session is too long"));
+    }
     let pair = (received.metered.caller.principal.client.clone(), received.server.clone());
     let limits = &permit.settings().sessions;
     let id = shared.sessions.mint(shared.entropy.as_ref(), limits, pair, Some(upstream.into()));
     x.facts.session = Some(super::super::sessions::digest(&id));
     x.begun = Some(id);
+    Ok(())
 }
 
 /// A 4xx goes to the client with its JSON body: clients choose the era by it. What speaks of our own credential does not.
@@ -202,10 +211,9 @@ async fn relayed(
         shared.sessions.end(&session.id);
         return Err(Refusal::NoSession);
     }
-    // A result beside an error status would pass what no stage has looked at.
-    let is_result = parse_incoming(body.clone()).is_ok_and(|incoming| incoming.kind() == Kind::Response && !incoming.is_error());
-    let body = match serde_json::from_slice::<serde::de::IgnoredAny>(&body) {
-        Ok(_) if !is_result => body,
+    // Anything else beside an error status would pass what no stage has looked at, however a client reads it.
+    let body = match parse_incoming(body.clone()) {
+        Ok(incoming) if incoming.is_error() => body,
         _ => {
             let text = format!("the server answered HTTP {}", status.as_u16());
             reply::error(x.id_raw(), -32000, &text, &json!(null)).into()

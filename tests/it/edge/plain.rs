@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 use std::time::Duration;
 
 use lifeboat::policy::feed::Way;
@@ -70,6 +71,48 @@ async fn plain_http_is_answered_only_where_the_settings_say_so() {
         tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("closed").ok();
         assert!(!answer.starts_with(b"HTTP"), "{:?}", String::from_utf8_lossy(&answer));
     }
+}
+
+/// Whether the other side has not closed a connection.
+async fn is_open(stream: &mut (impl AsyncReadExt + Unpin)) -> bool {
+    tokio::time::timeout(Duration::from_millis(20), stream.read(&mut [0; 1])).await.is_err()
+}
+
+#[tokio::test]
+async fn flt_12_a_second_listener_brings_no_more_places() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = dir.path().join("proxy.sock");
+    let app = TestApp::start_with(&format!("[listen.plain]\nproxy = \"unix:{}\"\n", socket.display())).await;
+    app.app.stop().await;
+    let addresses = app.data.path().join("run/addresses.json");
+    std::fs::remove_file(&addresses).ok();
+    let line = "ulimit -n 256; exec \"$0\" --data \"$1\" up --admin 127.0.0.1:0 --proxy 127.0.0.1:0";
+    let mut serving = tokio::process::Command::new("sh");
+    serving.args(["-c", line, env!("CARGO_BIN_EXE_lifeboat")]).arg(app.data.path()).stdout(Stdio::null()).stderr(Stdio::null());
+    let _serving = serving.kill_on_drop(true).spawn().expect("it starts");
+    let began = tokio::time::Instant::now();
+    let proxy = loop {
+        let told = std::fs::read(&addresses).ok().and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
+        match told {
+            Some(told) => break told["proxy"].as_str().expect("an address").to_owned(),
+            None => assert!(began.elapsed() < Duration::from_secs(90), "it does not listen"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let (mut by_tcp, mut by_socket) = (Vec::new(), Vec::new());
+    for _ in 0..64 {
+        by_tcp.push(TcpStream::connect(&proxy).await.expect("it listens"));
+        by_socket.push(UnixStream::connect(&socket).await.expect("it listens"));
+    }
+    let mut open = 0;
+    for stream in &mut by_tcp {
+        open += usize::from(is_open(stream).await);
+    }
+    for stream in &mut by_socket {
+        open += usize::from(is_open(stream).await);
+    }
+    // Of 256 descriptors a quarter is for clients.
+    assert!((1..=64).contains(&open), "{open}");
 }
 
 #[tokio::test]

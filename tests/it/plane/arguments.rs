@@ -90,3 +90,25 @@ async fn a_new_schema_counts_from_the_next_call() {
     rig.feed.publish(Snapshot { definitions: Arc::new(definitions), ..Snapshot::clone(&rig.feed.snapshot()) });
     assert_eq!(rig.tool("look").await.json()["result"]["isError"], true);
 }
+
+#[tokio::test]
+async fn atk_p33_a_comparison_that_takes_long_holds_up_nobody_else() {
+    let rig = Rig::start(echo).await;
+    // Each of these patterns steps back thousands of times before it fits, which is within its bound.
+    let slow: Vec<Value> = (0..20).map(|n| json!({"pattern": format!("^(?!((?=a)a+)+b{n})")})).collect();
+    let mut definitions = Definitions::new();
+    let schema = json!({"name": "put", "inputSchema": {"properties": {"all": {"items": {"allOf": slow}}}}});
+    add(&mut definitions, "tools/s/put.json", schema.to_string().as_bytes());
+    add(&mut definitions, "tools/s/look.json", json!({"name": "look", "inputSchema": {"type": "object"}}).to_string().as_bytes());
+    rig.feed.publish(Snapshot { definitions: Arc::new(definitions), ..Snapshot::clone(&rig.feed.snapshot()) });
+    let many = vec!["aaaaaaaaaa"; 1_000];
+    let slow = rig.post(&call("put", &format!(r#","arguments":{{"all":{}}}"#, json!(many))), &[]);
+    let client = rig.client.clone();
+    let slow = tokio::spawn(async move { client.request(slow).await.expect("a head").status() });
+    // One thread serves everybody here, so a comparison on it would come first.
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert!(!slow.is_finished(), "it is under way");
+    assert_eq!(rig.tool("look").await.json()["result"]["content"], json!([]));
+    assert!(!slow.is_finished(), "nobody waited for it");
+    assert_eq!(slow.await.expect("it ends"), 200);
+}

@@ -176,6 +176,28 @@ async fn pit_22_an_era_the_server_does_not_speak_is_told_by_its_own_answer() {
 }
 
 #[tokio::test]
+async fn atk_p26_nothing_but_an_error_comes_with_an_error_status() {
+    for body in [
+        r#"[{"jsonrpc":"2.0","id":7,"result":{"content":[]}}]"#,
+        r#"{"jsonrpc":"2.0","id":7,"result":{"content":[]},"result":{}}"#,
+        r#"{"jsonrpc":"2.0","id":7,"Result":{},"result":{"content":[]}}"#,
+        r#"{"content":[]}"#,
+    ] {
+        let rig = Rig::start(move |_| Script::Json(400, Vec::new(), body.into())).await;
+        let answer = rig.tool("look").await;
+        assert!(answer.status == 400 && answer.json()["error"]["code"] == -32000, "{body}: {}", answer.json());
+    }
+}
+
+#[tokio::test]
+async fn atk_p31_without_a_session_nobody_cancels_by_an_id() {
+    let rig = Rig::start(|_| Script::Json(202, Vec::new(), String::new())).await;
+    let cancel = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 7}});
+    assert_eq!(rig.call(cancel).await.status, 202);
+    assert_eq!(rig.hits(), 0, "another client's call may have the same id");
+}
+
+#[tokio::test]
 async fn pit_11_notifications_are_accepted_without_a_body() {
     let rig = Rig::start(|_| Script::Json(200, Vec::new(), String::new())).await;
     let answer = rig.call(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await;

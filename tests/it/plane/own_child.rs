@@ -188,6 +188,26 @@ async fn a_child_ends_when_its_client_is_idle_and_not_while_it_listens() {
 }
 
 #[tokio::test]
+async fn atk_p25_listening_keeps_nobody_else_out() {
+    let house = House::open("max_instances = 3").await;
+    let (mut sessions, mut streams) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let session = house.begin("abcdefgh").await.expect("a session");
+        streams.push(house.rig.listen(&session, "abcdefgh", None).await);
+        sessions.push(session);
+    }
+    assert_eq!(house.begin("abcdefgh").await, Err(json!("upstream.unavailable")), "its own are at work");
+    let other = house.begin("otherkey").await.expect("who holds less finds room");
+    assert_eq!(house.call(&other, "otherkey", "who").await.0, 200);
+    house.children(4, "never more than the cap").await;
+    let mut gone = 0;
+    for session in &sessions {
+        gone += usize::from(house.call(session, "abcdefgh", "who").await.0 == 404);
+    }
+    assert_eq!(gone, 1, "one that was only listened to made room");
+}
+
+#[tokio::test]
 async fn pit_4_a_child_that_dies_ends_its_session_and_no_other() {
     let house = House::open("").await;
     let (one, two) = (house.begin("abcdefgh").await.expect("a session"), house.begin("abcdefgh").await.expect("a session"));

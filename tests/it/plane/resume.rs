@@ -136,6 +136,23 @@ async fn a_resumed_list_is_filtered_like_any_other() {
 }
 
 #[tokio::test]
+async fn atk_p37_a_list_is_no_late_answer_to_a_call() {
+    let (server, speak) = Talking::with(&["look", "GET"]);
+    let rig = Rig::start(move |request| server.answer(request)).await;
+    let session = rig.session("narrowke").await;
+    let mut call = rig.client.request(rig.post_in(&session, "narrowke", &tool("look"))).await.expect("a head").into_body();
+    speak["look"].send(PRIMING.into()).await.expect("sent");
+    piece(&mut call).await;
+    drop(call);
+    let mut resumed = rig.listen(&session, "narrowke", Some("e-1")).await.into_body();
+    // What a server replays when a list was asked for under the same id before.
+    let tools = json!({"jsonrpc": "2.0", "id": 7, "result": {"tools": [{"name": "look"}, {"name": "put"}]}});
+    speak["GET"].send(format!("id: e-2\ndata: {tools}\n\n").into()).await.expect("sent");
+    let seen = piece(&mut resumed).await;
+    assert!(seen.contains("upstream.unavailable") && !seen.contains("put"), "{seen}");
+}
+
+#[tokio::test]
 async fn the_modern_era_has_neither_sessions_nor_resuming() {
     let rig = Rig::start(|request| json_answer(json!({"resultType": "complete"}), request)).await;
     let (body, headers) = super::rig::modern("tools/call", Some("look"), 7, json!({"name": "look"}));

@@ -215,3 +215,27 @@ async fn a_task_that_a_client_may_not_ask_for_any_more_is_still_stopped_when_its
     })
     .await;
 }
+
+#[tokio::test]
+async fn flt_13_a_task_whose_id_fills_the_memory_is_none() {
+    let rig =
+        Rig::start(|request| json_answer(json!({"task": {"taskId": "t".repeat(1 << 16), "status": "working"}}), request)).await;
+    let answer = rig.call(begin("put")).await;
+    let told = answer.json();
+    let data = &told["error"]["data"];
+    assert_eq!((&data["reason"], &data["executed"]), (&json!("upstream.unavailable"), &json!("yes")), "{told}");
+}
+
+#[tokio::test]
+async fn flt_13_a_session_whose_id_fills_the_memory_is_none() {
+    let rig = Rig::start(|request| {
+        let Script::Json(status, _, body) = json_answer(json!({"protocolVersion": "2025-11-25"}), request) else {
+            return Script::Hang;
+        };
+        Script::Json(status, vec![("mcp-session-id", "s".repeat(16 << 10))], body)
+    })
+    .await;
+    let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
+    let answer = rig.call(json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params})).await;
+    assert_eq!((answer.reason(), answer.headers.contains_key("mcp-session-id")), (json!("upstream.unavailable"), false));
+}

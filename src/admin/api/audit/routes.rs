@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{RawQuery, State};
+use axum::extract::{Extension, RawQuery, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use super::super::openapi::{changes, reads};
 use super::super::routes::{Caller, query, refuse, reply};
 use crate::admin::activity::{Checked, Signed};
 use crate::admin::actor::Right;
+use crate::admin::operators::ShownKey;
 use crate::admin::{Admin, activity};
 use crate::audit::{Event, Filter, Page, Tail, Tailed};
 use crate::base::fault::Verb;
@@ -59,10 +60,15 @@ async fn checkpoint(State(admin): State<Arc<Admin>>, Caller(actor): Caller) -> R
     reply(activity::checkpoint(&admin, &actor).await)
 }
 
-async fn tail(State(admin): State<Arc<Admin>>, Caller(actor): Caller, RawQuery(text): RawQuery) -> Response {
+async fn tail(
+    State(admin): State<Arc<Admin>>,
+    Caller(actor): Caller,
+    shown: Option<Extension<ShownKey>>,
+    RawQuery(text): RawQuery,
+) -> Response {
     let begun: Verb<Tail> = query::<Since>(text).and_then(|from| activity::tail(&admin, &actor, from.since));
     match begun {
-        Ok(tail) => lines(Body::from_stream(follow(tail))),
+        Ok(tail) => lines(Body::from_stream(follow(tail, admin, shown.map(|Extension(key)| key)))),
         Err(fault) => refuse(&fault),
     }
 }
@@ -83,11 +89,16 @@ fn lines(body: Body) -> Response {
 }
 
 /// Events as lines, until the reader goes or the ledger ends.
-fn follow(tail: Tail) -> impl Stream<Item = Result<Bytes, io::Error>> + Send {
-    stream::unfold(Some(tail), |tail| async {
-        let mut tail = tail?;
-        match tail.next().await {
-            Ok(Some(next)) => Some((Ok(line(&next)), Some(tail))),
+/// Follows for as long as the key counts that was shown; the control socket shows none.
+fn follow(tail: Tail, admin: Arc<Admin>, shown: Option<ShownKey>) -> impl Stream<Item = Result<Bytes, io::Error>> + Send {
+    stream::unfold(Some((tail, admin, shown)), |following| async {
+        let (mut tail, admin, shown) = following?;
+        let next = tail.next().await;
+        if shown.as_ref().is_some_and(|key| !key.counts(&admin)) {
+            return None;
+        }
+        match next {
+            Ok(Some(next)) => Some((Ok(line(&next)), Some((tail, admin, shown)))),
             Ok(None) => None,
             Err(fault) => Some((Err(io::Error::other(fault)), None)),
         }

@@ -267,11 +267,13 @@ async fn role_set(State(admin): Shared, Caller(actor): Caller, Path(name): Path<
 }
 
 async fn policy_explain(State(admin): Shared, Caller(actor): Caller, RawQuery(text): RawQuery) -> Response {
-    reply(query::<ExplainOrder>(text).and_then(|order| policy::explain(&admin, &actor, &order)))
+    let read = async || policy::explain(&admin, &actor, &query::<ExplainOrder>(text)?).await;
+    reply(read().await)
 }
 
 async fn policy_explain_call(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
-    reply(parse::<ExplainOrder>(&body).and_then(|order| policy::explain(&admin, &actor, &order)))
+    let read = async || policy::explain(&admin, &actor, &parse::<ExplainOrder>(&body)?).await;
+    reply(read().await)
 }
 
 async fn policy_test(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {

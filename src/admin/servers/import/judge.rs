@@ -101,15 +101,21 @@ pub(super) fn loads_code(name: &str) -> bool {
 
 /// Whether a text looks like a key or token.
 pub(super) fn looks_secret(text: &str) -> bool {
-    let begins = PREFIXES.iter().any(|prefix| text.len() >= prefix.len() + 8 && text.starts_with(prefix));
-    begins || text.contains("-----BEGIN") || has_password(text) || is_random(text)
+    is_key(text) || text.contains("-----BEGIN") || has_password(text)
 }
 
-// scheme://name:password@host
+fn is_key(text: &str) -> bool {
+    is_random(text) || PREFIXES.iter().any(|prefix| text.len() >= prefix.len() + 8 && text.starts_with(prefix))
+}
+
+// scheme://name:password@host, and scheme://token@host
 fn has_password(text: &str) -> bool {
-    let Some((_, rest)) = text.split_once("://") else { return false };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    authority.rsplit_once('@').is_some_and(|(login, _)| login.split_once(':').is_some_and(|(_, password)| !password.is_empty()))
+    login(text).is_some_and(|login| is_key(login) || login.split_once(':').is_some_and(|(_, password)| !password.is_empty()))
+}
+
+fn login(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    rest.split(['/', '?', '#']).next()?.rsplit_once('@').map(|(login, _)| login)
 }
 
 fn is_random(text: &str) -> bool {
@@ -137,7 +143,8 @@ pub(super) fn names_secret(name: &str) -> bool {
             SECRET_WORDS.contains(&part)
                 || part.ends_with("token")
                 || part.ends_with("secret")
-                || part.starts_with("api") && part.ends_with("key")
+                || part.ends_with("password")
+                || part.ends_with("key") && ["api", "access", "private", "secret"].iter().any(|word| part.contains(word))
         })
 }
 
@@ -173,16 +180,35 @@ fn hidden(before: &str, word: &str) -> Option<String> {
     {
         return Some(format!("{name}:{DOTS}"));
     }
+    if tells(word) {
+        return Some(DOTS.to_owned());
+    }
     let told = before.starts_with('-') && !before.contains('=') && names_secret(before) && !word.starts_with('-') && !empty(word);
     (told || looks_secret(word)).then(|| DOTS.to_owned())
 }
 
+// Whether a secret stands by its name somewhere in a word: in JSON, in a header behind a flag.
+fn tells(word: &str) -> bool {
+    const AROUND: [char; 4] = ['"', '\'', '\\', ' '];
+    let nested = word.contains(['{', '"']) || (word.starts_with('-') && word.contains('='));
+    let names = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    let secret = |(at, mark): (usize, &str)| {
+        let name = word[..at].trim_end_matches(AROUND).rsplit(|c| !names(c)).next().unwrap_or_default();
+        let value =
+            word[at + mark.len()..].trim_start_matches(AROUND).split(['"', '\'', '\\', ',', '}', '&']).next().unwrap_or_default();
+        let last = value.trim().rsplit(' ').next().unwrap_or_default();
+        let plain = last.starts_with("${") || last == "null" || KINDS.contains(&value.trim().to_ascii_lowercase().as_str());
+        names_secret(name) && !plain
+    };
+    nested && word.match_indices([':', '=']).any(secret)
+}
+
 /// A URL as it may be shown, and what in it looks like a secret.
 pub(super) fn url(url: &str) -> (String, Option<String>) {
-    if has_password(url) {
+    if login(url).is_some() {
         let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
         let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
-        return (format!("{scheme}://{DOTS}@{host}"), Some("its URL carries a password".to_owned()));
+        return (format!("{scheme}://{DOTS}@{host}"), Some("its URL carries a login".to_owned()));
     }
     let (path, query) = url.split_once('?').map_or((url, ""), |(path, query)| (path, query));
     let mut why = None;
@@ -229,6 +255,14 @@ mod tests {
                 vec!["mcp-remote", "https://a.example/mcp", "--header", "Authorization:${AUTH}"],
                 "mcp-remote https://a.example/mcp --header Authorization:${AUTH}",
             ),
+            (vec!["srv", "--header=Authorization: Bearer abc"], "srv •••"),
+            (vec!["srv", "--config", r#"{"debug":true,"apiKey":"abc"}"#], "srv --config •••"),
+            (vec!["srv", "--config", r#""{\"exaApiKey\":\"abc\"}""#], "srv --config •••"),
+            (
+                vec!["srv", "--config", r#"{"auth":"none","token":"${T}","maxTokens":5}"#],
+                r#"srv --config {"auth":"none","token":"${T}","maxTokens":5}"#,
+            ),
+            (vec!["git", "clone", "https://ghp_0123456789abcdef@a.example/x"], "git clone •••"),
             (vec!["srv", "sk-1234567890abcdef"], "srv •••"),
             (vec!["srv", "--key-file", "/etc/k.pem", "--auth", "none"], "srv --key-file /etc/k.pem --auth none"),
             (vec!["uvx", "mcp-server-sqlite", "--db-path", "/home/u/test.db"], "uvx mcp-server-sqlite --db-path /home/u/test.db"),
@@ -250,6 +284,7 @@ mod tests {
         assert_eq!(url("https://a.example/mcp?x=1").1, None);
         assert_eq!(url("https://a.example/mcp?api_key=abc&x=1").0, "https://a.example/mcp?api_key=•••&x=1");
         assert_eq!(url("https://u:p@a.example/mcp").0, "https://•••@a.example/mcp");
+        assert_eq!(url("https://whoever@a.example/mcp").0, "https://•••@a.example/mcp");
         assert_eq!(url("https://a.example/s/aB3dE5fG7hI9jK1lM3nO5pQ7/mcp").0, "https://a.example/s/•••/mcp");
     }
 

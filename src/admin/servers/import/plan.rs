@@ -11,7 +11,7 @@ use super::judge;
 use super::model::Planned;
 use super::reach::{self, Host};
 use super::read::Found;
-use super::values::Values;
+use super::values::{Seen, Values};
 use crate::config::server::{HttpUpstream, StdioUpstream};
 use crate::config::{ServerConfig, UpstreamConfig};
 
@@ -89,9 +89,14 @@ impl Draft {
         self
     }
 
-    // Fills the placeholders of a text; what stays open blocks.
-    fn fill(&mut self, what: &str, text: &str, values: &Values, own: &[String]) -> String {
-        let filled = values.fill(text, own);
+    // Fills the placeholders of a text; what stays open blocks, and so does a secret that everybody would see.
+    fn fill(&mut self, what: &str, text: &str, values: &Values, (own, seen): (&[String], Seen)) -> String {
+        let filled = values.fill(text, own, seen);
+        for secret in &filled.secret {
+            self.blocked(format!(
+                "{what} would show the value of {secret} in git and to every account; give it as a header or a variable"
+            ));
+        }
         for open in &filled.open {
             self.blocked(format!("{what} needs a value for {open}; give it with --values FILE, a line NAME=value"));
         }
@@ -101,7 +106,7 @@ impl Draft {
 
 fn http(draft: &mut Draft, entry: &Map<String, Value>, url: &str, values: &Values) {
     draft.shown.kind = "http".to_owned();
-    let url = draft.fill("its URL", url, values, &[]);
+    let url = draft.fill("its URL", url, values, (&[], Seen::Yes));
     let (shown, secret) = judge::url(&url);
     draft.shown.target = shown;
     if let Some(why) = secret {
@@ -154,7 +159,7 @@ fn address(draft: &mut Draft, url: &str) -> (bool, Vec<String>) {
 
 fn headers(draft: &mut Draft, entry: &Map<String, Value>, values: &Values) {
     for (name, value) in strings(draft, entry, "headers") {
-        let value = draft.fill(&format!("header {name}"), &value, values, &[]);
+        let value = draft.fill(&format!("header {name}"), &value, values, (&[], Seen::No));
         let name = name.to_ascii_lowercase();
         match host::check_header(&name, &value) {
             Ok(()) => draft.kept.headers.push((name, value)),
@@ -169,9 +174,9 @@ fn stdio(draft: &mut Draft, entry: &Map<String, Value>, command: &str, values: &
     draft.shown.kind = "stdio".to_owned();
     let env = variables(draft, entry, values);
     let own: Vec<String> = draft.kept.env.iter().map(|(name, _)| name.clone()).chain(env.keys().cloned()).collect();
-    let mut words = vec![draft.fill("its command", command, values, &[])];
+    let mut words = vec![draft.fill("its command", command, values, (&[], Seen::Yes))];
     for argument in arguments(draft, entry) {
-        words.push(draft.fill("its command line", &argument, values, &own));
+        words.push(draft.fill("its command line", &argument, values, (&own, Seen::Yes)));
     }
     if let [line] = words.as_slice()
         && line.contains(' ')
@@ -180,7 +185,7 @@ fn stdio(draft: &mut Draft, entry: &Map<String, Value>, command: &str, values: &
     {
         words = parts;
     }
-    let cwd = entry.get("cwd").and_then(Value::as_str).map(|cwd| draft.fill("its cwd", cwd, values, &[]));
+    let cwd = entry.get("cwd").and_then(Value::as_str).map(|cwd| draft.fill("its cwd", cwd, values, (&[], Seen::Yes)));
     if let Some(cwd) = &cwd {
         words = reach::absolute(words, cwd);
         draft.note(format!("it will work in its own vault, not in {cwd}; what its command line names there is made absolute"));
@@ -212,7 +217,7 @@ fn stdio(draft: &mut Draft, entry: &Map<String, Value>, command: &str, values: &
 fn variables(draft: &mut Draft, entry: &Map<String, Value>, values: &Values) -> BTreeMap<String, String> {
     let mut plain = BTreeMap::new();
     for (name, value) in strings(draft, entry, "env") {
-        let value = draft.fill(&format!("variable {name}"), &value, values, &[]);
+        let value = draft.fill(&format!("variable {name}"), &value, values, (&[], Seen::No));
         if let Err(why) = host::check_variable(&name, &value) {
             draft.blocked(format!("variable {name}: {why}"));
             continue;

@@ -8,6 +8,8 @@ use crate::mcp::json::{self, JsonLimits};
 
 /// The longest text that is read: whole settings files of editors are smaller.
 pub const LARGEST: usize = 32 * 1024 * 1024;
+/// The most servers of one file.
+const MOST: usize = 1_000;
 const LIMITS: JsonLimits = JsonLimits { depth: 128, members: 2_000_000 };
 
 /// One server as its file has it.
@@ -91,6 +93,9 @@ fn add(file: &str, key: &str, servers: Option<&Value>, found: &mut Vec<Found>) -
         Some(Value::Object(servers)) => {
             for (name, entry) in servers {
                 let new = Found { from: name.clone(), entry: entry.clone() };
+                if found.len() >= MOST {
+                    return Err(Fault::invalid(file, format!("names more than {MOST} servers; that is no file of a client")));
+                }
                 if !found.contains(&new) {
                     found.push(new);
                 }
@@ -131,6 +136,8 @@ mod tests {
         assert!(fault("{\"mcpServers\": []}").0.ends_with("mcpServers"));
         assert!(fault("[mcp_servers.a]\ncommand = \"x\"").1.contains("no JSON"));
         assert!(fault(&" ".repeat(LARGEST + 1)).1.contains("larger than"));
+        let many: Vec<String> = (0..200_000).map(|n| format!("\"s{n}\":{{}}")).collect();
+        assert!(fault(&format!("{{\"mcpServers\":{{{}}}}}", many.join(","))).1.contains("more than"));
     }
 
     #[test]

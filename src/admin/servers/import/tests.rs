@@ -111,6 +111,11 @@ async fn names_and_values_and_choices_are_heeded() {
     assert!(plan.ok && plan.servers[2].notes[0].contains("10.1.2.3/32"));
     let odd = ImportOrder { only: vec!["ghost".into()], ..order(text) };
     assert_eq!(import(&house.admin, &root(), &odd).await.unwrap_err().place.as_deref(), Some("only"));
+    let text = r#"{"servers":{"x":{"url":"https://a.example/${input:api_key}/mcp"},"y":{"command":"sh","args":["-c","${input:api_key}"]}}}"#;
+    let plan =
+        import(&house.admin, &root(), &ImportOrder { values: Some(format!("api_key={CANARY}")), ..order(text) }).await.unwrap();
+    assert!(plan.servers.iter().all(|server| server.state == "blocked"), "{plan:?}");
+    assert!(!format!("{plan:?}").contains(CANARY), "{plan:?}");
     let mut given = BTreeSet::new();
     assert_eq!(["a b", "A-B", "…"].map(|from| free_name(from, &mut given)), ["a-b", "a-b-2", "server"]);
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::judge;
 use crate::base::fault::{Fault, Verb};
 
 /// What was given for placeholders, by name. Holds secrets and never prints itself.
@@ -15,6 +16,17 @@ pub(super) struct Filled {
     pub text: String,
     /// Placeholders that nothing was given for, as they stand.
     pub open: BTreeSet<String>,
+    /// Placeholders that stand for a secret, where none may stand.
+    pub secret: BTreeSet<String>,
+}
+
+/// Who will see a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Nobody: it is sealed.
+    No,
+    /// Whoever reads the plan, git or a list of processes: what is a secret by its name is not filled in.
+    Yes,
 }
 
 impl Values {
@@ -34,12 +46,18 @@ impl Values {
     }
 
     /// Fills what it can. `own` are names that the program itself fills in from its own variables; they stay as they are.
-    pub(super) fn fill(&self, text: &str, own: &[String]) -> Filled {
-        let mut filled = Filled { text: String::new(), open: BTreeSet::new() };
+    pub(super) fn fill(&self, text: &str, own: &[String], seen: Seen) -> Filled {
+        let mut filled = Filled { text: String::new(), open: BTreeSet::new(), secret: BTreeSet::new() };
         let mut rest = text;
         while let Some((before, inner, after)) = next(rest) {
             filled.text.push_str(before);
             match self.value(inner) {
+                Some(_) if seen == Seen::Yes && judge::names_secret(name_of(inner)) => {
+                    filled.text.push_str(&format!("${{{inner}}}"));
+                    if !own.iter().any(|name| name == inner) {
+                        filled.secret.insert(format!("${{{inner}}}"));
+                    }
+                }
                 Some(value) => filled.text.push_str(value),
                 None => {
                     filled.text.push_str(&format!("${{{inner}}}"));
@@ -55,11 +73,17 @@ impl Values {
     }
 
     fn value<'a>(&'a self, inner: &'a str) -> Option<&'a str> {
-        let name = inner.strip_prefix("input:").or_else(|| inner.strip_prefix("env:")).unwrap_or(inner);
-        let (name, default) = name.split_once(":-").map_or((name, None), |(name, default)| (name, Some(default)));
+        let default = inner.split_once(":-").map(|(_, default)| default);
+        let name = name_of(inner);
         let separator = matches!(inner, "pathSeparator" | "/").then_some("/");
         self.0.get(name).map(String::as_str).or(default).or(separator)
     }
+}
+
+// `token` of `input:token`, `env:token` and `token:-none`.
+fn name_of(inner: &str) -> &str {
+    let name = inner.strip_prefix("input:").or_else(|| inner.strip_prefix("env:")).unwrap_or(inner);
+    name.split_once(":-").map_or(name, |(name, _)| name)
 }
 
 // What stands before the next placeholder, in it and behind it.
@@ -86,8 +110,13 @@ mod tests {
             ("a ${ b", "a ${ b", open(&[])),
             ("$HOME", "$HOME", open(&[])),
         ] {
-            assert_eq!(values.fill(text, &["AUTH".into()]), Filled { text: expected.into(), open: left });
+            let due = Filled { text: expected.into(), open: left, secret: open(&[]) };
+            assert_eq!(values.fill(text, &["AUTH".into()], Seen::No), due);
         }
+        let shown = values.fill("${env:HOME}/x ${input:token}", &[], Seen::Yes);
+        let due = Filled { text: "/home/ana/x ${input:token}".into(), open: open(&[]), secret: open(&["${input:token}"]) };
+        assert_eq!(shown, due, "what everybody sees gets no secret");
+
         assert_eq!(Values::read("\nx").err().and_then(|fault| fault.place).as_deref(), Some("values:2"));
     }
 }

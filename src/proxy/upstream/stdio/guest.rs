@@ -8,14 +8,24 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::{EVENTS, StdioEvent, locked};
+use crate::proxy::room::{self, Room};
 
-/// What may wait for a client that is on its way, and how large each of it.
+/// What may wait for a client that is on its way.
 const MOST: usize = 64;
+/// How large one thing may be, and all that the client has not taken yet together; what comes beyond is left out.
 const LARGEST: usize = 1 << 20;
 
 /// A child's single client.
-#[derive(Default)]
-pub(super) struct Guest(Mutex<Open>);
+pub(super) struct Guest {
+    open: Mutex<Open>,
+    room: Room,
+}
+
+impl Default for Guest {
+    fn default() -> Self {
+        Self { open: Mutex::default(), room: Room::new(LARGEST) }
+    }
+}
 
 #[derive(Default)]
 struct Open {
@@ -27,7 +37,7 @@ impl Guest {
     /// Opens the client's own stream; one that was open before ends.
     pub(super) fn hear(&self) -> mpsc::Receiver<StdioEvent> {
         let (ear, events) = mpsc::channel(EVENTS + MOST);
-        let mut open = locked(&self.0);
+        let mut open = locked(&self.open);
         for text in std::mem::take(&mut open.waiting) {
             // There is room for all that may wait.
             let _ = ear.try_send(StdioEvent::Notification(text));
@@ -38,7 +48,7 @@ impl Guest {
 
     /// Whether the client's own stream is open.
     pub(super) fn hears(&self) -> bool {
-        locked(&self.0).ear.as_ref().is_some_and(|ear| !ear.is_closed())
+        locked(&self.open).ear.as_ref().is_some_and(|ear| !ear.is_closed())
     }
 
     /// Hands something to the client: on the stream of its one call, else on its own stream, else on that of any call. What finds none waits.
@@ -46,7 +56,8 @@ impl Guest {
         if text.len() > LARGEST {
             return;
         }
-        let mut open = locked(&self.0);
+        let mut open = locked(&self.open);
+        let Some(text) = self.make_room(&mut open, text) else { return };
         let ear = open.ear.as_ref();
         let streams = match calls {
             [one] => [Some(*one), ear],
@@ -65,9 +76,19 @@ impl Guest {
         }
     }
 
+    /// The text with its share of the room; the oldest that nobody is on the way to yet make place for it.
+    fn make_room(&self, open: &mut Open, text: Bytes) -> Option<Bytes> {
+        loop {
+            if let Some(share) = self.room.try_enter(text.len() as u64) {
+                return Some(room::holding(text, Some(share)));
+            }
+            open.waiting.pop_front()?;
+        }
+    }
+
     /// What waits goes out with the call that begins.
     pub(super) fn catch_up(&self, call: &mpsc::Sender<StdioEvent>) {
-        let mut open = locked(&self.0);
+        let mut open = locked(&self.open);
         while call.capacity() > 1
             && let Some(text) = open.waiting.pop_front()
         {
@@ -77,7 +98,7 @@ impl Guest {
 
     /// The child has ended, and with it the client's stream.
     pub(super) fn leave(&self) {
-        *locked(&self.0) = Open::default();
+        *locked(&self.open) = Open::default();
     }
 }
 
@@ -109,6 +130,20 @@ mod tests {
         assert!(!guest.hears());
         guest.say("many".into(), &[&call, &other]);
         assert_eq!(text(others.recv().await), "many");
+    }
+
+    #[tokio::test]
+    async fn flt_13_what_waits_for_a_client_is_bounded_in_bytes() {
+        let guest = Guest::default();
+        let large = || Bytes::from(vec![b'x'; LARGEST / 4]);
+        (0..100).for_each(|_| guest.say(large(), &[]));
+        assert_eq!(locked(&guest.open).waiting.len(), 4);
+        let mut own = guest.hear();
+        guest.say("beyond".into(), &[]);
+        (0..4).for_each(|_| assert!(own.try_recv().is_ok()));
+        assert!(own.try_recv().is_err(), "there was no room for more");
+        guest.say("after".into(), &[]);
+        assert_eq!(text(own.try_recv().ok()), "after");
     }
 
     #[tokio::test]

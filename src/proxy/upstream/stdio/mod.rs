@@ -315,9 +315,14 @@ impl StdioServer {
         self.shared.guest.as_ref().map(Guest::hear)
     }
 
+    /// Whether a call is in flight.
+    pub fn is_called(&self) -> bool {
+        !self.shared.table().streams().is_empty()
+    }
+
     /// Whether a call is in flight or somebody listens.
     pub fn is_busy(&self) -> bool {
-        !self.shared.table().streams().is_empty() || self.shared.guest.as_ref().is_some_and(Guest::hears)
+        self.is_called() || self.shared.guest.as_ref().is_some_and(Guest::hears)
     }
 
     /// Whether the child has ended for good.
