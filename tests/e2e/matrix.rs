@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use crate::clients::{self, Driver, Sdk};
-use crate::harness::Lifeboat;
+use crate::harness::{Lifeboat, wait};
 use crate::ledger;
 use crate::real::{self, Real, Slow, Step};
 
@@ -77,11 +77,11 @@ impl Table<'_> {
     }
 
     fn works(&mut self) {
-        for server in met_by(self.driver.sdk) {
+        for server in &real::EVERY {
             let connected = self.driver.connect(server.name);
             let sdk = self.driver.sdk;
             let modern = connected["protocol"] == "2026-07-28";
-            let good = connected["ok"] == true && (sdk.is_bridge() || server.keeps_one_era || modern == speaks_modern(sdk, server));
+            let good = connected["ok"] == true && (sdk.is_bridge() || modern == speaks_modern(sdk, server));
             self.check(good, server, "connects in the newest era that both know", &connected);
             let list = self.driver.list(server.name);
             let tools = list["tools"].as_array().map_or(&[][..], Vec::as_slice);
@@ -116,10 +116,21 @@ impl Table<'_> {
         self.call(server, server.read, "reads on after a cancel");
     }
 
+    /// Of a call that was given up the end is known when its server has said something, or after two seconds; a stop before that would be its end.
+    fn given_up_is_over(&self) {
+        let sdk = self.driver.sdk;
+        for (server, long) in real::EVERY.iter().filter_map(|server| Some((server, given_up(sdk, server)?))) {
+            let tool = format!("{}/{}", server.name, long.tool);
+            let filters = ["--client", sdk.name(), "--tool", &tool, "--status", "cancelled"];
+            wait("the end of a call that was given up", 10, || (!ledger::query(self.lifeboat, &filters).is_empty()).then_some(()));
+        }
+    }
+
     fn stops_and_comes_back(&mut self) {
+        self.given_up_is_over();
         let engaged = self.lifeboat.json(&["kill", "engage", "--reason", "seen on the water"]);
         assert_eq!(engaged["effective"], true, "{engaged}");
-        for server in met_by(self.driver.sdk) {
+        for server in &real::EVERY {
             let list = self.driver.list(server.name);
             self.check(list["ok"] == true, server, "still lists under a kill", &list);
             for step in [Some(server.read), server.write].into_iter().flatten() {
@@ -132,16 +143,10 @@ impl Table<'_> {
             }
         }
         self.lifeboat.json(&["kill", "release", "--reason", "known now"]);
-        for server in met_by(self.driver.sdk) {
+        for server in &real::EVERY {
             self.call(server, server.read, "reads again after the release");
         }
     }
-}
-
-/// The servers that a client can meet: the shared child of one that keeps the era it was first spoken to in serves no other era.
-fn met_by(sdk: Sdk) -> impl Iterator<Item = &'static Real> {
-    static EVERY: [Real; 8] = real::EVERY;
-    EVERY.iter().filter(move |server| sdk.is_auto() || !server.keeps_one_era)
 }
 
 /// The long call that a client gives up. In the modern era that is a closed stream, which the bridge keeps open: its call runs on.
@@ -163,36 +168,22 @@ fn alike(seen: &Value, wanted: &Value) -> bool {
     }
 }
 
-/// A call that its client gave up ends as the server and the client end it: with an answer that says so, with a closed stream, or with
-/// neither, until a stop cuts it. It never ends well.
-fn ended(word: &str) -> &str {
-    match word {
-        "cancelled" | "cut" | "unknown" | "upstream_error" => "given-up",
-        other => other,
-    }
-}
-
 type Row = (String, &'static str, &'static str, &'static str, &'static str);
 
 /// Each call of the pairing stands in the ledger as what it was, and nothing else does.
 fn stands_in_the_ledger(lifeboat: &Lifeboat, sdk: Sdk, verdict: &mut Verdict) {
     let events = ledger::query(lifeboat, &["--client", sdk.name()]);
-    for server in met_by(sdk) {
+    for server in &real::EVERY {
         let mut seen: BTreeMap<String, usize> = BTreeMap::new();
         for event in events.iter().filter(|event| event["server"] == server.name && event["method"] == "tools/call") {
-            let word = |name: &str| {
-                let word = event[name].as_str().unwrap_or("-");
-                if name == "status" { ended(word).to_owned() } else { word.to_owned() }
-            };
+            let word = |name: &str| event[name].as_str().unwrap_or("-").to_owned();
             let row = ["tool", "kind", "class", "status", "executed"].map(word).join(" ");
             *seen.entry(row).or_default() += 1;
-            // A call that a kill stops is refused before any policy is asked.
-            let asked = event["status"] == "refused" || event["revision"].is_string();
-            let whole = asked && event["request_id"].is_string() && event["params_sha256"].is_string();
+            let whole = event["revision"].is_string() && event["request_id"].is_string() && event["params_sha256"].is_string();
             let decided = event["decision"] == if event["status"] == "refused" { "refuse" } else { "permit" };
             verdict.check(whole && decided, (sdk, server), "a whole row", event);
             let in_session = event["session"].is_string();
-            let fits = server.keeps_one_era || in_session != speaks_modern(sdk, server);
+            let fits = in_session != speaks_modern(sdk, server);
             verdict.check(fits, (sdk, server), "a session in the legacy era and in no other", event);
         }
         let wanted = rows(sdk, server);
@@ -219,7 +210,7 @@ fn rows(sdk: Sdk, server: &Real) -> Vec<String> {
         add((slow.tool.to_owned(), "call", "read", "ok", "yes"), 1);
     }
     if let Some(long) = given_up(sdk, server) {
-        add((long.tool.to_owned(), "call", "read", "given-up", "unknown"), 1);
+        add((long.tool.to_owned(), "call", "read", "cancelled", "unknown"), 1);
     }
     rows.into_iter().map(|(row, count)| format!("{count} {row}")).collect()
 }

@@ -26,10 +26,8 @@ pub struct Slow {
 /// A server and what it offers.
 pub struct Real {
     pub name: &'static str,
-    /// Whether it serves 2026-07-28 too.
+    /// Whether it serves 2026-07-28 too. One whose process keeps the era of its first message does not: Lifeboat speaks the older one to it.
     pub modern: bool,
-    /// Whether one process of it serves the era of its first message only.
-    pub keeps_one_era: bool,
     /// How many tools a client without capabilities sees.
     pub tools: usize,
     pub read: Step,
@@ -60,7 +58,6 @@ pub const EVERY: [Real; 8] = [
     Real {
         name: "demo",
         modern: true,
-        keeps_one_era: false,
         tools: 9,
         read: read("read_graph", "{}", "WHO"),
         write: write("create_entities", ENTITY, "created", "write"),
@@ -70,7 +67,6 @@ pub const EVERY: [Real; 8] = [
     Real {
         name: "everything",
         modern: false,
-        keeps_one_era: false,
         tools: 13,
         read: read("echo", r#"{"message":"ahoy WHO"}"#, "ahoy WHO"),
         write: write("toggle-simulated-logging", "{}", "logging", "write"),
@@ -80,7 +76,6 @@ pub const EVERY: [Real; 8] = [
     Real {
         name: "memory",
         modern: false,
-        keeps_one_era: false,
         tools: 9,
         read: read("read_graph", "{}", "WHO"),
         write: write("create_entities", ENTITY, "WHO", "write"),
@@ -90,7 +85,6 @@ pub const EVERY: [Real; 8] = [
     Real {
         name: "filesystem",
         modern: false,
-        keeps_one_era: false,
         tools: 14,
         read: read("read_text_file", r#"{"path":"VAULT/WHO.txt"}"#, "hold fast, WHO"),
         write: write("write_file", r#"{"path":"VAULT/WHO.txt","content":"hold fast, WHO"}"#, "WHO.txt", "destructive"),
@@ -99,8 +93,7 @@ pub const EVERY: [Real; 8] = [
     },
     Real {
         name: "git",
-        modern: true,
-        keeps_one_era: true,
+        modern: false,
         tools: 12,
         read: read("git_branch", r#"{"repo_path":"VAULT/repo","branch_type":"local"}"#, "WHO"),
         write: write("git_create_branch", r#"{"repo_path":"VAULT/repo","branch_name":"WHO"}"#, "WHO", "write"),
@@ -109,8 +102,7 @@ pub const EVERY: [Real; 8] = [
     },
     Real {
         name: "time",
-        modern: true,
-        keeps_one_era: true,
+        modern: false,
         tools: 2,
         read: read("convert_time", TIME, "Asia/Tokyo"),
         write: None,
@@ -121,7 +113,6 @@ pub const EVERY: [Real; 8] = [
     Real {
         name: "sqlite",
         modern: false,
-        keeps_one_era: false,
         tools: 6,
         read: read("list_tables", "{}", "crew of WHO"),
         write: write("create_table", r#"{"query":"CREATE TABLE \"crew of WHO\" (name TEXT)"}"#, "created", "destructive"),
@@ -131,7 +122,6 @@ pub const EVERY: [Real; 8] = [
     Real {
         name: "fast",
         modern: true,
-        keeps_one_era: false,
         tools: 8,
         read: read("recall", "{}", "WHO"),
         write: write("remember", r#"{"text":"WHO"}"#, "remembered WHO", "write"),

@@ -1,4 +1,4 @@
-//! What only real clients at real servers can show of streams and ids: PIT-1, PIT-13, PIT-16, PIT-17, PIT-22.
+//! What only real clients at real servers can show of streams and ids: PIT-1, PIT-13, PIT-16, PIT-17, PIT-22, PIT-27.
 
 use std::time::{Duration, Instant};
 
@@ -200,5 +200,60 @@ fn pit_22_auto_clients_fall_back_at_servers_of_the_legacy_era() {
             let list = driver.list(server);
             assert!(list["tools"].as_array().is_some_and(|tools| tools.len() >= 9), "{sdk:?} at {server}: {list}");
         }
+    }
+}
+
+/// Calls in flight end with the stop's own words, the servers are told, and the session of each client goes on.
+#[test]
+fn pit_27_a_stop_cuts_the_calls_of_each_client_and_leaves_its_session() {
+    let sea = Sea::new();
+    // A client each: all of their calls together are more than one client may have in flight.
+    let start = |sdk: Sdk| {
+        let added = sea.lifeboat.json(&["client", "add", sdk.name(), "--role", "sailor", "--rate", "0"]);
+        Driver::start(sdk, &sea.lifeboat, added["key"].as_str().unwrap())
+    };
+    let mut drivers: Vec<Driver> = EVERY.into_iter().map(start).collect();
+    let servers =
+        [("fast", "count", json!({"steps": 4, "pause_ms": 10_000})), ("demo", "slow_count", json!({"seconds": 40, "steps": 4}))];
+    let long = ("everything", "trigger-long-running-operation", json!({"duration": 40, "steps": 4}));
+    let servers = [&servers[..], &[long]].concat();
+    let mut flying = Vec::new();
+    for (at, driver) in drivers.iter_mut().enumerate() {
+        for (server, tool, arguments) in &servers {
+            let connected = driver.connect(server);
+            assert_eq!(connected["ok"], true, "{:?} at {server}: {connected}", driver.sdk);
+            flying.push((at, *server, driver.give_call(server, tool, arguments.clone())));
+        }
+        flying.push((at, "fast", driver.give_call("fast", "remember_slowly", json!({"text": driver.sdk.name(), "ms": 40_000}))));
+    }
+    wait("all calls are under way", 30, || {
+        let rows = ledger::query(&sea.lifeboat, &["--tool", "fast/remember_slowly"]);
+        (rows.len() == EVERY.len()).then_some(())
+    });
+    std::thread::sleep(Duration::from_millis(500));
+    let engaged = sea.lifeboat.json(&["kill", "engage", "--reason", "man overboard"]);
+    assert_eq!((&engaged["effective"], &engaged["cut_in_flight"]), (&json!(true), &json!(flying.len())), "{engaged}");
+    for (at, server, order) in flying {
+        let driver = &mut drivers[at];
+        let answer = driver.answer(order);
+        let seen = format!("{:?} at {server}: {answer}", driver.sdk);
+        assert_eq!((&answer["code"], &answer["data"]["reason"]), (&json!(-31001), &json!("kill.engaged")), "{seen}");
+        assert_eq!(answer["data"]["executed"], "unknown", "{seen}");
+        assert!(answer["message"].as_str().unwrap().contains("Stopped by an operator"), "{seen}");
+    }
+    let cut = ledger::query(&sea.lifeboat, &["--status", "cut"]);
+    assert_eq!(cut.len(), 4 * EVERY.len(), "{cut:?}");
+    sea.lifeboat.json(&["kill", "release", "--reason", "man on board"]);
+    for driver in &mut drivers {
+        for (server, tool, arguments) in
+            [("fast", "recall", json!({})), ("demo", "read_graph", json!({})), ("everything", "echo", json!({"message": "ahoy"}))]
+        {
+            let answer = driver.call(server, tool, arguments);
+            assert_eq!(answer["ok"], true, "{:?} at {server}, in the session it had: {answer}", driver.sdk);
+        }
+    }
+    let texts = sea.recalled(&mut drivers[0]);
+    for sdk in EVERY {
+        assert!(has(&texts, &format!("cancelled {}", sdk.name())), "the server was told of {sdk:?}: {texts:?}");
     }
 }

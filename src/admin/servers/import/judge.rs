@@ -256,8 +256,8 @@ mod tests {
                 "mcp-remote https://a.example/mcp --header Authorization:${AUTH}",
             ),
             (vec!["srv", "--header=Authorization: Bearer abc"], "srv •••"),
-            (vec!["srv", "--config", r#"{"debug":true,"apiKey":"abc"}"#], "srv --config •••"),
-            (vec!["srv", "--config", r#""{\"exaApiKey\":\"abc\"}""#], "srv --config •••"),
+            (vec!["srv", "--config", r#"{"debug":true,"clientSecret":"abc"}"#], "srv --config •••"),
+            (vec!["srv", "--config", r#""{\"exaToken\":\"abc\"}""#], "srv --config •••"),
             (
                 vec!["srv", "--config", r#"{"auth":"none","token":"${T}","maxTokens":5}"#],
                 r#"srv --config {"auth":"none","token":"${T}","maxTokens":5}"#,
