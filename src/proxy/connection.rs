@@ -314,3 +314,35 @@ pub fn last_word<B>(ends: &Ends, is_h2: bool, response: &mut Response<B>) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flt_12_a_crowd_from_this_host_leaves_the_places_of_this_process() {
+        let guests = Guests::default();
+        let places = Places::new(8, guests.clone());
+        let [stranger, neighbour, own] = [[10, 0, 0, 1], [127, 0, 0, 1], [127, 0, 0, 1]].map(|ip| SocketAddr::from((ip, 4_000)));
+        let own = SocketAddr::new(own.ip(), 5_000);
+        let mut taken: Vec<_> = std::iter::from_fn(|| places.take(stranger)).collect();
+        assert_eq!(taken.len(), 6, "a few are for this host");
+        taken.extend(std::iter::from_fn(|| places.take(neighbour)));
+        assert_eq!(taken.len(), 8);
+        assert!(places.take(own).is_none(), "nobody is expected from there");
+        let guest = guests.expect_from(own);
+        assert!(places.take(neighbour).is_none() && places.take(own).is_some());
+        drop(guest);
+        assert!(places.take(own).is_none());
+    }
+
+    #[test]
+    fn one_turn_of_a_connection_begins_one_request() {
+        let busy = Busy::default();
+        for _ in 0..2 {
+            busy.0.turns.fetch_add(1, Ordering::Relaxed);
+            assert!(busy.turn().now_or_never().is_some(), "the first of a turn");
+            assert!(busy.turn().now_or_never().is_none(), "the second waits for the next turn");
+        }
+    }
+}
