@@ -317,23 +317,25 @@ pub fn last_word<B>(ends: &Ends, is_h2: bool, response: &mut Response<B>) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     #[test]
     fn flt_12_a_crowd_from_this_host_leaves_the_places_of_this_process() {
         let guests = Guests::default();
         let places = Places::new(8, guests.clone());
-        let [stranger, neighbour, own] = [[10, 0, 0, 1], [127, 0, 0, 1], [127, 0, 0, 1]].map(|ip| SocketAddr::from((ip, 4_000)));
-        let own = SocketAddr::new(own.ip(), 5_000);
-        let mut taken: Vec<_> = std::iter::from_fn(|| places.take(stranger)).collect();
+        let at = |ip: [u8; 4], port: u16| Peer::at(SocketAddr::from((ip, port)), None);
+        let (stranger, neighbour, own) = (at([10, 0, 0, 1], 4_000), at([127, 0, 0, 1], 4_000), at([127, 0, 0, 1], 5_000));
+        let mut taken: Vec<_> = std::iter::from_fn(|| places.take(&stranger)).collect();
         assert_eq!(taken.len(), 6, "a few are for this host");
-        taken.extend(std::iter::from_fn(|| places.take(neighbour)));
+        taken.extend(std::iter::from_fn(|| places.take(&neighbour)));
         assert_eq!(taken.len(), 8);
-        assert!(places.take(own).is_none(), "nobody is expected from there");
-        let guest = guests.expect_from(own);
-        assert!(places.take(neighbour).is_none() && places.take(own).is_some());
+        assert!(places.take(&own).is_none(), "nobody is expected from there");
+        let guest = guests.expect_from(own.address);
+        assert!(places.take(&neighbour).is_none() && places.take(&own).is_some());
         drop(guest);
-        assert!(places.take(own).is_none());
+        assert!(places.take(&own).is_none());
     }
 
     #[test]
