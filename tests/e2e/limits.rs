@@ -154,7 +154,10 @@ impl Cage {
 
 impl Drop for Cage {
     fn drop(&mut self) {
-        // Only an empty one can be removed; its process ends with the test.
+        // Only an empty one can be removed; its process ends with the test, and after this value where the test has failed.
+        if std::thread::panicking() {
+            return;
+        }
         wait("the cage is empty", 20, || std::fs::remove_dir(&self.0).ok());
     }
 }
@@ -235,7 +238,7 @@ fn flt_13_two_hundred_megabytes_of_requests_do_not_fill_the_memory() {
     assert_eq!(count(200) + count(408) + count(413) + count(0), 200, "{statuses:?}");
     assert!(count(200) >= 60, "what found room is served: {statuses:?}");
     assert!(echo(&lifeboat, &keys[0])["result"].is_object(), "and it goes on");
-    let settled = wait("the memory is given back", 40, || Some(lifeboat.rss_kib()).filter(|now| *now < idle * 13 / 10 + 20 * 1024));
+    let settled = wait("the memory is given back", 40, || Some(lifeboat.rss_kib()).filter(|now| *now < idle + 64 * 1024));
     println!("KiB afterwards {settled}");
     drop(lifeboat);
     drop(cage);
