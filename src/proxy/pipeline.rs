@@ -149,10 +149,16 @@ async fn raced(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Outc
             if let (true, Some((session, id, orphan))) = (x.sent, loose) {
                 shared.sessions.orphaned(&session, id, orphan);
             }
-            // The call at the server is kept meanwhile, so that the cancellation finds it there too.
-            let given_up = x.sent && entered.is_given_up_soon().await;
-            drop(flight);
-            Ok(left_alone(x, if given_up { "cancelled" } else { "unknown" }))
+            // The call at the server is kept meanwhile, so that the cancellation finds it there too; and a stop cuts it there.
+            let given_up = async { x.sent && entered.is_given_up_soon().await };
+            tokio::select! {
+                biased;
+                refusal = kill::engaged(&shared.feed, target.as_ref(), shared.feed.watch_kill()) => {
+                    flight.into_iter().for_each(|flight| flight.end(shared, CancelWhy::Kill));
+                    Err(refusal)
+                }
+                given_up = given_up => Ok(left_alone(x, if given_up { "cancelled" } else { "unknown" })),
+            }
         }
     }
 }

@@ -1,9 +1,6 @@
 //! Strangers at 10,000 requests a second: a client with a key is served, and the ledger hardly grows.
 
-use std::thread::sleep;
-use std::time::Duration;
-
-use crate::harness::{Lifeboat, sized};
+use crate::harness::{Lifeboat, sized, wait};
 use crate::ledger;
 use crate::rig::{Load, Scripted, load_summary};
 
@@ -18,7 +15,6 @@ fn ten_thousand_strangers_a_second_stop_no_client_and_fill_no_ledger() {
     let flags = ["--no-key", "--rate", "10000", "--connections", "64", "--seconds", &seconds.to_string()];
     let flood = load_summary(&lifeboat, "scripted", &flags);
     let calls = load.finish();
-    sleep(Duration::from_millis(1500));
     let refused = flood["answers"]["401"].as_u64().unwrap_or(0);
     println!("{} strangers refused a second: {flood}", refused / seconds);
     assert!(
@@ -33,12 +29,16 @@ fn ten_thousand_strangers_a_second_stop_no_client_and_fill_no_ledger() {
     waits.sort_unstable();
     let p95 = waits[waits.len() * 95 / 100];
     assert!(p95 < 1_000, "calls with a key waited: p95 {p95} ms of {waits:?}");
+    // Strangers are written down once a second.
+    let counted = wait("every stranger is counted", 10, || {
+        let events = ledger::query(&lifeboat, &[]);
+        let rows = events.iter().filter(|event| event["kind"] == "auth.refused");
+        let counted: u64 = rows.filter_map(|event| event["params"]["count"].as_u64()).sum();
+        (counted >= refused).then_some(counted)
+    });
     let grown = ledger::verified(&lifeboat) - before - calls.len() as u64;
     println!("{} calls with a key, p95 {p95} ms; the ledger grew by {grown} other lines", calls.len());
     assert!(grown <= 100, "the ledger grew by {grown} lines");
-    let events = ledger::query(&lifeboat, &[]);
-    let rows = events.iter().filter(|event| event["kind"] == "auth.refused");
-    let counted: u64 = rows.filter_map(|event| event["params"]["count"].as_u64()).sum();
     let sent = flood["sent"].as_u64().unwrap();
-    assert!((refused..=sent).contains(&counted), "every stranger was counted: {counted} of {refused} answered and {sent} sent");
+    assert!(counted <= sent, "no stranger was counted twice: {counted}, of {refused} answered and {sent} sent");
 }

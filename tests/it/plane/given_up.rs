@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::questions::{Talking, event};
 use super::rig::{Rig, Script, piece, tool, until};
+use lifeboat::policy::Mode;
 
 fn cancelled(id: Value) -> Value {
     json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id, "reason": "enough"}})
@@ -112,4 +113,16 @@ async fn pit_17_a_client_that_gives_a_call_up_and_leaves_has_cancelled_it() {
         drop(body);
         assert_eq!(outcome(&rig).await.status.as_deref(), Some("cancelled"), "leaves first: {leaves_first}");
     }
+}
+
+#[tokio::test]
+async fn pit_27_a_stop_cuts_the_call_of_a_client_that_has_just_left() {
+    let (server, _speak) = Talking::with(&["put"]);
+    let rig = Rig::start(move |request| server.answer(request)).await;
+    let session = rig.session("abcdefgh").await;
+    drop(called(&rig, &session, "abcdefgh").await);
+    until("its leaving is noticed", || rig.feed.in_flight(None) == 0).await;
+    rig.engage(Mode::Full);
+    assert_eq!(outcome(&rig).await.status.as_deref(), Some("cut"));
+    until("the server is told", || rig.seen_of("notifications/cancelled").len() == 1).await;
 }
