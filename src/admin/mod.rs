@@ -87,6 +87,8 @@ pub struct Admin {
     pub kill: kill::Control,
     /// Operators, sessions and keys.
     pub operators: operators::Operators,
+    /// Names of servers that are being added.
+    pub names: servers::Names,
     /// The reconciler's memory.
     pub publisher: publish::Publisher,
     /// When this process began to serve.
@@ -100,6 +102,7 @@ impl Admin {
         Arc::new(Self {
             operators: operators::load(&parts.db).await,
             kill: kill::Control::new(last),
+            names: servers::Names::default(),
             publisher: publish::Publisher::new(parts.refused),
             started_at: parts.clock.now(),
             db: parts.db,

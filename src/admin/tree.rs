@@ -3,6 +3,7 @@
 
 use super::publish::{self, publish};
 use super::{Actor, Admin};
+use crate::audit::Event;
 use crate::base::fault::{Fault, FaultKind, Verb};
 use crate::config::repo::{Author, Change, Files, Head, Repository};
 use crate::config::{ConfigFault, Desired};
@@ -88,10 +89,21 @@ pub(super) async fn edit(
         let (expected, by, text) = (tree.commit, author(admin, actor), message.to_owned());
         let made = blocking(&admin.repository, move |repository| repository.commit(&expected, &changes, &by, &text)).await;
         match made {
-            Ok(_) => return publish(admin).await,
+            Ok(commit) => return running(admin, actor, commit, message).await,
             Err(fault) if fault.kind == FaultKind::Conflict => last = fault,
             Err(fault) => return Err(fault),
         }
     }
     Err(last)
+}
+
+/// Has a commit running. Its verb records what was done only after that, so a commit that stands but does not run is recorded here.
+async fn running(admin: &Admin, actor: &Actor, commit: String, message: &str) -> Verb<Revision> {
+    let published = publish(admin).await;
+    if let Err(fault) = &published {
+        let mut event = Event::action(&actor.name, "config.commit", commit);
+        event.params = Some(serde_json::json!({ "message": message, "running": false, "why": fault.to_string() }));
+        admin.record(event).await?;
+    }
+    published
 }

@@ -16,7 +16,7 @@ use super::disk::{self, Disk};
 use super::event::Event;
 use super::keep;
 use super::log::Log;
-use super::recorder::{Entry, LedgerUnavailable};
+use super::recorder::{LedgerUnavailable, Queue};
 use super::reserve::Reserve;
 use super::scan::{self, Found, ScanFault};
 use super::state::Shared;
@@ -190,7 +190,7 @@ impl Drop for EndGuard {
 ///
 /// # Errors
 /// When the thread cannot be started.
-pub fn start(parts: Arc<Parts>, lock: File, queue: mpsc::Receiver<Entry>, orders: mpsc::Receiver<Order>) -> io::Result<()> {
+pub fn start(parts: Arc<Parts>, lock: File, queue: Queue, orders: mpsc::Receiver<Order>) -> io::Result<()> {
     // In the caller's thread, so that who opens the ledger knows its state and its last event at once.
     let first = attempt(&parts);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
@@ -213,12 +213,7 @@ fn attempt(parts: &Arc<Parts>) -> Result<Writer, BeginFault> {
     Ok(Writer::new(parts.clone(), begun))
 }
 
-async fn serve(
-    parts: Arc<Parts>,
-    first: Result<Writer, BeginFault>,
-    mut queue: mpsc::Receiver<Entry>,
-    mut orders: mpsc::Receiver<Order>,
-) {
+async fn serve(parts: Arc<Parts>, first: Result<Writer, BeginFault>, mut queue: Queue, mut orders: mpsc::Receiver<Order>) {
     let mut outcome = first;
     loop {
         let fault = match outcome {
@@ -236,12 +231,7 @@ async fn serve(
 }
 
 // Answers every entry with a refusal until the next try. Says whether anybody can still ask.
-async fn refuse_for_a_while(
-    parts: &Parts,
-    fault: &BeginFault,
-    queue: &mut mpsc::Receiver<Entry>,
-    orders: &mut mpsc::Receiver<Order>,
-) -> bool {
+async fn refuse_for_a_while(parts: &Parts, fault: &BeginFault, queue: &mut Queue, orders: &mut mpsc::Receiver<Order>) -> bool {
     let end = Instant::now() + TICK;
     loop {
         let next = async {
@@ -255,8 +245,7 @@ async fn refuse_for_a_while(
             Ok(Ok(None)) | Ok(Err(Order::Stop)) => return false,
             Ok(Ok(Some(entry))) => {
                 parts.shared.count_refused(1);
-                // Who asked may have gone.
-                let _ = entry.done.send(Err(LedgerUnavailable { why: fault.to_string() }));
+                entry.done.send(Err(LedgerUnavailable { why: fault.to_string() }));
             }
             Ok(Err(Order::Checkpoint { done, .. })) => {
                 let _ = done.send(Err(Fault::unavailable(fault.to_string())));

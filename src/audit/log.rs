@@ -11,6 +11,7 @@ use super::segment;
 
 // Unsynced lines are kept in memory to be written anew; more than this forces a sync.
 const UNSYNCED: usize = 4 * 1024 * 1024;
+const UNSYNCED_KEPT: usize = 256 * 1024;
 
 /// Whether a group must outlive a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +113,8 @@ impl Log {
             return Err(error);
         }
         self.unsynced.clear();
+        // A busy second is no reason to hold the room for one for ever.
+        self.unsynced.shrink_to(UNSYNCED_KEPT);
         Ok(())
     }
 

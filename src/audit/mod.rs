@@ -5,6 +5,7 @@ mod block;
 pub mod bound;
 pub mod chain;
 pub mod checkpoint;
+pub mod courier;
 pub mod disk;
 pub mod event;
 pub mod index;

@@ -170,7 +170,8 @@ impl Store {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal);
         let pool = || PoolOptions::<Sqlite>::new().acquire_timeout(Duration::from_secs(2));
-        let writer = pool().max_connections(1).connect_with(options.clone()).await?;
+        // It adds at the end of its tables, so half of the usual cache loses nothing.
+        let writer = pool().max_connections(1).connect_with(options.clone().pragma("cache_size", "-1024")).await?;
         let version: i64 = sqlx::query_scalar("PRAGMA user_version").fetch_one(&writer).await?;
         if version != SCHEMA_VERSION && version != 0 {
             return Err(StoreFault::Spoiled("it is of another version".into()));

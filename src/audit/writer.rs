@@ -15,7 +15,7 @@ use super::checkpoint::Checkpoint;
 use super::disk;
 use super::event::Event;
 use super::log::{Log, Sync};
-use super::recorder::{Durability, Entry, LedgerUnavailable, Recorded};
+use super::recorder::{Durability, Entry, LedgerUnavailable, Queue, Recorded};
 use super::reserve::Reserve;
 use super::state::Shared;
 use crate::base::fault::Verb;
@@ -105,7 +105,7 @@ impl Writer {
     }
 
     /// Serves until it is told to stop, or until nobody can ask any more.
-    pub async fn run(mut self, mut queue: mpsc::Receiver<Entry>, mut orders: mpsc::Receiver<Order>) {
+    pub async fn run(mut self, mut queue: Queue, mut orders: mpsc::Receiver<Order>) {
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut group = Vec::with_capacity(GROUP);
@@ -137,11 +137,11 @@ impl Writer {
         }
     }
 
-    fn finish(&mut self, queue: &mut mpsc::Receiver<Entry>, group: &mut Vec<Entry>) {
+    fn finish(&mut self, queue: &mut Queue, group: &mut Vec<Entry>) {
         queue.close();
         loop {
             while group.len() < GROUP
-                && let Ok(entry) = queue.try_recv()
+                && let Some(entry) = queue.try_recv()
             {
                 group.push(entry);
             }
@@ -157,7 +157,7 @@ impl Writer {
     }
 
     // A lone caller is not made to wait: while its sync runs, others queue up and form the next group anyway.
-    async fn gather(&mut self, queue: &mut mpsc::Receiver<Entry>, group: &mut Vec<Entry>) {
+    async fn gather(&mut self, queue: &mut Queue, group: &mut Vec<Entry>) {
         let crowd = group.len() > 1 || self.busy;
         self.busy = group.len() > 1;
         if !crowd || !group.iter().any(|entry| entry.durability == Durability::Synced) {
@@ -195,11 +195,10 @@ impl Writer {
         }
         let written = self.write(sync, &head, sealed.len());
         for (seq, done) in sealed {
-            // Who asked may have gone; the event stands all the same.
-            let _ = done.send(written.clone().map(|()| Recorded { seq }).map_err(|why| LedgerUnavailable { why }));
+            done.send(written.clone().map(|()| Recorded { seq }).map_err(|why| LedgerUnavailable { why }));
         }
         for (done, why) in unfit {
-            let _ = done.send(Err(LedgerUnavailable { why }));
+            done.send(Err(LedgerUnavailable { why }));
         }
     }
 
@@ -220,7 +219,7 @@ impl Writer {
         let turned: Vec<Entry> = group.extract_if(.., |entry| all || !completes(&entry.event)).collect();
         self.refuse(turned.len());
         for entry in turned {
-            let _ = entry.done.send(Err(LedgerUnavailable { why: why.clone() }));
+            entry.done.send(Err(LedgerUnavailable { why: why.clone() }));
         }
     }
 

@@ -1,6 +1,9 @@
 //! `up` and `serve`: start the app in the foreground, say where it is, pass signals on, end as it ends. Never asks a question.
 
+use std::env;
 use std::io::IsTerminal;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -40,7 +43,26 @@ pub(super) fn serve(data: &DataDir, voice: Voice) -> Verb<u8> {
     run(Options::of(data.clone()), voice)
 }
 
+/// How long, in milliseconds, the allocator keeps what nobody uses. It reads this once, from the environment, before `main`.
+const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
+
+/// Begins once more, as the same process, with an allocator that gives memory back soon: else a busy minute is held for ever. Whoever has set
+/// the delay keeps it; where the program cannot be found again, it goes on as it is.
+fn sparing_memory() {
+    let (Ok(exe), mut words) = (env::current_exe(), env::args_os()) else { return };
+    if env::var_os(PURGE_DELAY).is_some() {
+        return;
+    }
+    let mut again = Command::new(exe);
+    if let Some(name) = words.next() {
+        again.arg0(name);
+    }
+    // Comes back only where it could not be done.
+    let _stayed = again.args(words).env(PURGE_DELAY, "10").exec();
+}
+
 fn run(options: Options, voice: Voice) -> Verb<u8> {
+    sparing_memory();
     let handed = Handed::from_env()?;
     let _log = telemetry::logs::init()?;
     descriptors::raise();

@@ -51,7 +51,7 @@ pub fn declared(request: &Message) -> bool {
 /// Whether the answer to a request may be a task: the request asks for one, or its client declares the extension.
 pub fn may_begin(request: &Message) -> bool {
     let declares = |meta: &[u8]| meta.contains(&b'\\') || meta.windows(5).any(|part| part == b"tasks");
-    request.param_raw("task").is_some() || request.meta_raw().is_some_and(declares)
+    request.asks_for_task() || request.meta_raw().is_some_and(declares)
 }
 
 /// The task that a result has begun in place of the result itself.

@@ -259,6 +259,6 @@ fn note(x: &mut Exchange, message: &Arc<Message>) {
     if let Some(params) = message.params_raw() {
         let digest = Sha256::digest(params);
         x.facts.params_sha256 = Some(shape::hex(&digest));
-        x.facts.params = Some(shape::shapes(message.arguments_raw().unwrap_or(params)));
+        x.facts.params = Some(shape::shapes(message.told()));
     }
 }

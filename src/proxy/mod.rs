@@ -131,7 +131,7 @@ impl Proxy {
         let places = Places::new(descriptors::for_clients(listen::CONNECTIONS), parts.feed.guests().clone());
         let shared = Arc::new(Shared {
             feed: parts.feed,
-            recorder: parts.recorder,
+            recorder: parts.recorder.for_many(),
             clock: parts.clock,
             entropy: parts.entropy,
             health: parts.health,

@@ -202,7 +202,8 @@ async fn release(shared: &Arc<Shared>, mut x: Exchange, outcome: Result<Outcome,
             // A client that left meanwhile has its outcome in the ledger.
             let _left = x.reply.event(event).await;
         }
-        Answer::Open(stream) => pump::pump(shared, &mut x, *stream).await,
+        // On the heap, so that no call carries the room of an open stream along.
+        Answer::Open(stream) => Box::pin(pump::pump(shared, &mut x, *stream)).await,
         Answer::End => {}
     }
     relay::drain(x.flight.take()).await;

@@ -5,14 +5,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::mcp::json::members;
-
 const MEMBERS: usize = 64;
 const NAME: usize = 128;
 
-/// `{"NAME": {"type": "string", "size": 12}, …}` of an object of a parsed message as written; size in bytes as written. Members beyond 64 are one `…`.
-pub(super) fn shapes(object: &[u8]) -> Value {
-    let members: BTreeMap<Cow<'_, str>, &[u8]> = members(object).collect();
+/// `{"NAME": {"type": "string", "size": 12}, …}` of members as written; size in bytes as written. Members beyond 64 are one `…`.
+pub(super) fn shapes<'a>(members: impl Iterator<Item = (Cow<'a, str>, &'a [u8])>) -> Value {
+    let members: BTreeMap<Cow<'_, str>, &[u8]> = members.collect();
     let rest = members.len().saturating_sub(MEMBERS);
     let mut shapes: Map<String, Value> = members
         .iter()
@@ -54,10 +52,11 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mcp::json::members;
 
     #[test]
     fn shapes_hold_no_value() {
-        let shapes = shapes(br#"{"name":"hunter2","n":42,"deep":{"secret":1},"list":[1,2],"no":null}"#);
+        let shapes = shapes(members(br#"{"name":"hunter2","n":42,"deep":{"secret":1},"list":[1,2],"no":null}"#));
         assert_eq!(shapes["name"], json!({"type": "string", "size": 9}));
         assert_eq!(shapes["deep"], json!({"type": "object", "size": 12}));
         assert!(!shapes.to_string().contains("hunter2") && !shapes.to_string().contains("secret"));

@@ -238,7 +238,10 @@ fn flt_13_two_hundred_megabytes_of_requests_do_not_fill_the_memory() {
     assert_eq!(count(200) + count(408) + count(413) + count(0), 200, "{statuses:?}");
     assert!(count(200) >= 60, "what found room is served: {statuses:?}");
     assert!(echo(&lifeboat, &keys[0])["result"].is_object(), "and it goes on");
-    let settled = wait("the memory is given back", 40, || Some(lifeboat.rss_kib()).filter(|now| *now < idle + 64 * 1024));
+    let settled = wait("the memory is given back", 40, || Some(lifeboat.rss_kib()).filter(|now| *now < idle + 48 * 1024));
+    let environment = std::fs::read(format!("/proc/{}/environ", lifeboat.pid())).unwrap();
+    let is_set = environment.split(|byte| *byte == 0).any(|pair| pair == b"MIMALLOC_PURGE_DELAY=10");
+    assert!(is_set, "the allocator was told to give back what is not used");
     println!("KiB afterwards {settled}");
     drop(lifeboat);
     drop(cage);

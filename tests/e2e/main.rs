@@ -14,6 +14,7 @@ mod edge;
 mod flood;
 mod harness;
 mod https;
+mod inspector;
 mod kill_timing;
 mod ledger;
 mod limits;

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use super::{first, publish, watch};
 use crate::admin::revisions::{CommitOrder, check, commit, history, standing};
 use crate::admin::tests_house::{House, root};
+use crate::admin::tree;
+use crate::audit::Filter;
 use crate::base::fault::FaultKind;
 
 fn git(house: &House, arguments: &[&str]) {
@@ -78,4 +80,22 @@ async fn an_editors_work_counts_after_its_commit() {
     let newest = history(admin, &root(), 1, None).await.unwrap().commits.remove(0);
     assert_eq!((newest.commit, newest.author), (made.commit, "jonas".to_owned()));
     assert!(standing(admin, &root()).await.unwrap().applied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_does_not_run_is_recorded_all_the_same() {
+    let house = House::open().await;
+    // The reconciler cannot read the credentials any more.
+    house.admin.db.reader().close().await;
+    house.admin.db.writer().close().await;
+    let role = "[[grant]]\ntools = [\"demo/*\"]\nclasses = [\"read\"]\n";
+    let made =
+        tree::edit(&house.admin, &root(), "roles: set second", |_, _| Ok(vec![tree::write("roles/second.toml", role)])).await;
+    assert_eq!(made.unwrap_err().kind, FaultKind::Unavailable);
+    let head = house.admin.repository.head().unwrap();
+    assert!(head.files.contains_key("roles/second.toml"), "it stands");
+    let page = house.admin.ledger.query(&Filter::default()).await.unwrap();
+    let event = page.events.iter().find(|event| event.action.as_deref() == Some("config.commit")).unwrap();
+    assert_eq!(event.object.as_deref(), Some(head.commit.as_str()));
+    assert_eq!(event.params.as_ref().unwrap()["running"], false);
 }

@@ -5,6 +5,7 @@ mod host;
 pub mod import;
 pub(super) mod intake;
 mod model;
+mod names;
 pub mod pages;
 pub mod routes;
 mod store;
@@ -18,6 +19,7 @@ pub(super) use host::running_secrets;
 pub use model::{
     AddServer, Server, ServerAdded, ServerKeep, ServerList, ServerProbed, ServerRemoved, ServerTool, Tls12Waiver, ToolProbed,
 };
+pub use names::Names;
 pub use store::STATEMENTS;
 
 use super::actor::Right;
@@ -56,6 +58,7 @@ pub async fn add(admin: &Admin, actor: &Actor, input: AddServer) -> Verb<ServerA
 /// As `add`, of what was read already.
 async fn add_whole(admin: &Admin, actor: &Actor, name: &str, config: ServerConfig, kept: Kept) -> Verb<ServerAdded> {
     check_name(name).map_err(|why| Fault::invalid("name", why))?;
+    let _held = admin.names.hold(name)?;
     check_kept(&config, &kept)?;
     if let UpstreamConfig::Http(http) = &config.upstream
         && http.tls12_ends().is_some_and(|end| end <= admin.clock.now())

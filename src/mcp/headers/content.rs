@@ -7,6 +7,7 @@ use super::super::fault::WireFault;
 
 const JSON: &str = "application/json";
 const STREAM: &str = "text/event-stream";
+const USUAL: [&[u8]; 2] = [b"application/json, text/event-stream", b"application/json,text/event-stream"];
 
 /// 415 unless the body is declared once as application/json, in any case, in UTF-8 where a charset is named.
 pub fn check_content_type(headers: &HeaderMap) -> Result<(), WireFault> {
@@ -40,7 +41,10 @@ pub fn check_content_encoding(headers: &HeaderMap) -> Result<(), WireFault> {
 
 /// 406 for a POST whose Accept does not allow both a JSON answer and a stream. No Accept allows everything (RFC 9110, 12.5.1).
 pub fn check_accept(headers: &HeaderMap) -> Result<(), WireFault> {
-    if allows(headers, JSON) && allows(headers, STREAM) {
+    let mut values = headers.get_all(ACCEPT).iter();
+    // What nearly every client sends is understood without taking it apart.
+    let is_usual = values.next().is_some_and(|value| USUAL.contains(&value.as_bytes())) && values.next().is_none();
+    if is_usual || (allows(headers, JSON) && allows(headers, STREAM)) {
         return Ok(());
     }
     Err(WireFault::not_acceptable("Accept must allow application/json and text/event-stream"))

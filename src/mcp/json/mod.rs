@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+mod plain;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -89,11 +90,16 @@ impl fmt::Display for JsonFault {
 
 /// Refuses whatever two parsers could read differently. Linear in the length of `bytes`, but for the sorting of the keys of large objects.
 pub fn check(bytes: &[u8], limits: JsonLimits) -> Result<(), JsonFault> {
+    outline(bytes, limits).map(drop)
+}
+
+/// As [`check`]; gives where long values stand.
+pub(in crate::mcp) fn outline(bytes: &[u8], limits: JsonLimits) -> Result<view::Skips, JsonFault> {
     if u32::try_from(bytes.len()).is_err() {
         return Err(JsonFault { offset: 0, what: Flaw::Length });
     }
     let body = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    let first = body.iter().position(|byte| !scan::is_space(*byte));
+    let first = body.iter().position(|byte| !plain::is_space(*byte));
     if first.and_then(|at| body.get(at)) == Some(&b'[') {
         return Err(JsonFault { offset: 0, what: Flaw::Batch });
     }

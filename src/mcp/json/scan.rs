@@ -3,11 +3,9 @@
 
 use std::borrow::Cow;
 
+use super::plain::{is_space, plain_end};
+use super::view::Skips;
 use super::{Flaw, JsonFault, JsonLimits};
-
-pub(super) fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
-}
 
 /// A key in the text: what stands between its quotes.
 #[derive(Clone, Copy)]
@@ -15,6 +13,17 @@ struct Key {
     start: u32,
     end: u32,
 }
+
+/// A container that has begun; where it is noted among the skips, at which place.
+struct Open {
+    frame: Frame,
+    skip: Option<usize>,
+}
+
+/// Values at least so long, and not nested deeper, are noted; so many of them.
+const LONG: usize = 48;
+const NOTED_DEPTH: usize = 4;
+const NOTED: usize = 64;
 
 enum Frame {
     /// The keys of this object begin at `first_key` in the stack of keys; `escaped` where one of them holds an escape.
@@ -39,18 +48,28 @@ pub(super) struct Scan<'a> {
     at: usize,
     limits: JsonLimits,
     members: usize,
-    frames: Vec<Frame>,
+    frames: Vec<Open>,
     keys: Vec<Key>,
+    skips: Skips,
 }
 
 type Step<T = Next> = Result<T, JsonFault>;
 
 impl<'a> Scan<'a> {
     pub(super) fn new(bytes: &'a [u8], limits: JsonLimits) -> Self {
-        Self { bytes, at: 0, limits, members: 0, frames: Vec::with_capacity(8), keys: Vec::with_capacity(16) }
+        Self {
+            bytes,
+            at: 0,
+            limits,
+            members: 0,
+            frames: Vec::with_capacity(8),
+            keys: Vec::with_capacity(16),
+            skips: Skips::with_capacity(16),
+        }
     }
 
-    pub(super) fn run(mut self) -> Step<()> {
+    /// Reads it all; gives where the long values stand.
+    pub(super) fn run(mut self) -> Step<Skips> {
         self.skip_space();
         match self.peek() {
             Some(b'{') => {}
@@ -69,7 +88,7 @@ impl<'a> Scan<'a> {
             };
         }
         self.skip_space();
-        if self.at == self.bytes.len() { Ok(()) } else { Err(self.fault(Flaw::TrailingBytes)) }
+        if self.at == self.bytes.len() { Ok(self.skips) } else { Err(self.fault(Flaw::TrailingBytes)) }
     }
 
     fn value(&mut self) -> Step {
@@ -84,7 +103,11 @@ impl<'a> Scan<'a> {
                 return Ok(Next::FirstElement);
             }
             Some(b'"') => {
+                let start = self.at;
                 self.string()?;
+                if self.at - start >= LONG {
+                    self.note(start, self.at);
+                }
             }
             Some(b'-' | b'0'..=b'9') => self.number()?,
             Some(b't') => self.word(b"true")?,
@@ -99,9 +122,19 @@ impl<'a> Scan<'a> {
         if self.frames.len() >= self.limits.depth {
             return Err(self.fault(Flaw::Depth));
         }
-        self.frames.push(frame);
+        let skip = self.note(self.at, self.at);
+        self.frames.push(Open { frame, skip });
         self.at += 1;
         Ok(())
+    }
+
+    /// Notes a value; gives its place among the skips, where it has one. `check` has refused lengths beyond u32.
+    fn note(&mut self, start: usize, end: usize) -> Option<usize> {
+        if self.frames.len() > NOTED_DEPTH || self.skips.len() >= NOTED {
+            return None;
+        }
+        self.skips.push((start as u32, end as u32));
+        Some(self.skips.len() - 1)
     }
 
     fn first_key(&mut self) -> Step {
@@ -128,7 +161,7 @@ impl<'a> Scan<'a> {
         let has_escape = self.string()?;
         // `check` has refused lengths beyond u32.
         self.keys.push(Key { start: start as u32, end: (self.at - 1) as u32 });
-        if let Some(Frame::Object { escaped, .. }) = self.frames.last_mut() {
+        if let Some(Open { frame: Frame::Object { escaped, .. }, .. }) = self.frames.last_mut() {
             *escaped |= has_escape;
         }
         self.skip_space();
@@ -141,7 +174,7 @@ impl<'a> Scan<'a> {
 
     fn after(&mut self) -> Step {
         self.skip_space();
-        match (self.frames.last(), self.peek()) {
+        match (self.frames.last().map(|open| &open.frame), self.peek()) {
             (None, _) => Ok(Next::Done),
             (Some(Frame::Object { .. }), Some(b',')) => {
                 self.at += 1;
@@ -158,11 +191,15 @@ impl<'a> Scan<'a> {
     }
 
     fn close(&mut self) -> Step {
-        if let Some(Frame::Object { first_key, escaped }) = self.frames.pop() {
+        let open = self.frames.pop();
+        if let Some(Open { frame: Frame::Object { first_key, escaped }, .. }) = open {
             self.distinct(first_key, escaped)?;
             self.keys.truncate(first_key);
         }
         self.at += 1;
+        if let Some((_, end)) = open.and_then(|open| open.skip).and_then(|place| self.skips.get_mut(place)) {
+            *end = self.at as u32;
+        }
         Ok(Next::After)
     }
 
@@ -332,36 +369,4 @@ fn unescaped(text: &[u8]) -> Cow<'_, [u8]> {
         Some(Cow::Owned(plain)) => Cow::Owned(plain.into_bytes()),
         None => Cow::Borrowed(text),
     }
-}
-
-/// Index of the first byte from `at` on that a plain run of a string cannot hold: quote, backslash or control character. Many bytes a step,
-/// because nearly all bytes of a message stand in strings.
-pub(super) fn plain_end(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    while let Some(chunk) = bytes.get(at..).and_then(|rest| rest.first_chunk::<32>())
-        && is_plain(chunk)
-    {
-        at += chunk.len();
-    }
-    while let Some(chunk) = bytes.get(at..at + 8).and_then(|chunk| <[u8; 8]>::try_from(chunk).ok()) {
-        let word = u64::from_le_bytes(chunk);
-        let control = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-        // A borrow can mark bytes above a true hit, never below it: the lowest mark is right.
-        let hit = control | zero(word ^ (ONES * 0x22)) | zero(word ^ (ONES * 0x5C));
-        if hit != 0 {
-            return at + hit.trailing_zeros() as usize / 8;
-        }
-        at += 8;
-    }
-    while bytes.get(at).is_some_and(|byte| *byte >= 0x20 && *byte != b'"' && *byte != b'\\') {
-        at += 1;
-    }
-    at
-}
-
-/// Looks at every byte whatever it finds, so that the compiler makes vector instructions of it.
-fn is_plain(chunk: &[u8; 32]) -> bool {
-    chunk.iter().fold(0, |stops, byte| stops | u8::from(*byte < 0x20) | u8::from(*byte == b'"') | u8::from(*byte == b'\\')) == 0
 }

@@ -34,8 +34,9 @@ struct Members {
 }
 
 /// Reads the top level of a checked body; the error says what is wrong with it.
-pub(super) fn read(body: &[u8], sender: Sender) -> Result<Envelope, &'static str> {
-    let found = collect(body)?;
+pub(super) fn read(text: view::Text<'_>, sender: Sender) -> Result<Envelope, &'static str> {
+    let found = collect(text)?;
+    let body = text.bytes();
     let version = found.jsonrpc.and_then(|span| view::string(body, span));
     if version.as_deref() != Some("2.0") {
         return Err("jsonrpc must be \"2.0\"");
@@ -58,9 +59,9 @@ pub(super) fn read(body: &[u8], sender: Sender) -> Result<Envelope, &'static str
     Ok(envelope)
 }
 
-fn collect(body: &[u8]) -> Result<Members, &'static str> {
+fn collect(text: view::Text<'_>) -> Result<Members, &'static str> {
     let mut found = Members::default();
-    for (key, value) in view::members(body, view::root(body)) {
+    for (key, value) in view::members(text, view::root(text.bytes())) {
         match key.as_ref() {
             "jsonrpc" => found.jsonrpc = Some(value),
             "id" => found.id = Some(value),

@@ -29,13 +29,15 @@ pub(super) struct Fields {
     pub token: Option<Range<usize>>,
     pub cancelled: Option<Range<usize>>,
     pub reference: Option<Reference>,
+    pub task: bool,
 }
 
 /// Reads the object `params` at `span`.
-pub(super) fn read(body: &[u8], span: Range<usize>, method: &str) -> Result<Fields, WireFault> {
+pub(super) fn read(message: view::Text<'_>, span: Range<usize>, method: &str) -> Result<Fields, WireFault> {
     let kind = kind_of(method);
+    let body = message.bytes();
     let mut fields = Fields::default();
-    for (key, value) in view::members(body, span) {
+    for (key, value) in view::members(message, span) {
         match (key.as_ref(), kind) {
             ("_meta", _) => read_meta(body, value, &mut fields)?,
             ("name", MethodKind::ToolCall | MethodKind::PromptGet) => fields.name = Some(text(body, value, "name")?),
@@ -46,6 +48,7 @@ pub(super) fn read(body: &[u8], span: Range<usize>, method: &str) -> Result<Fiel
                 fields.uri = Some(text(body, value, "uri")?);
             }
             ("taskId", kind) if kind.is_task() => fields.task_id = Some(text(body, value, "taskId")?),
+            ("task", _) => fields.task = true,
             ("requestId", MethodKind::Cancelled) => fields.cancelled = Some(id(body, value, "requestId")?),
             ("protocolVersion", MethodKind::Initialize) => {
                 fields.initialize_version = Some(text(body, value, "protocolVersion")?);

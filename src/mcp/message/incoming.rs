@@ -25,6 +25,7 @@ impl fmt::Display for IncomingFault {
 #[derive(Clone, Debug)]
 pub struct Incoming {
     body: Bytes,
+    skips: view::Skips,
     kind: Kind,
     id: Option<Range<usize>>,
     method: Option<Box<str>>,
@@ -38,9 +39,10 @@ pub struct Incoming {
 
 /// Reads one message from a server. Ids are strings or integers; only an error may carry a null id.
 pub fn parse_incoming(body: Bytes) -> Result<Incoming, IncomingFault> {
-    json::check(&body, JsonLimits::SERVER).map_err(|fault| IncomingFault(fault.to_string()))?;
-    let found = envelope::read(&body, envelope::Sender::Server).map_err(|what| IncomingFault(what.to_owned()))?;
-    let param = |key| found.params.clone().and_then(|params| view::member(&body, params, key));
+    let skips = json::outline(&body, JsonLimits::SERVER).map_err(|fault| IncomingFault(fault.to_string()))?;
+    let text = view::Text::new(&body, &skips);
+    let found = envelope::read(text, envelope::Sender::Server).map_err(|what| IncomingFault(what.to_owned()))?;
+    let param = |key| found.params.clone().and_then(|params| view::member(text, params, key));
     let token = if found.method.as_deref() == Some("notifications/progress") { param("progressToken") } else { None };
     let cancelled = if found.method.as_deref() == Some("notifications/cancelled") { param("requestId") } else { None };
     for span in [&token, &cancelled].into_iter().flatten() {
@@ -49,8 +51,8 @@ pub fn parse_incoming(body: Bytes) -> Result<Incoming, IncomingFault> {
         }
     }
     let holder = found.params.clone().or_else(|| found.result.clone());
-    let meta = holder.and_then(|holder| view::member(&body, holder, "_meta"));
-    let subscription = meta.and_then(|meta| view::member(&body, meta, SUBSCRIPTION));
+    let meta = holder.and_then(|holder| view::member(text, holder, "_meta"));
+    let subscription = meta.and_then(|meta| view::member(text, meta, SUBSCRIPTION));
     Ok(Incoming {
         kind: found.kind,
         id: found.id,
@@ -61,6 +63,7 @@ pub fn parse_incoming(body: Bytes) -> Result<Incoming, IncomingFault> {
         token,
         cancelled,
         subscription,
+        skips,
         body,
     })
 }
@@ -183,7 +186,7 @@ impl Incoming {
     }
 
     fn member(&self, span: Option<&Range<usize>>, key: &str) -> Option<&[u8]> {
-        let value = view::member(&self.body, span?.clone(), key)?;
+        let value = view::member(view::Text::new(&self.body, &self.skips), span?.clone(), key)?;
         self.body.get(value)
     }
 }

@@ -1,5 +1,6 @@
 //! One JSON-RPC message of a client, parsed strictly and kept as the bytes it came in. Never re-encodes: rewriting is replacing spans.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -61,6 +62,7 @@ impl Id {
 #[derive(Clone, Debug)]
 pub struct Message {
     body: Bytes,
+    skips: view::Skips,
     kind: Kind,
     id: Option<Range<usize>>,
     method: Option<Box<str>>,
@@ -74,13 +76,14 @@ pub struct Message {
 ///
 /// [`served`]: super::method::served
 pub fn parse(body: Bytes) -> Result<Message, WireFault> {
-    json::check(&body, JsonLimits::CLIENT)?;
-    let envelope = envelope::read(&body, envelope::Sender::Client).map_err(WireFault::invalid_request)?;
+    let skips = json::outline(&body, JsonLimits::CLIENT)?;
+    let text = view::Text::new(&body, &skips);
+    let envelope = envelope::read(text, envelope::Sender::Client).map_err(WireFault::invalid_request)?;
     let id_raw = envelope.id.clone().and_then(|id| body.get(id)).map(<[u8]>::to_vec);
     let faulty = |fault: WireFault| fault.with_id(id_raw.as_deref());
     envelope.shape_of_client().map_err(|what| faulty(WireFault::invalid_request(what)))?;
     let fields = match (&envelope.method, &envelope.params) {
-        (Some(method), Some(params)) => fields::read(&body, params.clone(), method).map_err(faulty)?,
+        (Some(method), Some(params)) => fields::read(text, params.clone(), method).map_err(faulty)?,
         (Some(method), None) => fields::none(method).map_err(faulty)?,
         (None, _) => Fields::default(),
     };
@@ -91,6 +94,7 @@ pub fn parse(body: Bytes) -> Result<Message, WireFault> {
         params: envelope.params,
         outcome: envelope.result.or(envelope.error),
         fields,
+        skips,
         body,
     })
 }
@@ -126,7 +130,7 @@ impl Message {
 
     /// One member of `params` as written.
     pub fn param_raw(&self, key: &str) -> Option<&[u8]> {
-        let span = view::member(&self.body, self.params.clone()?, key)?;
+        let span = view::member(self.text(), self.params.clone()?, key)?;
         self.body.get(span)
     }
 
@@ -194,6 +198,22 @@ impl Message {
     /// The bytes of a notifications/cancelled with another `params.requestId`; all else byte-equal.
     pub fn with_cancelled_id(&self, id: &[u8]) -> Bytes {
         splice::splice(&self.body, [(self.fields.cancelled.as_ref(), Some(id))])
+    }
+
+    /// The arguments of a call, else all parameters, in order: decoded name and value as written; none where there are none.
+    pub fn told(&self) -> impl Iterator<Item = (Cow<'_, str>, &[u8])> {
+        let object = self.fields.arguments.as_ref().or(self.params.as_ref()).cloned();
+        let members = object.into_iter().flat_map(|object| view::members(self.text(), object));
+        members.filter_map(|(name, value)| Some((name, self.body.get(value)?)))
+    }
+
+    /// Whether `params.task` is there: the request asks for a task.
+    pub fn asks_for_task(&self) -> bool {
+        self.fields.task
+    }
+
+    fn text(&self) -> view::Text<'_> {
+        view::Text::new(&self.body, &self.skips)
     }
 
     fn raw(&self, span: Option<&Range<usize>>) -> Option<&[u8]> {

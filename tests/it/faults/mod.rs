@@ -5,6 +5,7 @@ mod hostile;
 mod keys;
 mod names;
 mod same;
+mod strange;
 
 /// `full` with LIFEBOAT_LONG set, else `quick`.
 pub(crate) fn sized(quick: u64, full: u64) -> u64 {

@@ -12,6 +12,7 @@ mod own_child;
 mod questions;
 mod resume;
 mod rig;
+mod scripted;
 mod sessions;
 mod strangers;
 mod tasks;

@@ -14,10 +14,14 @@ use tokio::sync::{oneshot, watch};
 
 use super::launch::Launch;
 use super::locked;
-use crate::proxy::sandbox;
+use crate::proxy::{descriptors, sandbox};
 
 /// How long the trampoline gets to end everything below it, before the whole group is killed.
 const TIDY: Duration = Duration::from_millis(1500);
+
+/// Why no more of them can run: their pipes must leave files for the ledger, the kill and everybody else.
+const NO_FILES: &str =
+    "as many servers run already as this process may have files for: raise its limit of open files (LimitNOFILE)";
 
 type Started = (Pid, std::process::ChildStdin, std::process::ChildStdout, std::process::ChildStderr);
 
@@ -38,6 +42,7 @@ pub(super) struct Running {
 
 /// Starts the trampoline. The kernel kills it with the thread that started it, so that thread lives as long as it does.
 pub(super) async fn start(launch: Launch) -> Result<(Running, Pipes), String> {
+    let place = descriptors::for_children().try_acquire_owned().map_err(|_| NO_FILES)?;
     let (told, started) = oneshot::channel();
     let ours = Arc::new(Mutex::new(true));
     let (over, ended) = watch::channel(None);
@@ -47,6 +52,7 @@ pub(super) async fn start(launch: Launch) -> Result<(Running, Pipes), String> {
         Ok((child, started)) => {
             let _ = told.send(Ok(started));
             over.send_replace(Some(wait(child, &alive)));
+            drop(place);
         }
         Err(fault) => {
             let _ = told.send(Err(fault));
