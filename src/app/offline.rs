@@ -9,6 +9,8 @@ use http::Request;
 use http_body_util::BodyExt;
 use nix::unistd::{User, geteuid};
 use serde_json::Value;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{lock, open};
@@ -20,6 +22,9 @@ use crate::config::paths::DataDir;
 pub struct Offline {
     admin: Arc<Admin>,
     router: Router,
+    // Questions to the ledger are answered from its index.
+    index: JoinHandle<()>,
+    stop: CancellationToken,
     _lock: lock::Lock,
 }
 
@@ -35,7 +40,9 @@ impl Offline {
         let lock = lock::Lock::take(data, lock::COMMAND).await?;
         let opened = open::open(data, open::Purpose::Command).await?;
         let router = router(&opened.admin);
-        Ok(Self { admin: opened.admin, router, _lock: lock })
+        let stop = CancellationToken::new();
+        let index = tokio::spawn(opened.admin.ledger.clone().run_index(stop.clone()));
+        Ok(Self { admin: opened.admin, router, index, stop, _lock: lock })
     }
 
     /// Performs one verb: status and body.
@@ -47,7 +54,10 @@ impl Offline {
     }
 
     /// Brings everything to disk.
-    pub async fn close(&self) {
+    pub async fn close(self) {
+        self.stop.cancel();
+        // Its end is all that is waited for.
+        let _ended = self.index.await;
         self.admin.ledger.shutdown().await;
         self.admin.db.close().await;
     }

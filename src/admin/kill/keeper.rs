@@ -1,4 +1,5 @@
-//! The task that brings database and ledger in line with what was stopped while they did not answer. Never changes what is stopped.
+//! The task that brings database and ledger in line with what was stopped while they did not answer, or while Lifeboat was not running. Never
+//! changes what is stopped.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::Admin;
 use super::control::meant;
+use super::model::{Kind, Past};
 use super::{file, store};
-use crate::audit::Durability;
+use crate::audit::{Durability, Event};
+use crate::policy::KillEntry;
 
 const RETRY: Duration = Duration::from_millis(500);
 const ATTEMPT: Duration = Duration::from_secs(3);
@@ -18,8 +21,11 @@ pub async fn keep(admin: Arc<Admin>, stop: CancellationToken) {
     if let Err(fault) = file::set_aside(admin.data.root()) {
         tracing::warn!(%fault, "no blocks could be set aside for the file KILL");
     }
+    let mut is_told = false;
     loop {
-        let behind = !round(&admin).await;
+        // Before the database is brought in line: it is what tells a new stop from an old one.
+        is_told = is_told || tell_found(&admin).await;
+        let behind = !(is_told && round(&admin).await);
         tokio::select! {
             () = stop.cancelled() => break,
             () = admin.kill.woken() => {}
@@ -27,6 +33,24 @@ pub async fn keep(admin: Arc<Admin>, stop: CancellationToken) {
         }
     }
     round(&admin).await;
+}
+
+/// What was stopped while Lifeboat was not running: the file says it, the database has never heard of it. Gives whether that is known.
+async fn tell_found(admin: &Admin) -> bool {
+    let Ok(Ok(known)) = tokio::time::timeout(ATTEMPT, store::read(&admin.db)).await else { return false };
+    let found = meant(&admin.feed.kill()).entries;
+    let is_known = |entry: &KillEntry| known.entries.iter().any(|old| old.decision_id == entry.decision_id);
+    for entry in found.iter().filter(|entry| entry.since <= admin.started_at && !is_known(entry)) {
+        let past = Past::of(entry, Kind::Order);
+        let mut event = Event::action(&entry.by, "kill.engage", entry.scope.text());
+        event.params = Some(serde_json::json!({
+            "decision_id": entry.decision_id, "mode": entry.mode.word(), "reason": entry.reason, "cut_in_flight": 0,
+            "engaged_at": entry.since, "found": "at start",
+        }));
+        admin.kill.owe_event(event);
+        admin.kill.owe(past);
+    }
+    true
 }
 
 /// One attempt at everything that is owed; `true` when nothing is left.

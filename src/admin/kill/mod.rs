@@ -225,22 +225,7 @@ fn stop(admin: &Admin, actor: &Actor, order: &Order, kind: Kind) -> (KillEntry, 
     if kind == Kind::Order {
         *orders += 1;
     }
-    let past = Past {
-        decision_id: entry.decision_id.clone(),
-        kind,
-        scope: entry.scope.clone(),
-        mode,
-        engaged_at: now,
-        by: entry.by.clone(),
-        reason: entry.reason.clone(),
-        cut_in_flight,
-        effective: None,
-        effective_ms: None,
-        proofs: Vec::new(),
-        released_at: None,
-        released_by: None,
-        release_reason: None,
-    };
+    let past = Past { mode, cut_in_flight, ..Past::of(&entry, kind) };
     (KillEntry { mode, ..entry }, past)
 }
 
@@ -341,8 +326,10 @@ fn check_release(entries: &[KillEntry], order: &Release) -> Verb<()> {
     let text = order.scope.text();
     let Some(entry) = entries.iter().find(|entry| entry.scope == order.scope) else {
         let engaged: Vec<String> = entries.iter().map(|entry| entry.scope.text()).collect();
-        let others = if engaged.is_empty() { "nothing is".to_owned() } else { format!("engaged: {}", engaged.join(", ")) };
-        return Err(Fault::not_found(format!("{text} is not stopped; {others}")));
+        if engaged.is_empty() {
+            return Err(Fault::not_found("there is nothing to release: nothing is stopped"));
+        }
+        return Err(Fault::not_found(format!("{text} is not stopped as a whole; stopped: {}", engaged.join(", "))));
     };
     if order.to == Some(Mode::ReadOnly) && entry.mode == Mode::ReadOnly {
         return Err(Fault::conflict(format!("{text} is read-only already")));

@@ -292,6 +292,26 @@ pub struct Past {
 }
 
 impl Past {
+    /// An order whose proof is not over, and which cut nothing.
+    pub(super) fn of(entry: &KillEntry, kind: Kind) -> Self {
+        Self {
+            decision_id: entry.decision_id.clone(),
+            kind,
+            scope: entry.scope.clone(),
+            mode: entry.mode,
+            engaged_at: entry.since,
+            by: entry.by.clone(),
+            reason: entry.reason.clone(),
+            cut_in_flight: 0,
+            effective: None,
+            effective_ms: None,
+            proofs: Vec::new(),
+            released_at: None,
+            released_by: None,
+            release_reason: None,
+        }
+    }
+
     /// The proof in it, once it is over.
     pub fn proof(&self) -> Option<Proof> {
         Some(Proof {

@@ -50,8 +50,7 @@ pub fn engage_offline(
     let added = entry(order.scope.clone(), order.mode, by, order.reason);
     // A file that is written again with the same content counts as touched, and that stops everything.
     if !covered(&before, &added) || !matches!(file::read(data), Said::State(_)) {
-        file::write(data, &before.engage(added))
-            .map_err(|cause| Fault::unavailable("the file KILL cannot be written: nothing is stopped").because(cause))?;
+        file::write(data, &before.engage(added)).map_err(|cause| Fault::unavailable(unwritten(data, &cause)).because(cause))?;
     }
     let effective = running == Running::No;
     Ok(Engaged {
@@ -66,6 +65,15 @@ pub fn engage_offline(
         at: now,
         by: by.to_owned(),
     })
+}
+
+/// Whoever reads this is in a hurry, and may stand in the wrong folder.
+fn unwritten(data: &Path, cause: &std::io::Error) -> String {
+    let path = file::path(data);
+    if !data.exists() {
+        return format!("nothing is stopped: there is no {}; name the data directory with --data or LIFEBOAT_DATA", data.display());
+    }
+    format!("nothing is stopped: {} cannot be written: {cause}", path.display())
 }
 
 #[cfg(test)]

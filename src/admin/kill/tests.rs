@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use sqlx::Connection;
 
 use super::file::{self, Said};
-use super::{Order, Release, engage, engage_by_signal, history, load, prove, release, status};
+use super::{Order, OrderBody, Release, Running, engage, engage_by_signal, engage_offline, history, load, prove, release, status};
 use crate::admin::tests_house::{House, operator, root};
 use crate::admin::{Actor, OperatorRole, Via};
-use crate::base::clock::Timestamp;
+use crate::audit::Filter;
+use crate::base::clock::{Clock, SystemClock, Timestamp};
 use crate::base::fault::FaultKind;
 use crate::config::Class;
 use crate::crypto::random::SystemEntropy;
@@ -305,4 +306,36 @@ fn who_changes_the_file_right_after_it_was_written_or_read_is_noticed() {
     assert_eq!(said, by_file);
     fs::write(file::path(dir.path()), "reason = \"again\"").unwrap();
     assert_ne!(file::mark(dir.path()).unwrap(), seen);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_stopped_while_nothing_ran_is_in_ledger_and_history() {
+    let house = House::open().await;
+    let mut dir = house.close().await;
+    let order = OrderBody { reason: "down".into(), ..OrderBody::default() };
+    let made = engage_offline(dir.path(), "local:ana", order, (SystemClock.now(), &SystemEntropy), Running::No).unwrap();
+    for start in 0..2 {
+        let house = House::open_at(dir).await;
+        let recorded = async || {
+            let events = house.admin.ledger.query(&Filter::default()).await.map(|page| page.events).unwrap_or_default();
+            events.into_iter().filter(|event| event.action.as_deref() == Some("kill.engage")).collect::<Vec<_>>()
+        };
+        let begun = Instant::now();
+        while recorded().await.is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "nothing was recorded");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        let events = recorded().await;
+        assert_eq!(events.len(), 1, "once, also after start {start}");
+        let params = events[0].params.as_ref().unwrap();
+        assert_eq!(
+            (events[0].operator.as_deref(), params["decision_id"].as_str()),
+            (Some("local:ana"), Some(made.decision_id.as_str()))
+        );
+        assert_eq!((params["reason"].as_str(), params["found"].as_str()), (Some("down"), Some("at start")));
+        let past = history(&house.admin, &root(), 5).await.unwrap();
+        assert_eq!((past.len(), past[0].decision_id.as_str()), (1, made.decision_id.as_str()));
+        dir = house.close().await;
+    }
 }

@@ -154,10 +154,11 @@ fn next(admin: &Admin, order: &ImportOrder, drafts: &[Draft]) -> Vec<String> {
         let ready = named("ready");
         return match ready.is_empty() {
             true => vec!["nothing can be taken in as the file stands".to_owned()],
-            false => vec![format!(
-                "nothing is changed yet; --yes takes in {} and approves the command lines above on this host",
-                ready.join(", ")
-            )],
+            false => {
+                let runs = drafts.iter().any(|draft| draft.shown.state == "ready" && draft.shown.kind == "stdio");
+                let approves = if runs { " and approves the command lines above on this host" } else { "" };
+                vec![format!("nothing is changed yet; --yes takes in {}{approves}", ready.join(", "))]
+            }
         };
     }
     let added = named("added");
