@@ -2,6 +2,7 @@
 
 mod args;
 mod control;
+mod difference;
 mod doctor;
 mod harden;
 mod import;
@@ -25,7 +26,7 @@ use crate::base::fault::{Fault, FaultKind, Verb};
 use crate::config::paths::DataDir;
 use crate::demo;
 use crate::proxy::sandbox;
-use args::{AuditCommand, Cli, Command, KillCommand, PolicyCommand, ServerCommand};
+use args::{AuditCommand, Cli, Command, ConfigCommand, KillCommand, PolicyCommand, ServerCommand};
 use control::Control;
 use order::Order;
 use out::Voice;
@@ -107,6 +108,7 @@ fn shown(command: &Command, value: &Value) -> String {
         Command::Doctor => doctor::text(value),
         Command::Server(ServerCommand::Import(_)) => import::text(value),
         Command::Policy(PolicyCommand::Test { .. }) => policy::text(value),
+        Command::Config(ConfigCommand::Diff { .. } | ConfigCommand::Rollback { .. }) => difference::text(value),
         _ => out::text(value),
     }
 }

@@ -233,8 +233,15 @@ fn config(command: &ConfigCommand) -> Verb<Order> {
             Order::post("/api/v1/config/commit", json!({"as": author, "message": message}))
         }
         ConfigCommand::History => Order::get("/api/v1/config/history"),
-        ConfigCommand::Diff => return Err(not_yet("config diff")),
-        ConfigCommand::Rollback { .. } => return Err(not_yet("config rollback")),
+        ConfigCommand::Diff { from, to } => {
+            let states = [("from", from), ("to", to)];
+            let asked = states.into_iter().filter_map(|(name, state)| Some(format!("{name}={}", segment(state.as_ref()?))));
+            Order::get(format!("/api/v1/config/diff?{}", asked.collect::<Vec<_>>().join("&")))
+        }
+        ConfigCommand::Rollback { revision, reason, dry_run } => {
+            let reason = reason.as_deref().unwrap_or_default();
+            Order::post("/api/v1/config/rollback", json!({"to": revision, "reason": reason, "dry_run": dry_run}))
+        }
         ConfigCommand::Push => return Err(not_yet("config push")),
         ConfigCommand::Pull => return Err(not_yet("config pull")),
     })

@@ -1,7 +1,14 @@
-//! The configuration's revisions: history, check, status, and committing what an editor changed. HEAD is the only source of truth.
+//! The configuration's revisions: history, check, status, difference, committing what an editor changed, going back. HEAD is the only source
+//! of truth.
+
+mod change;
+#[cfg(test)]
+mod tests;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use change::{Between, Difference, FileDifference, RollbackOrder, RolledBack, diff, rollback};
 
 use super::actor::Right;
 use super::policy;
@@ -141,11 +148,6 @@ pub async fn standing(admin: &Admin, actor: &Actor) -> Verb<Standing> {
     let (head, edited) =
         tree::blocking(&admin.repository, |repository| Ok((repository.head()?.commit, repository.working_changes()?))).await?;
     let running = admin.feed.snapshot().revision.clone();
-    let word = |kind| match kind {
-        ChangeKind::Added => "added",
-        ChangeKind::Changed => "changed",
-        ChangeKind::Removed => "removed",
-    };
     Ok(Standing {
         applied: running.commit == head,
         revision: running.to_string(),
@@ -175,4 +177,12 @@ pub async fn commit(admin: &Admin, actor: &Actor, order: CommitOrder) -> Verb<Co
     admin.record(event).await?;
     let revision = published?;
     Ok(Committed { commit, revision: revision.to_string() })
+}
+
+fn word(kind: ChangeKind) -> &'static str {
+    match kind {
+        ChangeKind::Added => "added",
+        ChangeKind::Changed => "changed",
+        ChangeKind::Removed => "removed",
+    }
 }

@@ -208,12 +208,23 @@ pub(crate) enum ConfigCommand {
     },
     /// Commits, newest first
     History,
-    /// Not available in this version
-    Diff,
-    /// Not available in this version
+    /// How two states differ: the edits of the working tree from HEAD; or FROM from HEAD; or FROM from TO
+    Diff {
+        /// A commit, HEAD, running or working
+        from: Option<String>,
+        /// The same
+        to: Option<String>,
+    },
+    /// Has the state of an earlier commit running again, by a new commit
     Rollback {
         /// Commit
         revision: String,
+        /// Why
+        #[arg(long, required_unless_present = "dry_run")]
+        reason: Option<String>,
+        /// Only says what would change
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Not available in this version
     Push,

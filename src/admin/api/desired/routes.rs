@@ -15,7 +15,7 @@ use super::super::routes::{Caller, Limit, parse, query, reply};
 use crate::admin::actor::Right;
 use crate::admin::clients::AddClient;
 use crate::admin::policy::{ExplainOrder, TestOrder};
-use crate::admin::revisions::CommitOrder;
+use crate::admin::revisions::{Between, CommitOrder, RollbackOrder};
 use crate::admin::roles::SetRole;
 use crate::admin::servers::import::{ImportOrder, Imported};
 use crate::admin::servers::{AddServer, ServerKeep};
@@ -25,7 +25,7 @@ use crate::config::Class;
 type Shared = State<Arc<Admin>>;
 
 pub(in crate::admin::api) fn routes() -> Api {
-    clients_and_roles().merge(server_routes()).merge(tool_routes()).merge(configuration())
+    clients_and_roles().merge(server_routes()).merge(tool_routes()).merge(configuration()).merge(states())
 }
 
 fn clients_and_roles() -> Api {
@@ -152,6 +152,24 @@ fn configuration() -> Api {
             )
             .takes::<CommitOrder>(commit),
             config_commit,
+        )
+}
+
+fn states() -> Api {
+    let back = json!({"to": "4f2a91c07d3e", "reason": "the new role refuses too much"});
+    Api::default()
+        .serve(
+            reads::<revisions::Difference>("/config/diff", "How two states of the configuration differ").query::<Between>(),
+            config_diff,
+        )
+        .serve(
+            changes::<revisions::RolledBack>(
+                "/config/rollback",
+                "Has the state of an earlier commit running again, by a new commit",
+                Right::Administer,
+            )
+            .takes::<RollbackOrder>(back),
+            config_rollback,
         )
 }
 
@@ -300,5 +318,15 @@ async fn config_check(State(admin): Shared, Caller(actor): Caller) -> Response {
 
 async fn config_commit(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
     let act = async || revisions::commit(&admin, &actor, parse::<CommitOrder>(&body)?).await;
+    reply(act().await)
+}
+
+async fn config_diff(State(admin): Shared, Caller(actor): Caller, RawQuery(text): RawQuery) -> Response {
+    let read = async || revisions::diff(&admin, &actor, query::<Between>(text)?).await;
+    reply(read().await)
+}
+
+async fn config_rollback(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
+    let act = async || revisions::rollback(&admin, &actor, parse::<RollbackOrder>(&body)?).await;
     reply(act().await)
 }
