@@ -48,12 +48,20 @@ fn a_revoked_demo_client_stays_revoked_and_a_stopped_lifeboat_says_so() {
     drop(first);
     let (stopped, _) = ask(&data, &["status"]);
     assert!(stopped["alerts"].to_string().contains("not running"), "{stopped}");
+    let (page, exit) = ask(&data, &["audit", "query", "--limit", "500"]);
+    let actions: Vec<&str> =
+        page["events"].as_array().expect("events").iter().filter_map(|event| event["action"].as_str()).collect();
+    assert!(exit == Some(0) && actions.contains(&"client.revoke"), "the ledger answers also now: {page}");
     let second = up(&data);
     let (client, _) = ask(&data, &["client", "show", "demo-client"]);
     assert_eq!(client["state"], "revoked", "{client}");
     std::fs::write(data.join("config/roles/demo.toml"), "[[grant]]\ntols = []\n").expect("edited");
     let (checked, exit) = ask(&data, &["config", "check"]);
     assert_eq!((&checked["ok"], exit), (&Value::Bool(false), Some(2)), "{checked}");
+    let (edits, exit) = ask(&data, &["config", "diff"]);
+    assert_eq!((&edits["files"][0]["path"], exit), (&Value::from("roles/demo.toml"), Some(0)), "{edits}");
+    let (refused, exit) = ask(&data, &["config", "rollback", "HEAD", "--reason", "to where we are"]);
+    assert_eq!((&refused["error"]["kind"], exit), (&Value::from("conflict"), Some(1)), "{refused}");
     drop(second);
 }
 
