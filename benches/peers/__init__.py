@@ -7,7 +7,7 @@ import subprocess
 
 from programs import Failed
 
-NAMES = ("fastmcp_proxy", "mcp_proxy_py", "mcp_proxy_npm", "mcp_proxy_crate")
+NAMES = ("contextforge", "fastmcp_proxy", "mcp_proxy_py", "mcp_proxy_npm", "mcp_proxy_crate")
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 
