@@ -23,16 +23,14 @@ pub async fn keep(admin: Arc<Admin>, stop: CancellationToken) {
     }
     let mut is_told = false;
     loop {
-        // Before the database is brought in line: it is what tells a new stop from an old one.
-        is_told = is_told || tell_found(&admin).await;
-        let behind = !(is_told && round(&admin).await);
+        let behind = !round(&admin, &mut is_told).await;
         tokio::select! {
             () = stop.cancelled() => break,
             () = admin.kill.woken() => {}
             () = tokio::time::sleep(RETRY), if behind => {}
         }
     }
-    round(&admin).await;
+    round(&admin, &mut is_told).await;
 }
 
 /// What was stopped while Lifeboat was not running: the file says it, the database has never heard of it. Gives whether that is known.
@@ -54,8 +52,10 @@ async fn tell_found(admin: &Admin) -> bool {
 }
 
 /// One attempt at everything that is owed; `true` when nothing is left.
-async fn round(admin: &Admin) -> bool {
-    let stored = store_state(admin).await;
+async fn round(admin: &Admin, is_told: &mut bool) -> bool {
+    // Before the database is brought in line: it is what tells a new stop from an old one. The ledger does not wait for that.
+    *is_told = *is_told || tell_found(admin).await;
+    let stored = *is_told && store_state(admin).await;
     let recorded = record_events(admin).await;
     stored && recorded
 }

@@ -329,7 +329,7 @@ fn check_release(entries: &[KillEntry], order: &Release) -> Verb<()> {
         if engaged.is_empty() {
             return Err(Fault::not_found("there is nothing to release: nothing is stopped"));
         }
-        return Err(Fault::not_found(format!("{text} is not stopped as a whole; stopped: {}", engaged.join(", "))));
+        return Err(Fault::not_found(format!("{text} is not stopped; what is: {}", engaged.join(", "))));
     };
     if order.to == Some(Mode::ReadOnly) && entry.mode == Mode::ReadOnly {
         return Err(Fault::conflict(format!("{text} is read-only already")));

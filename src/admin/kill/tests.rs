@@ -5,12 +5,15 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sqlx::Connection;
+use tokio_util::sync::CancellationToken;
 
 use super::file::{self, Said};
-use super::{Order, OrderBody, Release, Running, engage, engage_by_signal, engage_offline, history, load, prove, release, status};
+use super::{
+    Order, OrderBody, Release, Running, engage, engage_by_signal, engage_offline, history, keep, load, prove, release, status,
+};
 use crate::admin::tests_house::{House, operator, root};
 use crate::admin::{Actor, OperatorRole, Via};
-use crate::audit::Filter;
+use crate::audit::{Event, Filter};
 use crate::base::clock::{Clock, SystemClock, Timestamp};
 use crate::base::fault::FaultKind;
 use crate::config::Class;
@@ -337,5 +340,28 @@ async fn what_was_stopped_while_nothing_ran_is_in_ledger_and_history() {
         let past = history(&house.admin, &root(), 5).await.unwrap();
         assert_eq!((past.len(), past[0].decision_id.as_str()), (1, made.decision_id.as_str()));
         dir = house.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_database_the_ledger_is_told_all_the_same() {
+    let house = House::open().await;
+    let admin = house.admin.clone();
+    house.stop.cancel();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    admin.db.close().await;
+    let stop = CancellationToken::new();
+    let _ends = stop.clone().drop_guard();
+    tokio::spawn(keep(admin.clone(), stop.clone()));
+    tokio::spawn(admin.ledger.clone().run_index(stop.clone()));
+    admin.kill.owe_event(Event::action("ana", "kill.engage", "everything"));
+    let begun = Instant::now();
+    loop {
+        let events = admin.ledger.query(&Filter::default()).await.map(|page| page.events).unwrap_or_default();
+        if events.iter().any(|event| event.action.as_deref() == Some("kill.engage")) {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "the ledger waits for the database");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
