@@ -19,6 +19,7 @@ pub mod servers;
 pub mod shell;
 pub mod tools;
 mod tree;
+pub mod vaults;
 
 #[cfg(test)]
 mod tests_gate;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 
 pub use actor::{Actor, OperatorRole, Via};
 
-use crate::audit::{Durability, Event, Ledger, Recorder};
+use crate::audit::{Durability, Event, Ledger, Recorder, Signer};
 use crate::base::clock::{SharedClock, Timestamp};
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids::SharedEntropy;
@@ -61,6 +62,8 @@ pub struct Parts {
     pub sealer: Arc<InstanceKey>,
     /// What `publish::first` refused, if it did.
     pub refused: Option<publish::Refused>,
+    /// Signs what leaves this instance.
+    pub signer: Signer,
 }
 
 /// Everything a verb may use. One per process.
@@ -91,6 +94,8 @@ pub struct Admin {
     pub names: servers::Names,
     /// The reconciler's memory.
     pub publisher: publish::Publisher,
+    /// What the verbs of archives remember.
+    pub vaults: vaults::Vaults,
     /// When this process began to serve.
     pub started_at: Timestamp,
 }
@@ -104,6 +109,7 @@ impl Admin {
             kill: kill::Control::new(last),
             names: servers::Names::default(),
             publisher: publish::Publisher::new(parts.refused),
+            vaults: vaults::Vaults::new(parts.signer),
             started_at: parts.clock.now(),
             db: parts.db,
             repository: parts.repository,

@@ -78,13 +78,14 @@ impl House {
         let db = Db::open_with(&data.state_db(), &Migrations::embedded().unwrap(), Duration::from_secs(2)).await.unwrap();
         let signer = audit::load_or_create_key(&data.ledger_key()).unwrap();
         let (ledger, recorder) =
-            Ledger::open(Opening::new(data.audit(), Settings::default().audit, Arc::new(SystemClock), signer)).unwrap();
+            Ledger::open(Opening::new(data.audit(), Settings::default().audit, Arc::new(SystemClock), signer.clone())).unwrap();
         let sealer = Arc::new(InstanceKey::ensure(&data.instance_key(), &SystemEntropy).unwrap());
         let overlay = kill::load(Some(&db), data.root(), now, &SystemEntropy).await;
         let (snapshot, refused) = publish::first(&db, &repository, &sealer).await.unwrap();
         let (feed, probes) = Feed::new(snapshot, overlay);
         let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-        let admin = Admin::open(Parts { db, repository, feed, recorder, ledger, clock, entropy, data, sealer, refused }).await;
+        let admin =
+            Admin::open(Parts { db, repository, feed, recorder, ledger, clock, entropy, data, sealer, refused, signer }).await;
         let stop = CancellationToken::new();
         tokio::spawn(kill::keep(admin.clone(), stop.clone()));
         tokio::spawn(kill::watch(admin.clone(), stop.clone()));

@@ -54,11 +54,11 @@ pub(super) async fn open(data: &DataDir, purpose: Purpose) -> Verb<Opened> {
     let settings = snapshot.settings.audit.clone();
     let signer = checkpoint::load_or_create_key(&data.ledger_key())?;
     let opening =
-        Opening::new(data.audit(), settings, clock.clone(), signer).sink(to_repository(repository.clone(), clock.clone()));
+        Opening::new(data.audit(), settings, clock.clone(), signer.clone()).sink(to_repository(repository.clone(), clock.clone()));
     let opening = if purpose == Purpose::Serve { opening.sink(Box::new(to_stdout)) } else { opening };
     let (ledger, recorder) = Ledger::open(opening)?;
     let (feed, probes) = Feed::new(snapshot, overlay);
-    let parts = Parts { db, repository, feed, recorder, ledger, clock, entropy, data: data.clone(), sealer, refused };
+    let parts = Parts { db, repository, feed, recorder, ledger, clock, entropy, data: data.clone(), sealer, refused, signer };
     Ok(Opened { admin: Admin::open(parts).await, probes })
 }
 

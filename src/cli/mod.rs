@@ -11,6 +11,7 @@ mod offline;
 mod order;
 mod out;
 mod policy;
+mod recovery;
 mod serve;
 mod stream;
 
@@ -26,7 +27,7 @@ use crate::base::fault::{Fault, FaultKind, Verb};
 use crate::config::paths::DataDir;
 use crate::demo;
 use crate::proxy::sandbox;
-use args::{AuditCommand, Cli, Command, ConfigCommand, KillCommand, PolicyCommand, ServerCommand};
+use args::{AuditCommand, Cli, Command, ConfigCommand, KillCommand, PolicyCommand, RecipientCommand, ServerCommand};
 use control::Control;
 use order::Order;
 use out::Voice;
@@ -75,6 +76,7 @@ fn perform(cli: Cli) -> u8 {
         Command::Serve => serve::serve(&data, voice),
         Command::Tls(command) => local::tls(&data, command, voice),
         Command::Trust(command) => local::trust(&data, command, voice),
+        Command::Recipient(RecipientCommand::Prove { name, identity: Some(file), .. }) => recovery::prove(&data, name, file, voice),
         command => tool(&data, command, voice),
     };
     ended.unwrap_or_else(|fault| out::fault(voice, &fault))
@@ -117,6 +119,11 @@ async fn send(data: &DataDir, command: &Command, order: &Order) -> Verb<String> 
     if let Command::Kill(KillCommand::Engage { .. }) = command {
         return stop(data, order).await;
     }
+    either(data, order).await
+}
+
+/// The answer of a running Lifeboat, or of the files of one that does not run.
+async fn either(data: &DataDir, order: &Order) -> Verb<String> {
     match ask(data, order).await? {
         Some(value) => Ok(value),
         None => offline::send(data, order).await,

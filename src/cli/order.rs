@@ -10,7 +10,7 @@ use super::args::{
     AuditCommand, ClientCommand, Command, ConfigCommand, FilterArgs, KillCommand, OperatorCommand, OperatorKeyCommand,
     PolicyCommand, RoleCommand, ScopeArgs, ServerAddArgs, ServerCommand, ServerSecretsArgs, ToolCommand,
 };
-use super::import;
+use super::{import, recovery};
 use crate::base::fault::{Fault, Verb};
 
 /// One request to the API.
@@ -27,15 +27,15 @@ pub(super) struct Order {
 }
 
 impl Order {
-    fn get(path: impl Into<String>) -> Self {
+    pub(super) fn get(path: impl Into<String>) -> Self {
         Self { method: Method::GET, path: path.into(), body: None, must: None }
     }
 
-    fn post(path: impl Into<String>, body: Value) -> Self {
+    pub(super) fn post(path: impl Into<String>, body: Value) -> Self {
         Self { method: Method::POST, path: path.into(), body: Some(body), must: None }
     }
 
-    fn must(self, field: &'static str) -> Self {
+    pub(super) fn must(self, field: &'static str) -> Self {
         Self { must: Some(field), ..self }
     }
 }
@@ -46,7 +46,7 @@ impl Order {
 /// When a file or standard input that the command names cannot be read, or the capability is not built yet.
 pub(super) fn order(command: &Command) -> Verb<Option<Order>> {
     Ok(Some(match command {
-        Command::Up(_) | Command::Serve | Command::Tls(_) | Command::Trust(_) => return Ok(None),
+        Command::Up(_) | Command::Serve | Command::Tls(_) | Command::Trust(_) | Command::Rebuild(_) => return Ok(None),
         Command::Status => Order::get("/api/v1/status"),
         Command::Doctor => Order::get("/api/v1/doctor").must("ok"),
         Command::Kill(command) => kill(command),
@@ -58,6 +58,11 @@ pub(super) fn order(command: &Command) -> Verb<Option<Order>> {
         Command::Policy(command) => policy(command)?,
         Command::Config(command) => config(command)?,
         Command::Audit(command) => return Ok(audit(command)),
+        Command::Recipient(command) => recovery::recipient(command)?,
+        Command::Vault(command) => recovery::vault(command)?,
+        Command::Backup(command) => recovery::backup(command)?,
+        Command::Restore(args) => recovery::restore(args)?,
+        Command::Drill(command) => recovery::drill(command)?,
         Command::Later(words) => {
             let name = words.first().cloned().unwrap_or_default();
             return Err(later_or_unknown(&name));
@@ -65,27 +70,13 @@ pub(super) fn order(command: &Command) -> Verb<Option<Order>> {
     }))
 }
 
-const LATER: [&str; 13] = [
-    "credential",
-    "recipient",
-    "vault",
-    "backup",
-    "restore",
-    "rebuild",
-    "drill",
-    "alert",
-    "incident",
-    "runbook",
-    "evidence",
-    "graduate",
-    "inspect",
-];
+const LATER: [&str; 7] = ["credential", "alert", "incident", "runbook", "evidence", "graduate", "inspect"];
 
 fn later_or_unknown(name: &str) -> Fault {
     if LATER.contains(&name) { not_yet(name) } else { Fault::invalid(name, "there is no such command; see lifeboat --help") }
 }
 
-fn not_yet(what: &str) -> Fault {
+pub(super) fn not_yet(what: &str) -> Fault {
     Fault::unavailable(format!("{what} is not available in this version"))
 }
 
@@ -273,16 +264,16 @@ pub(super) fn query(filter: &FilterArgs) -> String {
     if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
 }
 
-fn segment(text: &str) -> String {
+pub(super) fn segment(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-fn file(path: &Path) -> Verb<String> {
+pub(super) fn file(path: &Path) -> Verb<String> {
     std::fs::read_to_string(path).map_err(|cause| Fault::invalid(path.display().to_string(), "cannot be read").because(cause))
 }
 
-fn standard_input() -> Verb<String> {
+pub(super) fn standard_input() -> Verb<String> {
     let mut text = String::new();
     std::io::stdin()
         .read_to_string(&mut text)
@@ -312,7 +303,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_says_so_with_exit_1() {
-        for words in [vec!["drill", "run"], vec!["graduate"], vec!["config", "push"], vec!["inspect", "-"]] {
+        for words in [vec!["drill", "list"], vec!["graduate"], vec!["config", "push"], vec!["inspect", "-"]] {
             let fault = asked(&words).expect_err("not built");
             assert_eq!(fault.kind.exit(), 1, "{words:?}");
             assert!(fault.message.ends_with("is not available in this version"), "{fault}");

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::definitions::{self, Definitions};
 use super::document::{self, Document};
-use super::{ClientConfig, RoleConfig, ServerConfig, Settings, check, check_server};
+use super::{ClientConfig, RoleConfig, ServerConfig, Settings, VaultConfig, check, check_server};
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids::check_name;
 
@@ -22,6 +22,8 @@ pub struct Desired {
     pub clients: BTreeMap<String, ClientConfig>,
     /// `roles/NAME.toml`.
     pub roles: BTreeMap<String, RoleConfig>,
+    /// `vaults/NAME.toml`.
+    pub vaults: BTreeMap<String, VaultConfig>,
     /// What the definitions in `tools/SERVER/TOOL.json` ask of calls.
     pub definitions: Definitions,
 }
@@ -67,7 +69,7 @@ pub const SETTINGS: &str = "lifeboat.toml";
 /// Files at the top that other versions and other parts read.
 const OTHER_FILES: [&str; 3] = ["alerts.toml", "schedules.toml", "waivers.toml"];
 /// Folders that other versions and other parts read.
-const OTHER_FOLDERS: [&str; 7] = ["tools", "vaults", "exceptions", "policy-tests", "templates", "runbooks", "reviews"];
+const OTHER_FOLDERS: [&str; 6] = ["tools", "exceptions", "policy-tests", "templates", "runbooks", "reviews"];
 
 impl Desired {
     /// Reads the files of one tree, given by their path inside `config/`. A missing `lifeboat.toml` means the defaults.
@@ -77,8 +79,7 @@ impl Desired {
     pub fn read(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, Vec<ConfigFault>> {
         let mut desired = Self::default();
         let mut faults = Vec::new();
-        let roles: BTreeSet<&str> =
-            files.keys().filter_map(|file| file.strip_prefix("roles/").and_then(|rest| rest.strip_suffix(".toml"))).collect();
+        let (roles, servers) = (names(files, "roles/"), names(files, "servers/"));
         for (file, bytes) in files {
             match Place::of(file) {
                 Place::Settings => {
@@ -98,6 +99,12 @@ impl Desired {
                     let read = named(file, name, bytes, &mut faults, check::role);
                     desired.roles.extend(read);
                 }
+                Place::Vault(name) => {
+                    let read = named(file, name, bytes, &mut faults, |document, vault: &VaultConfig, faults| {
+                        check::vault(document, (name, vault), &servers, faults);
+                    });
+                    desired.vaults.extend(read);
+                }
                 Place::Other => definitions::add(&mut desired.definitions, file, bytes),
                 Place::Unknown(message) => faults.push(ConfigFault { file: file.clone(), line: 0, message: message.into() }),
             }
@@ -106,12 +113,18 @@ impl Desired {
     }
 }
 
+/// The names that the files of a folder give.
+fn names<'a>(files: &'a BTreeMap<String, Vec<u8>>, folder: &str) -> BTreeSet<&'a str> {
+    files.keys().filter_map(|file| file.strip_prefix(folder).and_then(|rest| rest.strip_suffix(".toml"))).collect()
+}
+
 /// What a file's path says it is.
 enum Place<'a> {
     Settings,
     Server(&'a str),
     Client(&'a str),
     Role(&'a str),
+    Vault(&'a str),
     Other,
     Unknown(&'static str),
 }
@@ -134,8 +147,9 @@ impl<'a> Place<'a> {
             ("servers", Some(name)) => Self::Server(name),
             ("clients", Some(name)) => Self::Client(name),
             ("roles", Some(name)) => Self::Role(name),
-            ("servers" | "clients" | "roles", None) => Self::Unknown("in this folder a file is called NAME.toml"),
-            _ if file.ends_with(".toml") => Self::Unknown("no such folder is known; known are servers, clients and roles"),
+            ("vaults", Some(name)) => Self::Vault(name),
+            ("servers" | "clients" | "roles" | "vaults", None) => Self::Unknown("in this folder a file is called NAME.toml"),
+            _ if file.ends_with(".toml") => Self::Unknown("no such folder is known; known are servers, clients, roles and vaults"),
             _ => Self::Other,
         }
     }
@@ -203,6 +217,21 @@ impl ClientConfig {
     /// The path of a client's file inside `config/`.
     pub fn path(name: &str) -> String {
         format!("clients/{name}.toml")
+    }
+
+    /// The text of the file.
+    ///
+    /// # Errors
+    /// `Bug` when it cannot be written as TOML.
+    pub fn to_toml(&self) -> Verb<String> {
+        document::write(self)
+    }
+}
+
+impl VaultConfig {
+    /// The path of a vault's file inside `config/`.
+    pub fn path(name: &str) -> String {
+        format!("vaults/{name}.toml")
     }
 
     /// The text of the file.

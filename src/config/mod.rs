@@ -17,6 +17,7 @@ pub mod settings;
 pub mod space;
 #[cfg(test)]
 mod tests;
+pub mod vault;
 
 pub use check_server::check_tool_name;
 pub use client::ClientConfig;
@@ -25,3 +26,4 @@ pub use paths::DataDir;
 pub use role::{GrantConfig, RoleConfig};
 pub use server::{Class, ServerConfig, ToolConfig, UpstreamConfig};
 pub use settings::Settings;
+pub use vault::VaultConfig;

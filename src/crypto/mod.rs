@@ -1,5 +1,6 @@
-//! Randomness, keys and tokens, TLS, sealing, passwords. One provider (aws-lc-rs) under everything; never a home-made cipher.
+//! Randomness, keys and tokens, TLS, sealing, passwords, archives. One provider (aws-lc-rs) under everything; never a home-made cipher.
 
+pub mod archive;
 pub mod base32;
 pub mod ca;
 pub mod files;

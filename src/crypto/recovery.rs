@@ -32,6 +32,21 @@ pub fn recipient_of(identity: &Secret<String>) -> Verb<String> {
     parsed.map(|identity| identity.to_public().to_string()).map_err(|_| Fault::invalid("identity", "is no age identity"))
 }
 
+/// Opens a short text with an identity of an age key file.
+///
+/// # Errors
+/// `Invalid` when the file holds no identity, or none of its identities opens the text; nothing of either is repeated.
+pub fn decrypt(file: &Secret<String>, sealed: &[u8]) -> Verb<Secret<String>> {
+    let lines = file.reveal().lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let identities: Vec<Identity> = lines.filter_map(|line| line.parse().ok()).collect();
+    if identities.is_empty() {
+        return Err(Fault::invalid("identity", "the file holds no age identity"));
+    }
+    let opened = identities.iter().find_map(|identity| age::decrypt(identity, sealed).ok());
+    let opened = opened.and_then(|bytes| String::from_utf8(bytes).ok()).map(Secret::new);
+    opened.ok_or_else(|| Fault::invalid("identity", "does not open what was encrypted to this recipient"))
+}
+
 /// Whether a text is a recipient.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! The one SQLite file `state.db`: a pool of one writer, a pool of readers, migrations, a consistent copy. Never knows a table of a noun.
 
 mod fault;
+pub mod foreign;
 mod keep;
 mod migrate;
 #[cfg(test)]

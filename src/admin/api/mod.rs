@@ -5,6 +5,7 @@ mod audit;
 mod desired;
 mod openapi;
 mod operators;
+mod recovery;
 mod routes;
 pub mod socket;
 #[cfg(test)]

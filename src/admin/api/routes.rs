@@ -50,6 +50,7 @@ pub(super) fn described() -> Api {
         .merge(super::desired::routes::routes())
         .merge(super::audit::routes::routes())
         .merge(super::operators::routes::routes())
+        .merge(super::recovery::routes::routes())
 }
 
 fn general() -> Api {

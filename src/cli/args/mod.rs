@@ -1,6 +1,7 @@
 //! The commands and flags of docs/CONTRACT.md as types. Never does anything; secrets are never arguments.
 
 mod desired;
+mod recovery;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,7 @@ pub(super) use desired::{
     AuditCommand, ConfigCommand, FilterArgs, ImportArgs, PolicyCommand, RoleCommand, ServerAddArgs, ServerCommand,
     ServerSecretsArgs, ToolCommand,
 };
+pub(super) use recovery::{BackupCommand, DrillCommand, RebuildArgs, RecipientCommand, RestoreArgs, VaultCommand};
 
 /// An enforcement proxy for MCP servers, with a ledger and a kill switch that proves itself.
 #[derive(Debug, Parser)]
@@ -61,6 +63,22 @@ pub(super) enum Command {
     /// The ledger
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Who can open archives
+    #[command(subcommand)]
+    Recipient(RecipientCommand),
+    /// Memory stores to protect
+    #[command(subcommand)]
+    Vault(VaultCommand),
+    /// Encrypted archives of every vault
+    #[command(subcommand)]
+    Backup(BackupCommand),
+    /// Brings archives back into an empty directory
+    Restore(RestoreArgs),
+    /// A deployment from archives and an identity alone; it starts stopped
+    Rebuild(RebuildArgs),
+    /// Timed rehearsals of a rebuild
+    #[command(subcommand)]
+    Drill(DrillCommand),
     /// What is wrong on this host and how to mend it
     Doctor,
     /// Certificates of the listeners

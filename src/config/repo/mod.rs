@@ -1,6 +1,7 @@
 //! The git repository of `config/`. Only HEAD counts; every change is a commit that compares and sets. Never runs a hook, a filter or any
 //! other program, never follows a link, never sweeps up or overwrites somebody's uncommitted edits. All calls block.
 
+mod bundle;
 mod history;
 mod tree;
 mod working;

@@ -1,6 +1,6 @@
 //! SQL stands whole in the stores, every statement is listed, and every listed one prepares against a migrated database.
 
-use lifeboat::admin::{clients, kill, operators, publish, servers};
+use lifeboat::admin::{clients, kill, operators, publish, servers, vaults};
 use lifeboat::db::{Db, Migrations};
 
 use super::source::sources;
@@ -11,7 +11,14 @@ const VERBS: [&str; 6] = ["SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "WI
 async fn every_statement_prepares_against_a_migrated_database() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let db = Db::open(&folder.path().join("state.db"), &Migrations::embedded().expect("migrations")).await.expect("opens");
-    for list in [&kill::STATEMENTS[..], &clients::STATEMENTS, &servers::STATEMENTS, &publish::STATEMENTS, &operators::STATEMENTS] {
+    for list in [
+        &kill::STATEMENTS[..],
+        &clients::STATEMENTS,
+        &servers::STATEMENTS,
+        &publish::STATEMENTS,
+        &operators::STATEMENTS,
+        &vaults::STATEMENTS,
+    ] {
         db.prepare_all(list).await.expect("every statement prepares");
     }
 }

@@ -1,0 +1,3 @@
+//! The part of the API about vaults, archives, restores and drills.
+
+pub(super) mod routes;

@@ -1,0 +1,104 @@
+//! Vaults, archives, recipients, restores. Parse, verb, print.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use serde_json::json;
+
+use super::super::openapi::routes::Api;
+use super::super::openapi::{changes, reads};
+use super::super::routes::{Caller, parse, reply};
+use crate::admin::Admin;
+use crate::admin::actor::Right;
+use crate::admin::vaults::{self, AddRecipient, AddVault, BackupOrder, ProveRecipient, RestoreOrder};
+
+type Shared = State<Arc<Admin>>;
+
+pub(in crate::admin::api) fn routes() -> Api {
+    let (admin, operate) = (Right::Administer, Right::Operate);
+    let vault = json!({"name": "notes", "path": "/var/lib/notes", "server": "notes"});
+    let restore = json!({"archive": "latest:demo", "to": "/tmp/restored"});
+    Api::default()
+        .serve(reads::<vaults::VaultList>("/vaults", "Every vault"), vault_list)
+        .serve(changes::<vaults::VaultAdded>("/vaults", "Adds a vault", admin).takes::<AddVault>(vault), vault_add)
+        .serve(reads::<vaults::ArchiveList>("/archives", "Every archive, newest first"), archive_list)
+        .serve(
+            changes::<vaults::Backup>("/backup", "Makes an archive of every vault, or of one", operate)
+                .takes::<BackupOrder>(json!({"vault": "demo"})),
+            backup,
+        )
+        .serve(changes::<vaults::Checked>("/archives/verify", "Compares every archive with its signed note", operate), verify)
+        .serve(
+            changes::<vaults::Restored>("/restore", "Brings archives back into an empty directory of this host", admin)
+                .takes::<RestoreOrder>(restore),
+            bring_back,
+        )
+        .merge(recipients())
+}
+
+fn recipients() -> Api {
+    let (admin, operate) = (Right::Administer, Right::Operate);
+    let new = json!({"name": "escrow", "recipient": "age1…"});
+    Api::default()
+        .serve(
+            reads::<vaults::RecipientList>("/recipients", "Who can open archives, and the instance's public key"),
+            recipient_list,
+        )
+        .serve(changes::<vaults::RecipientList>("/recipients", "Adds a recipient", admin).takes::<AddRecipient>(new), recipient_add)
+        .serve(
+            changes::<vaults::Proof>("/recipients/{name}/prove", "Asks for a proof of possession, and checks it", operate)
+                .takes::<ProveRecipient>(json!({"answer": "the word that was encrypted"})),
+            recipient_prove,
+        )
+        .serve(
+            changes::<vaults::RecipientList>("/recipients/{name}/remove", "Takes a recipient out of the archives to come", admin),
+            recipient_remove,
+        )
+}
+
+async fn vault_list(State(admin): Shared, Caller(actor): Caller) -> Response {
+    reply(vaults::vaults(&admin, &actor).await)
+}
+
+async fn vault_add(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
+    let act = async || vaults::add(&admin, &actor, parse(&body)?).await;
+    reply(act().await)
+}
+
+async fn archive_list(State(admin): Shared, Caller(actor): Caller) -> Response {
+    reply(vaults::list(&admin, &actor).await)
+}
+
+async fn backup(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
+    let act = async || vaults::run(&admin, &actor, parse(&body)?).await;
+    reply(act().await)
+}
+
+async fn verify(State(admin): Shared, Caller(actor): Caller) -> Response {
+    reply(vaults::verify(&admin, &actor).await)
+}
+
+async fn bring_back(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
+    let act = async || vaults::restore(&admin, &actor, parse(&body)?).await;
+    reply(act().await)
+}
+
+async fn recipient_list(State(admin): Shared, Caller(actor): Caller) -> Response {
+    reply(vaults::list_recipients(&admin, &actor).await)
+}
+
+async fn recipient_add(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
+    let act = async || vaults::add_recipient(&admin, &actor, parse(&body)?).await;
+    reply(act().await)
+}
+
+async fn recipient_prove(State(admin): Shared, Caller(actor): Caller, Path(name): Path<String>, body: Bytes) -> Response {
+    let act = async || vaults::prove(&admin, &actor, &name, parse(&body)?).await;
+    reply(act().await)
+}
+
+async fn recipient_remove(State(admin): Shared, Caller(actor): Caller, Path(name): Path<String>) -> Response {
+    reply(vaults::remove_recipient(&admin, &actor, &name).await)
+}

@@ -1,0 +1,274 @@
+//! Makes one archive: written beside its name, brought to the disk, read back and decrypted, then named, then noted. Whatever fails before the
+//! note leaves nothing that counts. Blocks.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::sys::statvfs::statvfs;
+use serde_json::{Value, json};
+
+use super::catalogue::{ARCHIVE, extract};
+use super::folder::Folder;
+use super::sidecar::{FORMAT, Sidecar};
+use super::{Origin, Vault, deployment, source};
+use crate::audit::Signer;
+use crate::base::clock::{SharedClock, Timestamp};
+use crate::base::fault::{Fault, Verb};
+use crate::base::ids::{self, SharedEntropy};
+use crate::base::secret::Secret;
+use crate::config::paths::DataDir;
+use crate::config::repo::Repository;
+use crate::crypto::archive::{self, ArchiveFault, Ephemeral, Hashed, Identities, Meta, Writer};
+use crate::db::Db;
+
+/// What making archives needs.
+pub(super) struct Workshop {
+    /// The data directory.
+    pub data: DataDir,
+    /// Runtime state.
+    pub db: Db,
+    /// The configuration.
+    pub repository: Repository,
+    /// Where archives go.
+    pub folder: Folder,
+    /// Who can open them.
+    pub recipients: Vec<String>,
+    /// Signs the notes.
+    pub signer: Signer,
+    /// Commit at HEAD.
+    pub head: String,
+    /// Bytes that must stay free for the ledger.
+    pub reserve: u64,
+    /// The time.
+    pub clock: SharedClock,
+    /// Chance.
+    pub entropy: SharedEntropy,
+}
+
+/// Where it stands in the run and in the chain.
+pub(super) struct Place<'a> {
+    /// The recovery point.
+    pub set: &'a str,
+    /// Its number.
+    pub seq: u64,
+    /// The note before it.
+    pub prev: &'a str,
+}
+
+/// A made archive.
+pub(super) struct Made {
+    /// Its note.
+    pub note: Sidecar,
+    /// Digest of the note's file.
+    pub digest: String,
+    /// Opens it.
+    pub identity: Secret<String>,
+}
+
+/// A directory for plain copies, closed to everybody else, removed with all that is in it.
+pub(super) struct Staging(PathBuf);
+
+impl Staging {
+    /// Makes one below `parent`.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(super) fn new(parent: &Path, id: &str) -> Verb<Self> {
+        let path = parent.join(format!(".staging-{id}"));
+        let made = fs::DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(|e| Fault::unavailable(format!("{} cannot be made: {e}", path.display())).because(e))?;
+        Ok(Self(path))
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+enum Ready {
+    Files(source::Prepared),
+    Deployment(deployment::Prepared),
+}
+
+impl Workshop {
+    /// Makes the archive of one vault.
+    ///
+    /// # Errors
+    /// What its source says, or the disk; nothing of it is left then.
+    pub(super) fn make(&self, vault: &Vault, place: &Place<'_>) -> Verb<Made> {
+        let started_at = self.clock.now();
+        let id = ids::mint("ar", started_at, self.entropy.as_ref());
+        // On the same disk as the archives, and never in a folder that others share.
+        let staging = Staging::new(self.folder.root(), &id)?;
+        let (ready, facts, expected) = self.prepare(vault, staging.path())?;
+        self.need_room(expected)?;
+        let meta = Meta {
+            format: archive::FORMAT,
+            id: id.clone(),
+            vault: vault.name.clone(),
+            set: place.set.to_owned(),
+            source: vault.origin.word().to_owned(),
+            program: format!("lifeboat {}", env!("CARGO_PKG_VERSION")),
+            head: self.head.clone(),
+            started_at,
+            facts,
+        };
+        let file = name_of(&vault.name, &id, started_at);
+        let (partial, made) = self.folder.begin(&file, &id)?;
+        let key = Ephemeral::generate();
+        let mut note = self.write(&meta, ready, made, &key)?;
+        (note.file, note.seq, note.prev) = (file, place.seq, place.prev.to_owned());
+        let parent = Folder::open(partial.path().parent().unwrap_or(self.folder.root()))?;
+        self.verify(&note, &parent, partial.path(), &key)?;
+        note.verified_at = self.clock.now();
+        partial.commit()?;
+        let bytes = note.sign(&self.signer)?;
+        let digest = super::sidecar::digest(&bytes);
+        let noted = self.folder.put(&note.path(), &id, &bytes);
+        if noted.is_err() {
+            // An archive without a note does not count; it would only take room.
+            let _ = fs::remove_file(self.folder.path(&note.file));
+        }
+        noted.map(|()| Made { note, digest, identity: key.text() })
+    }
+
+    fn prepare(&self, vault: &Vault, staging: &Path) -> Verb<(Ready, Value, u64)> {
+        match &vault.origin {
+            Origin::Deployment => {
+                let ready = deployment::prepare(&self.data, &self.db, &self.repository, staging)?;
+                let facts = json!({ "state": ready.facts });
+                Ok((Ready::Deployment(ready), facts, 0))
+            }
+            Origin::Directory(path) => {
+                let excluded: Vec<&str> = vault.exclude.iter().map(String::as_str).collect();
+                let ready = source::prepare(path, &excluded, staging)?;
+                let (facts, bytes) = (json!({ "databases": ready.facts }), ready.bytes());
+                Ok((Ready::Files(ready), facts, bytes))
+            }
+        }
+    }
+
+    fn write(&self, meta: &Meta, ready: Ready, file: File, key: &Ephemeral) -> Verb<Sidecar> {
+        let mut recipients = self.recipients.clone();
+        recipients.push(key.recipient());
+        let guarded = Guarded { file, since: 0, watch: self.folder.root().to_owned(), reserve: self.reserve };
+        let output = Hashed::new(BufWriter::with_capacity(1 << 18, guarded));
+        let mut writer = Writer::begin(output, &recipients, meta).map_err(unmade)?;
+        let complete = match ready {
+            Ready::Files(files) => files.feed(&mut writer),
+            Ready::Deployment(files) => files.feed(&mut writer),
+        };
+        let complete = complete.map_err(unmade)?;
+        let sealed = writer.finish(self.clock.now()).map_err(unmade)?;
+        let bytes = sealed.output.passed();
+        let (sha256, output) = sealed.output.finish();
+        let unsynced = |e: io::Error| Fault::unavailable(format!("the archive does not reach the disk: {e}")).because(e);
+        let guarded = output.into_inner().map_err(|e| unsynced(e.into_error()))?;
+        guarded.file.sync_all().map_err(unsynced)?;
+        let _ = posix_fadvise(&guarded.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+        let meta = meta.clone();
+        Ok(Sidecar {
+            format: FORMAT,
+            id: meta.id,
+            vault: meta.vault,
+            set: meta.set,
+            source: meta.source,
+            program: meta.program,
+            head: meta.head,
+            file: String::new(),
+            bytes,
+            sha256,
+            manifest_sha256: sealed.manifest_sha256,
+            entries: sealed.manifest.entries.len() as u64,
+            payload_bytes: sealed.manifest.bytes,
+            complete,
+            started_at: meta.started_at,
+            created_at: sealed.manifest.finished_at,
+            verified_at: Timestamp(0),
+            recipients: self.recipients.clone(),
+            seq: 0,
+            prev: String::new(),
+            key: String::new(),
+            signature: String::new(),
+        })
+    }
+
+    /// Reads back what the disk has, by the identity that only this process knows.
+    fn verify(&self, note: &Sidecar, parent: &Folder, path: &Path, key: &Ephemeral) -> Verb<()> {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let here = Sidecar { file: name.to_owned(), ..note.clone() };
+        let identities = Identities::read(&[key.text()]).map_err(|e| Fault::bug("an identity that cannot be read").because(e))?;
+        let read = extract(parent, &here, &identities, &mut ());
+        read.map(|_| ()).map_err(|e| Fault::unavailable(format!("the archive does not read back: {e}")).because(e))
+    }
+
+    fn need_room(&self, expected: u64) -> Verb<()> {
+        let Some(free) = free(self.folder.root()) else { return Ok(()) };
+        // What compresses badly needs as much again as its source.
+        if free < self.reserve.saturating_add(expected) {
+            let (free, expected) = (free / 1_048_576, expected / 1_048_576);
+            return Err(Fault::unavailable(format!(
+                "{} has {free} MiB free; the archive may need {expected} MiB, and the ledger's reserve is not touched",
+                self.folder.root().display()
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn free(path: &Path) -> Option<u64> {
+    let stat = statvfs(path).ok()?;
+    Some(stat.blocks_available().saturating_mul(stat.fragment_size()))
+}
+
+fn unmade(cause: ArchiveFault) -> Fault {
+    let what = if cause.is_full() { "the archive is not made: the disk is full" } else { "the archive is not made" };
+    Fault::unavailable(format!("{what}: {cause}")).because(cause)
+}
+
+/// `VAULT/2026/VAULT-20261129T050432Z-ID.tar.zst.age`: by vault and year, and in the order of time.
+fn name_of(vault: &str, id: &str, at: Timestamp) -> String {
+    let (year, month, day) = at.civil();
+    let second = at.ms_of_day() / 1000;
+    let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{vault}/{year:04}/{vault}-{year:04}{month:02}{day:02}T{h:02}{m:02}{s:02}Z-{id}{ARCHIVE}")
+}
+
+/// How much is written between two looks at the room that is left.
+const LOOK: u64 = 64 * 1024 * 1024;
+
+/// A file that stops growing before the disk is so full that the ledger cannot go on.
+struct Guarded {
+    file: File,
+    since: u64,
+    watch: PathBuf,
+    reserve: u64,
+}
+
+impl Write for Guarded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.since += count as u64;
+        if self.since >= LOOK {
+            self.since = 0;
+            if free(&self.watch).is_some_and(|free| free < self.reserve) {
+                return Err(io::Error::new(io::ErrorKind::StorageFull, "only the ledger's reserve is left"));
+            }
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}

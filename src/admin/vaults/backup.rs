@@ -1,0 +1,199 @@
+//! Making, listing and checking archives. One run at a time; a vault that fails does not keep the others from their archive.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::archive::{Made, Place, Workshop};
+use super::catalogue::{self, Catalogue};
+use super::folder::Folder;
+use super::model::{Archive, ArchiveList, Backup, BackupOrder, Checked, Failed};
+use super::sidecar::Sidecar;
+use super::{Vault, all, recipients, store};
+use crate::admin::actor::Right;
+use crate::admin::{Actor, Admin, tree};
+use crate::audit::Event;
+use crate::base::clock::Timestamp;
+use crate::base::fault::{Fault, Verb};
+use crate::base::ids;
+use crate::base::secret::Secret;
+use crate::crypto::archive::Identities;
+
+/// The context an archive's identity is sealed for.
+fn context(archive: &str) -> String {
+    format!("archive/{archive}")
+}
+
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Verb<T> + Send + 'static) -> Verb<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| Fault::bug("the work with archives was interrupted").because(e))?
+}
+
+/// What the destination holds.
+pub(super) async fn catalogue(admin: &Admin) -> Verb<(Folder, Catalogue)> {
+    let (root, key) = (admin.data.archives(), admin.vaults.signer.public().clone());
+    blocking(move || {
+        let folder = Folder::open(&root)?;
+        let found = catalogue::read(&folder, &key)?;
+        Ok((folder, found))
+    })
+    .await
+}
+
+type Checks = HashMap<String, (Timestamp, Option<String>)>;
+
+fn view(folder: &Folder, note: Sidecar, checks: &Checks) -> Archive {
+    let check = checks.get(&note.id);
+    let found = check.and_then(|(_, fault)| fault.clone());
+    let path = folder.path(&note.file);
+    let there = std::fs::metadata(&path).is_ok_and(|file| file.len() == note.bytes);
+    let fault = found.or_else(|| (!there).then(|| "the file is gone or has another size".to_owned()));
+    Archive {
+        id: note.id,
+        vault: note.vault,
+        file: path.display().to_string(),
+        bytes: note.bytes,
+        created_at: note.created_at,
+        verified: fault.is_none(),
+        verified_at: check.map_or(note.verified_at, |(at, _)| *at),
+        set: note.set,
+        complete: note.complete,
+        started_at: note.started_at,
+        recipients: note.recipients,
+        fault,
+    }
+}
+
+/// Every archive with a note of this instance, newest first.
+///
+/// # Errors
+/// When the destination or the database cannot be read.
+pub async fn list(admin: &Admin, actor: &Actor) -> Verb<ArchiveList> {
+    actor.need(Right::Read, "backup.list")?;
+    let (folder, found) = catalogue(admin).await?;
+    let checks = store::checks(&admin.db).await?;
+    Ok(ArchiveList {
+        archives: found.archives.into_iter().map(|note| view(&folder, note, &checks)).collect(),
+        faults: found.faults,
+    })
+}
+
+/// Makes an archive of every vault, or of one.
+///
+/// # Errors
+/// `Conflict` while another run is not over; `NotFound` for an unknown vault; `Unavailable` when nothing could be tried. A vault that fails is
+/// an answer, not a fault.
+pub async fn run(admin: &Admin, actor: &Actor, order: BackupOrder) -> Verb<Backup> {
+    actor.need(Right::Operate, "backup.run")?;
+    admin.need_ledger("backup.run")?;
+    let Ok(_turn) = admin.vaults.turn.try_lock() else {
+        return Err(Fault::conflict("another backup or restore is not over yet"));
+    };
+    let head = tree::head(&admin.repository).await?;
+    let mut vaults = all(&tree::read(&head.files)?, &admin.data);
+    // The deployment comes last: its ledger then knows of everything that the memories hold.
+    vaults.rotate_left(1);
+    if let Some(name) = &order.vault {
+        vaults.retain(|vault| vault.name == *name);
+        if vaults.is_empty() {
+            return Err(Fault::not_found(format!("there is no vault {name}")));
+        }
+    }
+    let (folder, found) = catalogue(admin).await?;
+    let workshop = Arc::new(Workshop {
+        data: admin.data.clone(),
+        db: admin.db.clone(),
+        repository: admin.repository.clone(),
+        folder: folder.clone(),
+        recipients: recipients::keys(admin).await?,
+        signer: admin.vaults.signer.clone(),
+        head: head.commit,
+        reserve: admin.feed.snapshot().settings.audit.reserve.0,
+        clock: admin.clock.clone(),
+        entropy: admin.entropy.clone(),
+    });
+    let set = ids::mint("rp", admin.clock.now(), admin.entropy.as_ref());
+    let mut done = Backup { ok: true, set: set.clone(), archives: Vec::new(), failed: Vec::new() };
+    let (mut seq, mut prev) = (found.seq, found.head);
+    for vault in vaults {
+        match one(admin, &workshop, &vault, Place { set: &set, seq: seq + 1, prev: &prev }).await {
+            Ok(made) => {
+                (seq, prev) = (made.note.seq, made.digest);
+                note_of(admin, actor, &made.note).await?;
+                done.archives.push(view(&folder, made.note, &HashMap::new()));
+            }
+            Err(fault) => {
+                done.ok = false;
+                failed(admin, actor, &vault.name, &fault).await?;
+                done.failed.push(Failed { vault: vault.name, why: fault.to_string() });
+            }
+        }
+    }
+    Ok(done)
+}
+
+async fn one(admin: &Admin, workshop: &Arc<Workshop>, vault: &Vault, place: Place<'_>) -> Verb<Made> {
+    let (workshop, vault_copy) = (workshop.clone(), vault.clone());
+    let (set, seq, prev) = (place.set.to_owned(), place.seq, place.prev.to_owned());
+    let made = blocking(move || workshop.make(&vault_copy, &Place { set: &set, seq, prev: &prev })).await?;
+    let (id, text) = (&made.note.id, made.identity.reveal().as_bytes());
+    let sealed = admin.sealer.seal(&context(id), text, admin.entropy.as_ref())?;
+    store::keep_key(&admin.db, id, &vault.name, &sealed, made.note.created_at).await?;
+    Ok(made)
+}
+
+async fn note_of(admin: &Admin, actor: &Actor, note: &Sidecar) -> Verb<()> {
+    let mut event = Event::action(&actor.name, "backup.run", note.id.clone());
+    event.params = Some(serde_json::json!({
+        "vault": note.vault, "set": note.set, "sha256": note.sha256, "bytes": note.bytes, "complete": note.complete,
+    }));
+    admin.record(event).await
+}
+
+async fn failed(admin: &Admin, actor: &Actor, vault: &str, fault: &Fault) -> Verb<()> {
+    tracing::warn!(vault, %fault, "a vault has no new archive");
+    let mut event = Event::action(&actor.name, "backup.failed", vault);
+    event.params = Some(serde_json::json!({ "why": fault.to_string() }));
+    admin.record(event).await
+}
+
+/// Identities that this host keeps for the newest archives.
+pub(super) async fn kept(admin: &Admin) -> Verb<HashMap<String, Secret<String>>> {
+    let mut open = HashMap::new();
+    for (archive, sealed) in store::keys(&admin.db).await? {
+        let text = admin.sealer.open(&context(&archive), &sealed)?;
+        open.insert(archive, Secret::new(String::from_utf8_lossy(text.reveal()).into_owned()));
+    }
+    Ok(open)
+}
+
+/// Compares every archive with its note, and reads those to their end that this host has an identity for.
+///
+/// # Errors
+/// When the destination or the database cannot be read; what is wrong with an archive is an answer.
+pub async fn verify(admin: &Admin, actor: &Actor) -> Verb<Checked> {
+    actor.need(Right::Operate, "backup.verify")?;
+    let (folder, found) = catalogue(admin).await?;
+    let mut done = Checked { ok: true, checked: 0, opened: 0, faults: found.faults };
+    let mut keys = kept(admin).await?;
+    for note in found.archives {
+        let (folder, key) = (folder.clone(), keys.remove(&note.id));
+        let (id, opens) = (note.id.clone(), key.is_some());
+        let found = blocking(move || Ok(look(&folder, &note, key))).await?;
+        done.checked += 1;
+        done.opened += usize::from(opens && found.is_none());
+        store::set_check(&admin.db, &id, admin.clock.now(), found.as_deref()).await?;
+        done.faults.extend(found);
+    }
+    done.ok = done.faults.is_empty();
+    let mut event = Event::action(&actor.name, "backup.verify", "archives");
+    event.params = Some(serde_json::json!({ "checked": done.checked, "opened": done.opened, "faults": done.faults }));
+    admin.record(event).await?;
+    Ok(done)
+}
+
+fn look(folder: &Folder, note: &Sidecar, key: Option<Secret<String>>) -> Option<String> {
+    let looked = match key.map(|key| Identities::read(&[key])) {
+        Some(Ok(keys)) => catalogue::extract(folder, note, &keys, &mut ()).map(|_| ()),
+        _ => catalogue::compare(folder, note),
+    };
+    looked.err().map(|fault| fault.to_string())
+}

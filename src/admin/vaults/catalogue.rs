@@ -1,0 +1,143 @@
+//! The archives of a destination, read from their signed notes alone: no database, no configuration. A note that this instance did not sign
+//! does not count, and a chain that does not fit together is said.
+
+use std::fs::File;
+use std::io::Read as _;
+
+use super::folder::Folder;
+use super::sidecar::{self, SUFFIX, Sidecar};
+use crate::audit::PublicKey;
+use crate::base::fault::{Fault, Verb};
+use crate::crypto::archive::{ArchiveFault, Hashed, Identities, Opened, Sink, digest_file, open};
+
+/// A note is small; a larger file under its name is none.
+const NOTE_CAP: u64 = 1024 * 1024;
+/// What every archive's name ends with.
+pub const ARCHIVE: &str = ".tar.zst.age";
+
+/// What a destination holds.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    /// Archives with a note of ours, newest first.
+    pub archives: Vec<Sidecar>,
+    /// What is wrong: strangers' notes, gaps in the chain, archives without note.
+    pub faults: Vec<String>,
+    /// Digest of the newest note of the chain; empty when there is none.
+    pub head: String,
+    /// Its place.
+    pub seq: u64,
+}
+
+/// Reads the catalogue of a destination.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn read(folder: &Folder, key: &PublicKey) -> Verb<Catalogue> {
+    let mut found = Catalogue::default();
+    let mut notes: Vec<(Sidecar, String)> = Vec::new();
+    for name in folder.list(&format!("{ARCHIVE}{SUFFIX}"))? {
+        let mut bytes = Vec::new();
+        let read = folder.read(&name)?.take(NOTE_CAP + 1).read_to_end(&mut bytes);
+        read.map_err(|e| Fault::unavailable(format!("{name} cannot be read")).because(e))?;
+        match Sidecar::read(&name, &bytes, key) {
+            Ok(note) if note.path() == name => notes.push((note, sidecar::digest(&bytes))),
+            Ok(note) => found.faults.push(format!("{name} is the note of {}", note.file)),
+            Err(fault) => found.faults.push(fault.to_string()),
+        }
+    }
+    notes.sort_by_key(|(note, _)| note.seq);
+    chain(&notes, &mut found);
+    if let Some((note, digest)) = notes.last() {
+        (found.head, found.seq) = (digest.clone(), note.seq);
+    }
+    found.archives = notes.into_iter().rev().map(|(note, _)| note).collect();
+    found.archives.sort_by_key(|note| std::cmp::Reverse((note.created_at, note.seq)));
+    Ok(found)
+}
+
+fn chain(notes: &[(Sidecar, String)], found: &mut Catalogue) {
+    for pair in notes.windows(2) {
+        let [(before, digest), (after, _)] = pair else { continue };
+        if after.seq == before.seq {
+            found.faults.push(format!("{} and {} have the same place in the chain", before.file, after.file));
+        } else if after.seq == before.seq + 1 && after.prev != *digest {
+            found.faults.push(format!("{} does not follow {}", after.file, before.file));
+        } else if after.seq > before.seq + 1 {
+            let gone = after.seq - before.seq - 1;
+            found.faults.push(format!("{gone} archives between {} and {} are gone", before.file, after.file));
+        }
+    }
+    if let Some((first, _)) = notes.first().filter(|(first, _)| first.seq > 1) {
+        found.faults.push(format!("{} archives before {} are gone", first.seq - 1, first.file));
+    }
+}
+
+/// Why an archive cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    /// The file is not the one that the note speaks of.
+    #[error("{0}")]
+    Changed(String),
+    /// It is, and still cannot be read.
+    #[error(transparent)]
+    Archive(#[from] ArchiveFault),
+}
+
+impl Unusable {
+    /// As the fault of a verb.
+    pub fn into_fault(self) -> Fault {
+        match &self {
+            Self::Archive(ArchiveFault::Key(_) | ArchiveFault::WrongKey) => Fault::invalid("identity", self.to_string()),
+            Self::Archive(ArchiveFault::Hostile(_)) => Fault::denied(self.to_string()),
+            _ => Fault::unavailable(self.to_string()),
+        }
+    }
+}
+
+/// Compares an archive with the digest in its note: level 0. Needs no key.
+///
+/// # Errors
+/// `Changed` when it differs or cannot be read.
+pub fn compare(folder: &Folder, note: &Sidecar) -> Result<(), Unusable> {
+    let file = opened(folder, note)?;
+    let (sha256, bytes) = digest_file(&file).map_err(|e| Unusable::Changed(format!("{} cannot be read: {e}", note.file)))?;
+    same(note, &sha256, bytes)
+}
+
+/// Reads an archive into a sink and compares digest, manifest and end: level 1. What the sink holds counts only when this returns.
+///
+/// # Errors
+/// `Changed` when it is not the archive of the note: this is said before a wrong key is blamed. `Archive` for the rest.
+pub fn extract(folder: &Folder, note: &Sidecar, identities: &Identities, sink: &mut dyn Sink) -> Result<Opened, Unusable> {
+    let file = opened(folder, note)?;
+    let mut hashed = Hashed::new(file);
+    let read = open(&mut hashed, identities, note.limits(), sink);
+    let got = match read {
+        Ok(got) => got,
+        // A bit that flipped in the header looks like a wrong key to age.
+        Err(fault) => {
+            compare(folder, note)?;
+            return Err(fault.into());
+        }
+    };
+    let bytes = hashed.passed();
+    same(note, &hashed.finish().0, bytes)?;
+    if got.manifest_sha256 != note.manifest_sha256 || got.meta.id != note.id || got.meta.vault != note.vault {
+        return Err(Unusable::Changed(format!("{} holds another archive than its note says", note.file)));
+    }
+    Ok(got)
+}
+
+fn opened(folder: &Folder, note: &Sidecar) -> Result<File, Unusable> {
+    folder.read(&note.file).map_err(|fault| Unusable::Changed(fault.message))
+}
+
+fn same(note: &Sidecar, sha256: &str, bytes: u64) -> Result<(), Unusable> {
+    if bytes != note.bytes {
+        return Err(Unusable::Changed(format!("{} has {bytes} bytes; its note says {}", note.file, note.bytes)));
+    }
+    if sha256 != note.sha256 {
+        return Err(Unusable::Changed(format!("{} was changed: its digest is not the one in its note", note.file)));
+    }
+    Ok(())
+}

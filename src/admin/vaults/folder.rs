@@ -1,0 +1,149 @@
+//! A directory that archives are kept in. A file appears under its name only when it is whole and on the disk; what has a name is never
+//! replaced. Never decides what is kept.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+
+use crate::base::fault::{Fault, Verb};
+
+/// What an unfinished file begins with.
+pub const PARTIAL: &str = ".partial-";
+
+/// The directory.
+#[derive(Clone, Debug)]
+pub struct Folder(PathBuf);
+
+/// A file that is being written; removed when it is dropped before `commit`.
+#[derive(Debug)]
+pub struct Partial {
+    path: PathBuf,
+    target: PathBuf,
+    done: bool,
+}
+
+impl Folder {
+    /// The directory at `root`, which must exist.
+    ///
+    /// # Errors
+    /// `NotFound` when it does not.
+    pub fn open(root: &Path) -> Verb<Self> {
+        let root =
+            fs::canonicalize(root).map_err(|e| Fault::not_found(format!("there is no directory {}", root.display())).because(e))?;
+        if root.is_dir() { Ok(Self(root)) } else { Err(Fault::not_found(format!("{} is no directory", root.display()))) }
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
+
+    /// Where a file lies. The path must have passed `archive::check_name`.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.0.join(file)
+    }
+
+    /// Begins a file; its folders are made (0700).
+    ///
+    /// # Errors
+    /// `Conflict` when the name is taken; `Unavailable` when it cannot be made.
+    pub fn begin(&self, file: &str, id: &str) -> Verb<(Partial, File)> {
+        let target = self.path(file);
+        let folder = target.parent().unwrap_or(&self.0);
+        if target.exists() {
+            return Err(Fault::conflict(format!("{} exists already", target.display())));
+        }
+        let bad = |e: io::Error| unwritten(&target, e);
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(bad)?;
+        let path = folder.join(format!("{PARTIAL}{id}"));
+        let made = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(bad)?;
+        Ok((Partial { path, target: target.clone(), done: false }, made))
+    }
+
+    /// Writes a small file whole.
+    ///
+    /// # Errors
+    /// As `begin`.
+    pub fn put(&self, file: &str, id: &str, bytes: &[u8]) -> Verb<()> {
+        let (partial, mut made) = self.begin(file, id)?;
+        made.write_all(bytes).and_then(|()| made.sync_all()).map_err(|e| unwritten(&partial.target, e))?;
+        partial.commit()
+    }
+
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not there.
+    pub fn read(&self, file: &str) -> Verb<File> {
+        let path = self.path(file);
+        File::open(&path).map_err(|e| Fault::not_found(format!("{} cannot be opened: {e}", path.display())).because(e))
+    }
+
+    /// Every file below the directory that ends with `suffix`, by path; unfinished ones are passed over.
+    ///
+    /// # Errors
+    /// `Unavailable` when a folder cannot be read.
+    pub fn list(&self, suffix: &str) -> Verb<Vec<String>> {
+        let mut found = Vec::new();
+        collect(&self.0, "", suffix, &mut found)
+            .map_err(|e| Fault::unavailable(format!("{} cannot be read", self.0.display())).because(e))?;
+        found.sort_unstable();
+        Ok(found)
+    }
+}
+
+// Archives stand two folders deep: VAULT/YEAR/FILE.
+const DEPTH: usize = 3;
+
+fn collect(folder: &Path, prefix: &str, suffix: &str, found: &mut Vec<String>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
+        let kind = entry.file_type()?;
+        if kind.is_dir() && path.split('/').count() < DEPTH {
+            collect(&entry.path(), &path, suffix, found)?;
+        } else if kind.is_file() && name.ends_with(suffix) && !name.starts_with('.') {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+impl Partial {
+    /// Where it is written.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives it its name. Its content must be synced already.
+    ///
+    /// # Errors
+    /// `Conflict` when somebody took the name; `Unavailable` when the directory cannot be written.
+    pub fn commit(mut self) -> Verb<()> {
+        let renamed = renameat2(AT_FDCWD, &self.path, AT_FDCWD, &self.target, RenameFlags::RENAME_NOREPLACE);
+        match renamed {
+            Ok(()) => {}
+            Err(nix::Error::EEXIST) => return Err(Fault::conflict(format!("{} exists already", self.target.display()))),
+            Err(cause) => return Err(unwritten(&self.target, cause.into())),
+        }
+        self.done = true;
+        let folder = self.target.parent().map(File::open);
+        folder.map_or(Ok(()), |folder| folder?.sync_all()).map_err(|e| unwritten(&self.target, e))
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.done {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn unwritten(path: &Path, cause: io::Error) -> Fault {
+    Fault::unavailable(format!("{} cannot be written: {cause}", path.display())).because(cause)
+}

@@ -1,0 +1,180 @@
+//! Vaults and their archives: what is protected, the archives made of it, who can open them, and bringing them back. An archive counts when its
+//! signed note lies beside it, and the note is written last.
+
+mod archive;
+mod backup;
+pub mod catalogue;
+pub mod deployment;
+pub mod extract;
+pub mod folder;
+mod model;
+mod recipients;
+mod restore;
+pub mod sidecar;
+mod source;
+mod store;
+#[cfg(test)]
+mod tests;
+pub mod walk;
+
+use std::path::PathBuf;
+
+pub use backup::{list, run, verify};
+pub use model::{
+    AddRecipient, AddVault, Archive, ArchiveList, Backup, BackupOrder, Checked, Failed, Proof, ProveRecipient, RecipientList,
+    RecipientView, VaultAdded, VaultList, VaultView,
+};
+pub use recipients::{add as add_recipient, key_text, list as list_recipients, prove, read_key, remove as remove_recipient};
+pub use restore::{RestoreOrder, Restored, restore};
+pub use store::STATEMENTS;
+
+use super::actor::Right;
+use super::{Actor, Admin, tree};
+use crate::audit::{Event, Signer};
+use crate::base::fault::{Fault, Verb};
+use crate::base::ids::check_name;
+use crate::config::paths::DataDir;
+use crate::config::vault::DEPLOYMENT;
+use crate::config::{Desired, UpstreamConfig, VaultConfig};
+
+/// What the verbs of archives remember.
+pub struct Vaults {
+    /// One run at a time.
+    turn: tokio::sync::Mutex<()>,
+    signer: Signer,
+}
+
+impl Vaults {
+    /// Signs with the instance's key.
+    pub fn new(signer: Signer) -> Self {
+        Self { turn: tokio::sync::Mutex::default(), signer }
+    }
+}
+
+/// What a vault is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The deployment itself.
+    Deployment,
+    /// A directory or a file.
+    Directory(PathBuf),
+}
+
+impl Origin {
+    /// The word in notes.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Deployment => "deployment",
+            Self::Directory(_) => "directory",
+        }
+    }
+}
+
+/// One vault, configured or there by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vault {
+    /// Its name.
+    pub name: String,
+    /// What is read.
+    pub origin: Origin,
+    /// The server whose memory it is.
+    pub server: Option<String>,
+    /// Paths that are left out.
+    pub exclude: Vec<String>,
+    /// Whether a file in `vaults/` says so.
+    pub configured: bool,
+}
+
+/// Every vault of a desired state: the deployment, what is configured, and the own folder of each stdio server that no file speaks of.
+pub fn all(desired: &Desired, data: &DataDir) -> Vec<Vault> {
+    let mut found = vec![Vault {
+        name: DEPLOYMENT.to_owned(),
+        origin: Origin::Deployment,
+        server: None,
+        exclude: Vec::new(),
+        configured: false,
+    }];
+    for (name, vault) in &desired.vaults {
+        found.push(Vault {
+            name: name.clone(),
+            origin: Origin::Directory(PathBuf::from(&vault.path)),
+            server: vault.server.clone(),
+            exclude: vault.exclude.clone(),
+            configured: true,
+        });
+    }
+    for (name, server) in &desired.servers {
+        let own = matches!(server.upstream, UpstreamConfig::Stdio(_));
+        if own && !desired.vaults.contains_key(name) && name != DEPLOYMENT {
+            found.push(Vault {
+                name: name.clone(),
+                origin: Origin::Directory(data.vault(name)),
+                server: Some(name.clone()),
+                // What a server keeps for a moment.
+                exclude: vec!["tmp".to_owned()],
+                configured: false,
+            });
+        }
+    }
+    found
+}
+
+/// Every vault.
+///
+/// # Errors
+/// When the configuration or the archives cannot be read.
+pub async fn vaults(admin: &Admin, actor: &Actor) -> Verb<VaultList> {
+    actor.need(Right::Read, "vault.list")?;
+    let (desired, archives) = (tree::desired(admin).await?, list(admin, actor).await?.archives);
+    let view = |vault: Vault| {
+        let mut verified = archives.iter().filter(|one| one.vault == vault.name && one.verified).peekable();
+        let last_archive = verified.peek().map(|one| one.created_at);
+        let path = match &vault.origin {
+            Origin::Deployment => None,
+            Origin::Directory(path) => Some(path.display().to_string()),
+        };
+        let source = vault.origin.word().to_owned();
+        let archives = verified.count();
+        VaultView { name: vault.name, source, path, server: vault.server, configured: vault.configured, last_archive, archives }
+    };
+    Ok(VaultList { vaults: all(&desired, &admin.data).into_iter().map(view).collect() })
+}
+
+/// Adds a vault to the configuration.
+///
+/// # Errors
+/// `Denied` without role admin; `Conflict` for a taken name; `Invalid` for a path that cannot be one.
+pub async fn add(admin: &Admin, actor: &Actor, order: AddVault) -> Verb<VaultAdded> {
+    actor.need(Right::Administer, "vault.add")?;
+    let AddVault { name, path, server, exclude } = order;
+    check_name(&name).map_err(|why| Fault::invalid("name", why))?;
+    outside(&admin.data, &path)?;
+    if !PathBuf::from(&path).exists() {
+        return Err(Fault::invalid("path", format!("there is no {path} on this host")));
+    }
+    let config = VaultConfig { path, server, exclude };
+    let text = config.to_toml()?;
+    let message = format!("Add vault {name}");
+    let made = tree::edit(admin, actor, &message, |desired, _| {
+        if desired.vaults.contains_key(&name) {
+            return Err(Fault::conflict(format!("vault {name} exists already")));
+        }
+        Ok(vec![tree::write(VaultConfig::path(&name), text.clone())])
+    });
+    let revision = made.await?.to_string();
+    let mut event = Event::action(&actor.name, "vault.add", name.clone());
+    event.revision = Some(revision.clone());
+    admin.record(event).await?;
+    Ok(VaultAdded { vault: name, revision })
+}
+
+/// Lifeboat's own files are the vault `lifeboat`; another vault must not reach them, nor the archives.
+fn outside(data: &DataDir, path: &str) -> Verb<()> {
+    let real = |path: &std::path::Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let (path, root, vaults) = (real(path.as_ref()), real(data.root()), real(&data.vaults()));
+    let inside = path.starts_with(&root) && !(path.starts_with(&vaults) && path != vaults);
+    if inside || root.starts_with(&path) {
+        return Err(Fault::invalid("path", "holds Lifeboat's own files: they are the vault lifeboat already"));
+    }
+    Ok(())
+}

@@ -1,0 +1,167 @@
+//! Reads what a vault protects into an archive: plain files as they are, SQLite databases as consistent copies. A file that changes while it
+//! is read is read again; what still changes is said to be torn, never passed off as whole.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Write};
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::FileStat;
+use tokio::runtime::Handle;
+
+use super::walk::{Found, Item, Root};
+use crate::base::fault::{Fault, Verb};
+use crate::crypto::archive::{ArchiveFault, EntryKind, Skipped, Writer};
+use crate::db::foreign::{self, Facts, MAGIC};
+
+/// A file up to this size is held in memory until it was read without a change.
+const HELD: u64 = 8 * 1024 * 1024;
+const ATTEMPTS: usize = 3;
+/// What SQLite keeps beside a database; its copy has it all.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// A directory, scanned, with its databases copied.
+pub(super) struct Prepared {
+    root: Root,
+    items: Vec<Item>,
+    copies: BTreeMap<String, PathBuf>,
+    special: Vec<Skipped>,
+    unread: Vec<Skipped>,
+    /// What the databases hold, by path.
+    pub facts: BTreeMap<String, Facts>,
+}
+
+/// Scans a directory, or the one file at `path`, and copies its databases into `staging`. Blocks.
+///
+/// # Errors
+/// `NotFound` when it is not there; what a single database says when it cannot be copied.
+pub(super) fn prepare(path: &Path, excluded: &[&str], staging: &Path) -> Verb<Prepared> {
+    let (folder, Found { mut items, special, unread }, root) = if path.is_dir() {
+        let root = Root::open(path)?;
+        let found = root.scan(excluded);
+        (path, found, root)
+    } else {
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        let root = Root::open(folder)?;
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let (_, stat) =
+            root.read(name).map_err(|e| Fault::not_found(format!("{} cannot be read: {e}", path.display())).because(e))?;
+        (folder, Found { items: vec![item_of(name, &stat)], ..Found::default() }, root)
+    };
+    let mut prepared = Prepared { root, items: Vec::new(), copies: BTreeMap::new(), special, unread, facts: BTreeMap::new() };
+    let databases: Vec<String> = items.iter().filter(|item| prepared.is_database(item)).map(|item| item.path.clone()).collect();
+    let beside = |path: &str| databases.iter().any(|one| BESIDE.iter().any(|end| path.strip_suffix(end) == Some(one)));
+    items.retain(|item| !beside(&item.path));
+    for (at, one) in databases.iter().enumerate() {
+        let copy = staging.join(format!("{at}.sqlite"));
+        let copied = Handle::current().block_on(foreign::snapshot(&folder.join(one), &copy));
+        match copied {
+            Ok(facts) => {
+                prepared.facts.insert(one.clone(), facts);
+                prepared.copies.insert(one.clone(), copy);
+            }
+            Err(fault) => {
+                items.retain(|item| item.path != *one);
+                prepared.unread.push(Skipped { path: one.clone(), why: fault.message });
+            }
+        }
+    }
+    prepared.items = items;
+    Ok(prepared)
+}
+
+fn item_of(path: &str, stat: &FileStat) -> Item {
+    Item {
+        path: path.to_owned(),
+        kind: EntryKind::File,
+        mode: stat.st_mode & 0o777,
+        mtime: u64::try_from(stat.st_mtime).unwrap_or(0),
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+    }
+}
+
+impl Prepared {
+    /// Bytes that are about to be read.
+    pub(super) fn bytes(&self) -> u64 {
+        self.items.iter().map(|item| item.size).sum()
+    }
+
+    fn is_database(&self, item: &Item) -> bool {
+        let mut head = [0u8; 16];
+        item.kind == EntryKind::File
+            && item.size >= 512
+            && self.root.read(&item.path).is_ok_and(|(mut file, _)| file.read_exact(&mut head).is_ok())
+            && head == *MAGIC
+    }
+
+    /// Writes everything; whether it is complete.
+    ///
+    /// # Errors
+    /// When the archive cannot be written.
+    pub(super) fn feed<W: Write>(self, writer: &mut Writer<W>) -> Result<bool, ArchiveFault> {
+        let mut complete = self.unread.is_empty();
+        for item in &self.items {
+            complete &= match (item.kind, self.copies.get(&item.path)) {
+                (EntryKind::Dir, _) => writer.dir(&item.path, item.mode, item.mtime).map(|()| true)?,
+                (EntryKind::File, Some(copy)) => whole_file(writer, &item.path, copy, (item.mode, item.mtime))?,
+                (EntryKind::File, None) => self.plain(writer, item)?,
+            };
+        }
+        for one in self.special.into_iter().chain(self.unread) {
+            writer.skip(one.path, one.why);
+        }
+        Ok(complete)
+    }
+
+    fn plain<W: Write>(&self, writer: &mut Writer<W>, item: &Item) -> Result<bool, ArchiveFault> {
+        for attempt in 1..=ATTEMPTS {
+            let (file, before) = match self.root.read(&item.path) {
+                Ok(opened) => opened,
+                Err(cause) => {
+                    writer.skip(&item.path, format!("it cannot be read: {cause}"));
+                    return Ok(false);
+                }
+            };
+            let now = item_of(&item.path, &before);
+            let told = (now.mode, now.mtime);
+            if now.size > HELD {
+                let whole = writer.file(&item.path, now.size, told, &file)?;
+                let still = whole && same(&before, &file);
+                if whole && !still {
+                    writer.skip(&item.path, "it changed while it was read");
+                }
+                return Ok(still);
+            }
+            let mut bytes = Vec::new();
+            let read = (&file).take(HELD + 1).read_to_end(&mut bytes);
+            let stable = read.is_ok() && bytes.len() as u64 == now.size && same(&before, &file);
+            if stable || attempt == ATTEMPTS {
+                writer.file(&item.path, bytes.len() as u64, told, bytes.as_slice())?;
+                if !stable {
+                    writer.skip(&item.path, "it changed each time it was read");
+                }
+                return Ok(stable);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Whether a file is as it was: what is written to it changes its size or its time.
+fn same(before: &FileStat, file: &File) -> bool {
+    let stamp = |stat: &FileStat| (stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec);
+    nix::sys::stat::fstat(file).is_ok_and(|after| stamp(&after) == stamp(before))
+}
+
+/// A file that nobody writes any more.
+pub(super) fn whole_file<W: Write>(
+    writer: &mut Writer<W>,
+    path: &str,
+    from: &Path,
+    told: (u32, u64),
+) -> Result<bool, ArchiveFault> {
+    let io = |cause| ArchiveFault::Io { what: format!("{} cannot be read", from.display()), cause };
+    let file = File::open(from).map_err(io)?;
+    let size = file.metadata().map_err(io)?.len();
+    writer.file(path, size, told, file)
+}

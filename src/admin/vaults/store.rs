@@ -1,0 +1,177 @@
+//! The SQL of recipients, of the identities that open the newest archives, and of later checks. What an archive is stands in its signed note,
+//! not here.
+
+use std::collections::HashMap;
+
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use crate::base::clock::Timestamp;
+use crate::base::fault::Verb;
+use crate::db::{Db, fault};
+
+const READ_RECIPIENTS: &str =
+    "SELECT name, key, added_at, added_by, proved_at FROM recipients WHERE removed_at IS NULL ORDER BY added_at, name";
+const ADD_RECIPIENT: &str = "INSERT INTO recipients (name, key, added_at, added_by) VALUES (?1, ?2, ?3, ?4)";
+const HAD_RECIPIENTS: &str = "SELECT count(*) FROM recipients";
+const REMOVE_RECIPIENT: &str = "UPDATE recipients SET removed_at = ?2, name = name || '@' || ?2, key = key || '@' || ?2
+    WHERE name = ?1 AND removed_at IS NULL";
+const SET_CHALLENGE: &str = "UPDATE recipients SET challenge = ?2 WHERE name = ?1 AND removed_at IS NULL";
+const READ_CHALLENGE: &str = "SELECT challenge FROM recipients WHERE name = ?1 AND removed_at IS NULL";
+const SET_PROVED: &str = "UPDATE recipients SET challenge = NULL, proved_at = ?2 WHERE name = ?1 AND removed_at IS NULL";
+const ADD_KEY: &str = "INSERT INTO archive_keys (archive, vault, sealed, created_at) VALUES (?1, ?2, ?3, ?4)";
+const AGE_KEYS: &str = "DELETE FROM archive_keys WHERE vault = ?1 AND archive NOT IN
+    (SELECT archive FROM archive_keys WHERE vault = ?1 ORDER BY created_at DESC, archive DESC LIMIT 2)";
+const READ_KEYS: &str = "SELECT archive, sealed FROM archive_keys";
+const SET_CHECK: &str = "INSERT INTO archive_checks (archive, checked_at, fault) VALUES (?1, ?2, ?3)
+    ON CONFLICT (archive) DO UPDATE SET checked_at = excluded.checked_at, fault = excluded.fault";
+const READ_CHECKS: &str = "SELECT archive, checked_at, fault FROM archive_checks";
+
+/// Every statement, for the test that keeps SQL and migrations together.
+pub const STATEMENTS: [(&str, &str); 12] = [
+    ("vaults.read_recipients", READ_RECIPIENTS),
+    ("vaults.add_recipient", ADD_RECIPIENT),
+    ("vaults.had_recipients", HAD_RECIPIENTS),
+    ("vaults.remove_recipient", REMOVE_RECIPIENT),
+    ("vaults.set_challenge", SET_CHALLENGE),
+    ("vaults.read_challenge", READ_CHALLENGE),
+    ("vaults.set_proved", SET_PROVED),
+    ("vaults.add_key", ADD_KEY),
+    ("vaults.age_keys", AGE_KEYS),
+    ("vaults.read_keys", READ_KEYS),
+    ("vaults.set_check", SET_CHECK),
+    ("vaults.read_checks", READ_CHECKS),
+];
+
+const RECIPIENTS: &str = "the recipients cannot be read";
+const UNSET: &str = "the recipient cannot be stored";
+
+/// Somebody who can open archives.
+pub(super) struct RecipientRow {
+    /// What it is called.
+    pub name: String,
+    /// `age1…`.
+    pub key: String,
+    /// Since when.
+    pub added_at: Timestamp,
+    /// By whom it was added.
+    pub added_by: String,
+    /// When somebody last showed that the identity is at hand.
+    pub proved_at: Option<Timestamp>,
+}
+
+/// Recipients that count.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn recipients(db: &Db) -> Verb<Vec<RecipientRow>> {
+    let rows = sqlx::query(READ_RECIPIENTS).fetch_all(db.reader()).await.map_err(|e| fault(e, RECIPIENTS))?;
+    let one = |row: &SqliteRow| {
+        Ok(RecipientRow {
+            name: row.try_get("name")?,
+            key: row.try_get("key")?,
+            added_at: Timestamp(row.try_get("added_at")?),
+            added_by: row.try_get("added_by")?,
+            proved_at: row.try_get::<Option<i64>, _>("proved_at")?.map(Timestamp),
+        })
+    };
+    rows.iter().map(one).collect::<Result<_, sqlx::Error>>().map_err(|e| fault(e, RECIPIENTS))
+}
+
+/// Whether there ever was a recipient.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn had_recipients(db: &Db) -> Verb<bool> {
+    let count: i64 = sqlx::query_scalar(HAD_RECIPIENTS).fetch_one(db.reader()).await.map_err(|e| fault(e, RECIPIENTS))?;
+    Ok(count > 0)
+}
+
+/// Stores a recipient.
+///
+/// # Errors
+/// `Conflict` when name or key are taken.
+pub(super) async fn add_recipient(db: &Db, name: &str, key: &str, now: Timestamp, by: &str) -> Verb<()> {
+    let row = sqlx::query(ADD_RECIPIENT).bind(name).bind(key).bind(now.0).bind(by);
+    row.execute(db.writer()).await.map(|_| ()).map_err(|e| fault(e, UNSET))
+}
+
+/// Takes a recipient out; whether there was one.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn remove_recipient(db: &Db, name: &str, now: Timestamp) -> Verb<bool> {
+    let done = sqlx::query(REMOVE_RECIPIENT).bind(name).bind(now.0).execute(db.writer()).await;
+    done.map(|done| done.rows_affected() > 0).map_err(|e| fault(e, UNSET))
+}
+
+/// Remembers the word that was encrypted to a recipient, as its hash.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn set_challenge(db: &Db, name: &str, hash: &[u8; 32]) -> Verb<()> {
+    let done = sqlx::query(SET_CHALLENGE).bind(name).bind(hash.as_slice()).execute(db.writer()).await;
+    done.map(|_| ()).map_err(|e| fault(e, UNSET))
+}
+
+/// That hash, while an answer is awaited.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn challenge(db: &Db, name: &str) -> Verb<Option<Vec<u8>>> {
+    let found: Result<Option<Option<Vec<u8>>>, _> = sqlx::query_scalar(READ_CHALLENGE).bind(name).fetch_optional(db.reader()).await;
+    found.map(Option::flatten).map_err(|e| fault(e, RECIPIENTS))
+}
+
+/// Remembers that possession was shown.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn set_proved(db: &Db, name: &str, now: Timestamp) -> Verb<()> {
+    let done = sqlx::query(SET_PROVED).bind(name).bind(now.0).execute(db.writer()).await;
+    done.map(|_| ()).map_err(|e| fault(e, UNSET))
+}
+
+/// Keeps the identity of a new archive, and destroys those of the vault that are older than the two newest.
+///
+/// # Errors
+/// When the database does not answer; nothing of it has then happened.
+pub(super) async fn keep_key(db: &Db, archive: &str, vault: &str, sealed: &[u8], now: Timestamp) -> Verb<()> {
+    let what = "the archive's identity cannot be kept";
+    let mut tx = db.begin().await?;
+    let row = sqlx::query(ADD_KEY).bind(archive).bind(vault).bind(sealed).bind(now.0);
+    row.execute(&mut *tx).await.map_err(|e| fault(e, what))?;
+    sqlx::query(AGE_KEYS).bind(vault).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
+    tx.commit().await.map_err(|e| fault(e, what))
+}
+
+/// Sealed identities by archive.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn keys(db: &Db) -> Verb<HashMap<String, Vec<u8>>> {
+    let what = "the archives' identities cannot be read";
+    let rows = sqlx::query(READ_KEYS).fetch_all(db.reader()).await.map_err(|e| fault(e, what))?;
+    let pair = |row: &SqliteRow| Ok((row.try_get("archive")?, row.try_get("sealed")?));
+    rows.iter().map(pair).collect::<Result<_, sqlx::Error>>().map_err(|e| fault(e, what))
+}
+
+/// Remembers what a check of an archive found.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn set_check(db: &Db, archive: &str, now: Timestamp, found: Option<&str>) -> Verb<()> {
+    let done = sqlx::query(SET_CHECK).bind(archive).bind(now.0).bind(found).execute(db.writer()).await;
+    done.map(|_| ()).map_err(|e| fault(e, "the check cannot be stored"))
+}
+
+/// What the last check of each archive found, for those that were checked after they were made.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn checks(db: &Db) -> Verb<HashMap<String, (Timestamp, Option<String>)>> {
+    let what = "the checks cannot be read";
+    let rows = sqlx::query(READ_CHECKS).fetch_all(db.reader()).await.map_err(|e| fault(e, what))?;
+    let one = |row: &SqliteRow| Ok((row.try_get("archive")?, (Timestamp(row.try_get("checked_at")?), row.try_get("fault")?)));
+    rows.iter().map(one).collect::<Result<_, sqlx::Error>>().map_err(|e| fault(e, what))
+}

@@ -1,0 +1,141 @@
+//! Vaults, archives, recipients, restores, rebuilding and drills, as the command line takes them. Never does anything.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// `recipient …`.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum RecipientCommand {
+    /// Who can open archives, and the instance's public key
+    List,
+    /// Adds a recipient for the archives to come
+    Add {
+        /// What to call it
+        name: String,
+        /// age1…
+        recipient: String,
+    },
+    /// Shows that the identity is at hand: asks for a word to decrypt, or takes it
+    Prove {
+        /// Name
+        name: String,
+        /// Decrypts the word with this age identity file; it does not leave this command
+        #[arg(long, value_name = "FILE", conflicts_with = "answer_stdin")]
+        identity: Option<PathBuf>,
+        /// Reads the decrypted word from standard input
+        #[arg(long)]
+        answer_stdin: bool,
+    },
+    /// Takes a recipient out of the archives to come
+    Remove {
+        /// Name
+        name: String,
+    },
+}
+
+/// `vault …`.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum VaultCommand {
+    /// Every vault and its newest archive
+    List,
+    /// Adds a directory or file to protect; SQLite databases in it are copied consistently
+    Add {
+        /// Name
+        name: String,
+        /// What to protect
+        #[arg(long, value_name = "PATH")]
+        path: PathBuf,
+        /// The server whose memory it is
+        #[arg(long, value_name = "S")]
+        server: Option<String>,
+        /// A path inside that is left out, once or more
+        #[arg(long, value_name = "PATH")]
+        exclude: Vec<String>,
+    },
+}
+
+/// `backup …`.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum BackupCommand {
+    /// Makes an archive of every vault, or of one
+    Run {
+        /// Only this vault
+        vault: Option<String>,
+    },
+    /// Every archive, newest first
+    List,
+    /// Compares every archive with its signed note
+    Verify,
+    /// Removes archives that no rule keeps
+    Prune {
+        /// Only says what would go, and why the others stay
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// `restore`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RestoreArgs {
+    /// An archive's id, latest, or latest:VAULT
+    pub archive: String,
+    /// Where to: a directory that is empty or not there
+    #[arg(long, value_name = "DIR", required_unless_present_any = ["dry_run", "live"])]
+    pub to: Option<PathBuf>,
+    /// Only this path of the archive, or what stands below it
+    #[arg(long, value_name = "P")]
+    pub path: Option<String>,
+    /// The newest archive that is not younger than this (RFC 3339)
+    #[arg(long, value_name = "T")]
+    pub at: Option<String>,
+    /// Reads and compares everything, and writes nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// An age identity file, for archives that this host keeps no identity for
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// Into the running deployment: stops the server's child, swaps, starts, compares
+    #[arg(long, conflicts_with_all = ["to", "path", "dry_run"])]
+    pub live: bool,
+}
+
+/// `rebuild`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RebuildArgs {
+    /// Directory of archives
+    #[arg(long, value_name = "DIR_OR_S3_URL")]
+    pub from: String,
+    /// Age identity file that opens them
+    #[arg(long, value_name = "FILE")]
+    pub identity: PathBuf,
+    /// Public key of the instance that made them: ed25519/…, or a file that holds it
+    #[arg(long, value_name = "PUBKEY")]
+    pub trust: String,
+    /// Where to: a directory that is empty or not there
+    #[arg(long, value_name = "DIR")]
+    pub to: PathBuf,
+}
+
+/// `drill …`.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum DrillCommand {
+    /// Rebuilds the deployment from its archives in a place of its own, and times it
+    Run {
+        /// What is lost
+        #[arg(long, value_name = "NAME", default_value = "host-lost")]
+        scenario: String,
+        /// An age identity file: proves the recovery key itself
+        #[arg(long, value_name = "FILE")]
+        identity: Option<PathBuf>,
+    },
+    /// Every drill, newest first
+    List,
+    /// One drill's report
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// When the next drills are due
+    Schedule,
+}

@@ -1,0 +1,99 @@
+//! What the commands of vaults, archives and drills ask of the API, and the proof of possession, for which the identity stays in this process.
+//! Never prints an identity.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Value, json};
+
+use super::args::{BackupCommand, DrillCommand, RecipientCommand, RestoreArgs, VaultCommand};
+use super::order::{Order, file, not_yet, segment, standard_input};
+use super::out::{self, Voice};
+use crate::base::fault::{Fault, Verb};
+use crate::base::secret::Secret;
+use crate::config::paths::DataDir;
+use crate::crypto::recovery;
+
+const DONE: u8 = 0;
+
+fn prove_order(name: &str, answer: Option<String>) -> Order {
+    Order::post(format!("/api/v1/recipients/{}/prove", segment(name)), json!({"answer": answer}))
+}
+
+/// `recipient …`.
+pub(super) fn recipient(command: &RecipientCommand) -> Verb<Order> {
+    Ok(match command {
+        RecipientCommand::List => Order::get("/api/v1/recipients"),
+        RecipientCommand::Add { name, recipient } => {
+            Order::post("/api/v1/recipients", json!({"name": name, "recipient": recipient}))
+        }
+        RecipientCommand::Prove { name, answer_stdin: true, .. } => prove_order(name, Some(standard_input()?)),
+        RecipientCommand::Prove { name, .. } => prove_order(name, None),
+        RecipientCommand::Remove { name } => Order::post(format!("/api/v1/recipients/{}/remove", segment(name)), json!({})),
+    })
+}
+
+/// `recipient prove NAME --identity FILE`: asks for the word, decrypts it here, and sends it back.
+pub(super) fn prove(data: &DataDir, name: &str, identity: &Path, voice: Voice) -> Verb<u8> {
+    let identity = Secret::new(file(identity)?);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|cause| Fault::unavailable("no runtime can be started").because(cause))?;
+    let send = |order: Order| runtime.block_on(super::either(data, &order));
+    let asked: Value = serde_json::from_str(&send(prove_order(name, None))?).unwrap_or(Value::Null);
+    let sealed = BASE64.decode(asked["challenge"].as_str().unwrap_or_default()).unwrap_or_default();
+    let word = recovery::decrypt(&identity, &sealed)?;
+    let text = send(prove_order(name, Some(word.reveal().clone())))?;
+    match voice {
+        Voice::Json => out::say(text.trim_end()),
+        Voice::Text => out::say(&out::text(&serde_json::from_str(&text).unwrap_or(Value::Null))),
+    }
+    Ok(DONE)
+}
+
+/// `vault …`.
+pub(super) fn vault(command: &VaultCommand) -> Verb<Order> {
+    Ok(match command {
+        VaultCommand::List => Order::get("/api/v1/vaults"),
+        VaultCommand::Add { name, path, server, exclude } => {
+            let path = absolute(path)?;
+            Order::post("/api/v1/vaults", json!({"name": name, "path": path, "server": server, "exclude": exclude}))
+        }
+    })
+}
+
+/// `backup …`.
+pub(super) fn backup(command: &BackupCommand) -> Verb<Order> {
+    Ok(match command {
+        BackupCommand::Run { vault } => Order::post("/api/v1/backup", json!({"vault": vault})).must("ok"),
+        BackupCommand::List => Order::get("/api/v1/archives"),
+        BackupCommand::Verify => Order::post("/api/v1/archives/verify", json!({})).must("ok"),
+        BackupCommand::Prune { .. } => return Err(not_yet("backup prune")),
+    })
+}
+
+/// `restore`.
+pub(super) fn restore(args: &RestoreArgs) -> Verb<Order> {
+    if args.live {
+        return Err(not_yet("restore --live"));
+    }
+    let to = args.to.as_deref().map(absolute).transpose()?.unwrap_or_default();
+    let identity = args.identity.as_deref().map(file).transpose()?;
+    Ok(Order::post(
+        "/api/v1/restore",
+        json!({
+            "archive": args.archive, "to": to, "path": args.path, "at": args.at, "dry_run": args.dry_run, "identity": identity,
+        }),
+    ))
+}
+
+/// `drill …`.
+pub(super) fn drill(command: &DrillCommand) -> Verb<Order> {
+    let _ = command;
+    Err(not_yet("drill"))
+}
+
+/// The service has another working directory than this command.
+fn absolute(path: &Path) -> Verb<PathBuf> {
+    std::path::absolute(path).map_err(|cause| Fault::invalid(path.display().to_string(), "is no path").because(cause))
+}

@@ -1,0 +1,223 @@
+//! Writes an archive as a stream. What was not finished does not open: age and tar both end with a mark that is written last.
+
+use std::io::{self, Read, Write};
+
+use age::secrecy::ExposeSecret as _;
+use age::stream::StreamWriter;
+use age::x25519;
+
+use super::hashed::{Hashed, hex};
+use super::model::{Entry, EntryKind, FORMAT, Manifest, Meta, Skipped};
+use super::{ArchiveFault, MANIFEST, META, PAYLOAD, name};
+use crate::base::clock::Timestamp;
+use crate::base::secret::Secret;
+use crate::crypto::keys::sha256;
+
+const LEVEL: i32 = 3;
+const WORKERS: u32 = 2;
+/// Room for the block that tar pads with.
+const BUFFER: usize = 256 * 1024;
+
+/// An identity made for one archive: opens it to verify it, and for drills while it is among the newest.
+pub struct Ephemeral(x25519::Identity);
+
+impl Ephemeral {
+    /// A new one.
+    pub fn generate() -> Self {
+        Self(x25519::Identity::generate())
+    }
+
+    /// Its text, to be sealed.
+    pub fn text(&self) -> Secret<String> {
+        Secret::new(self.0.to_string().expose_secret().to_owned())
+    }
+
+    /// `age1…`.
+    pub fn recipient(&self) -> String {
+        self.0.to_public().to_string()
+    }
+}
+
+/// A finished archive.
+#[derive(Debug)]
+pub struct Sealed<W> {
+    /// Where it was written.
+    pub output: W,
+    /// SHA-256 of `MANIFEST.json`, hex.
+    pub manifest_sha256: String,
+    /// What it holds.
+    pub manifest: Manifest,
+}
+
+type Encrypted<W> = StreamWriter<W>;
+type Compressed<W> = zstd::stream::write::Encoder<'static, Encrypted<W>>;
+
+/// Takes entries one by one.
+pub struct Writer<W: Write> {
+    tar: tar::Builder<Compressed<W>>,
+    manifest: Manifest,
+    /// Bytes that stand for the rest of a file that became shorter while it was read.
+    shrunk: Vec<String>,
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins an archive to recipients (`age1…`).
+    ///
+    /// # Errors
+    /// `Key` when one of them is no recipient or there is none; `Io` when nothing can be written.
+    pub fn begin(output: W, recipients: &[String], meta: &Meta) -> Result<Self, ArchiveFault> {
+        let parsed = recipients
+            .iter()
+            .map(|text| text.parse::<x25519::Recipient>().map_err(|_| ArchiveFault::Key(format!("{text} is no age recipient"))));
+        let parsed: Vec<x25519::Recipient> = parsed.collect::<Result<_, _>>()?;
+        let encryptor = age::Encryptor::with_recipients(parsed.iter().map(|one| one as &dyn age::Recipient))
+            .map_err(|cause| ArchiveFault::Key(cause.to_string()))?;
+        let begun = || -> io::Result<Compressed<W>> {
+            let mut encoder = zstd::stream::write::Encoder::new(encryptor.wrap_output(output)?, LEVEL)?;
+            encoder.include_checksum(true)?;
+            encoder.multithread(WORKERS)?;
+            Ok(encoder)
+        };
+        let mut tar = tar::Builder::new(begun().map_err(ArchiveFault::io("the archive cannot be begun"))?);
+        tar.mode(tar::HeaderMode::Deterministic);
+        let manifest = Manifest {
+            format: FORMAT,
+            id: meta.id.clone(),
+            entries: Vec::new(),
+            files: 0,
+            bytes: 0,
+            skipped: Vec::new(),
+            finished_at: meta.started_at,
+        };
+        let mut writer = Self { tar, manifest, shrunk: Vec::new() };
+        writer.document(META, meta, meta.started_at)?;
+        Ok(writer)
+    }
+
+    /// Adds a directory.
+    ///
+    /// # Errors
+    /// `Hostile` for a path that no archive may hold.
+    pub fn dir(&mut self, path: &str, mode: u32, mtime: u64) -> Result<(), ArchiveFault> {
+        self.header(path, EntryKind::Dir, 0, mode, mtime, io::empty())?;
+        self.note(path, EntryKind::Dir, 0, (mode, mtime), String::new());
+        Ok(())
+    }
+
+    /// Adds a file of exactly `size` bytes. A source that ends before is filled up with zeros, so that the archive stays readable, and the
+    /// file is listed as torn; what a source has beyond `size` is not read.
+    ///
+    /// # Errors
+    /// `Io` when source or archive fail; the archive is then lost. `Hostile` for a path that no archive may hold.
+    pub fn file(&mut self, path: &str, size: u64, (mode, mtime): (u32, u64), source: impl Read) -> Result<bool, ArchiveFault> {
+        let mut filled = Filled { inner: source.take(size), left: size, short: false };
+        let mut hashed = Hashed::new(&mut filled);
+        self.header(path, EntryKind::File, size, mode, mtime, &mut hashed)?;
+        let (sha256, _) = hashed.finish();
+        let whole = !filled.short;
+        if !whole {
+            self.shrunk.push(path.to_owned());
+        }
+        self.note(path, EntryKind::File, size, (mode, mtime), sha256);
+        Ok(whole)
+    }
+
+    /// Says that something of the source is not in the archive.
+    pub fn skip(&mut self, path: impl Into<String>, why: impl Into<String>) {
+        self.manifest.skipped.push(Skipped { path: path.into(), why: why.into() });
+    }
+
+    /// Writes the manifest and every end mark.
+    ///
+    /// # Errors
+    /// `Io`: the archive is then lost.
+    pub fn finish(mut self, now: Timestamp) -> Result<Sealed<W>, ArchiveFault> {
+        for path in std::mem::take(&mut self.shrunk) {
+            self.skip(path, "it became shorter while it was read");
+        }
+        self.manifest.finished_at = now;
+        let manifest = std::mem::replace(&mut self.manifest, empty(now));
+        let bytes = self.document(MANIFEST, &manifest, now)?;
+        let end = ArchiveFault::io("the archive cannot be ended");
+        let ended = self.tar.into_inner().and_then(zstd::stream::write::Encoder::finish).and_then(StreamWriter::finish);
+        let output = ended.map_err(end)?;
+        Ok(Sealed { output, manifest_sha256: hex(&sha256(&bytes)), manifest })
+    }
+
+    fn note(&mut self, path: &str, kind: EntryKind, size: u64, (mode, mtime): (u32, u64), sha256: String) {
+        self.manifest.files += u64::from(kind == EntryKind::File);
+        self.manifest.bytes += size;
+        self.manifest.entries.push(Entry { path: path.to_owned(), kind, size, mode: mode & 0o777, mtime, sha256 });
+    }
+
+    fn document(&mut self, name: &str, value: &impl serde::Serialize, now: Timestamp) -> Result<Vec<u8>, ArchiveFault> {
+        let mut bytes = serde_json::to_vec_pretty(value)
+            .map_err(|cause| ArchiveFault::Io { what: format!("{name} cannot be written"), cause: cause.into() })?;
+        bytes.push(b'\n');
+        let mtime = u64::try_from(now.0 / 1000).unwrap_or(0);
+        self.append(name, EntryKind::File, bytes.len() as u64, (0o600, mtime), bytes.as_slice())?;
+        Ok(bytes)
+    }
+
+    fn header(
+        &mut self,
+        path: &str,
+        kind: EntryKind,
+        size: u64,
+        mode: u32,
+        mtime: u64,
+        source: impl Read,
+    ) -> Result<(), ArchiveFault> {
+        name::check(path).map_err(|why| ArchiveFault::Hostile(why.to_owned()))?;
+        self.append(&format!("{PAYLOAD}{path}"), kind, size, (mode & 0o777, mtime), source)
+    }
+
+    fn append(
+        &mut self,
+        path: &str,
+        kind: EntryKind,
+        size: u64,
+        (mode, mtime): (u32, u64),
+        source: impl Read,
+    ) -> Result<(), ArchiveFault> {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(if kind == EntryKind::Dir { tar::EntryType::Directory } else { tar::EntryType::Regular });
+        header.set_size(size);
+        header.set_mode(mode);
+        header.set_mtime(mtime);
+        header.set_uid(0);
+        header.set_gid(0);
+        let path = if kind == EntryKind::Dir { format!("{path}/") } else { path.to_owned() };
+        let added = self.tar.append_data(&mut header, &path, io::BufReader::with_capacity(BUFFER, source));
+        added.map_err(ArchiveFault::io(format!("{path} cannot be archived")))
+    }
+}
+
+fn empty(now: Timestamp) -> Manifest {
+    Manifest { format: FORMAT, id: String::new(), entries: Vec::new(), files: 0, bytes: 0, skipped: Vec::new(), finished_at: now }
+}
+
+/// Exactly `left` bytes: zeros where the source ends too early.
+struct Filled<R> {
+    inner: R,
+    left: u64,
+    short: bool,
+}
+
+impl<R: Read> Read for Filled<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let room = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        if room == 0 {
+            return Ok(0);
+        }
+        let buffer = buffer.get_mut(..room).unwrap_or_default();
+        let mut count = if self.short { 0 } else { self.inner.read(buffer)? };
+        if count == 0 {
+            self.short = true;
+            buffer.fill(0);
+            count = room;
+        }
+        self.left -= count as u64;
+        Ok(count)
+    }
+}
