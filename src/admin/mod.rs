@@ -6,6 +6,7 @@ pub mod actor;
 pub mod api;
 pub mod clients;
 pub mod doctor;
+pub mod drills;
 pub mod health;
 pub mod kill;
 pub mod operators;

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{lock, open};
-use crate::admin::{Actor, Admin, api};
+use crate::admin::{Actor, Admin, api, vaults};
 use crate::base::fault::{Fault, Verb};
 use crate::config::paths::DataDir;
 
@@ -55,6 +55,10 @@ impl Offline {
 
     /// Brings everything to disk.
     pub async fn close(self) {
+        // There is no task that would do it; a command that revoked something must not leave that to the next start.
+        if let Err(fault) = vaults::deny::push(&self.admin).await {
+            tracing::warn!(%fault, "the deny-list is not at its destination");
+        }
         self.stop.cancel();
         // Its end is all that is waited for.
         let _ended = self.index.await;

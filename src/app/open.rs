@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
-use crate::admin::{Admin, Parts, kill, publish};
+use crate::admin::{Admin, Parts, kill, publish, vaults};
+use crate::audit::PublicKey;
 use crate::audit::checkpoint::{self, Checkpoint};
 use crate::audit::ledger::{Ledger, Opening};
 use crate::base::clock::{SharedClock, SystemClock, Timestamp};
@@ -14,6 +15,7 @@ use crate::base::ids::SharedEntropy;
 use crate::config::paths::DataDir;
 use crate::config::repo::{Author, Repository};
 use crate::config::{ConfigFault, Desired, Settings};
+use crate::crypto::files::{self, Readers};
 use crate::crypto::random::SystemEntropy;
 use crate::crypto::seal::InstanceKey;
 use crate::db::{Db, Migrations};
@@ -53,6 +55,7 @@ pub(super) async fn open(data: &DataDir, purpose: Purpose) -> Verb<Opened> {
     let (snapshot, refused) = publish::first(&db, &repository, &sealer).await?;
     let settings = snapshot.settings.audit.clone();
     let signer = checkpoint::load_or_create_key(&data.ledger_key())?;
+    keep_public(data, signer.public())?;
     let opening =
         Opening::new(data.audit(), settings, clock.clone(), signer.clone()).sink(to_repository(repository.clone(), clock.clone()));
     let opening = if purpose == Purpose::Serve { opening.sink(Box::new(to_stdout)) } else { opening };
@@ -80,6 +83,16 @@ pub(super) fn strict_settings(data: &DataDir) -> Verb<Settings> {
     }
     let head = Repository::open(&data.config())?.head()?;
     Desired::read(&head.files).map(|desired| desired.settings).map_err(|faults| ConfigFault::join(&faults))
+}
+
+/// What whoever rebuilds must trust; it is nobody's secret.
+fn keep_public(data: &DataDir, key: &PublicKey) -> Verb<()> {
+    let text = format!("{}\n", vaults::key_text(key));
+    let path = data.instance_pub();
+    if files::read(&path)?.as_deref() == Some(text.as_bytes()) {
+        return Ok(());
+    }
+    files::write(&path, text.as_bytes(), Readers::Everybody)
 }
 
 // The copy in git leaves the host with the next push; HEAD stays the desired state alone.

@@ -11,6 +11,7 @@ mod offline;
 mod order;
 mod out;
 mod policy;
+mod rebuild;
 mod recovery;
 mod serve;
 mod stream;
@@ -76,6 +77,7 @@ fn perform(cli: Cli) -> u8 {
         Command::Serve => serve::serve(&data, voice),
         Command::Tls(command) => local::tls(&data, command, voice),
         Command::Trust(command) => local::trust(&data, command, voice),
+        Command::Rebuild(args) => rebuild::rebuild(args, voice),
         Command::Recipient(RecipientCommand::Prove { name, identity: Some(file), .. }) => recovery::prove(&data, name, file, voice),
         command => tool(&data, command, voice),
     };

@@ -46,6 +46,8 @@ places! {
     instance_key = "keys/instance.key";
     /// Signs the ledger's checkpoints.
     ledger_key = "keys/ledger.key";
+    /// The public half of that key, for `rebuild --trust`.
+    instance_pub = "keys/instance.pub";
     /// The recovery identity, until it is stored elsewhere.
     recovery_key = "keys/recovery.key";
     /// The public half of the recovery identity.

@@ -89,7 +89,7 @@ pub struct KillEntry {
 }
 
 /// Everything that is stopped now. Immutable; a change makes a new one with a higher epoch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KillOverlay {
     /// Rises with each engage and release.
     pub epoch: u64,

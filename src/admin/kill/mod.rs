@@ -11,6 +11,7 @@ mod model;
 mod offline;
 pub mod pages;
 mod proof;
+mod rebuilt;
 pub mod routes;
 mod store;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use line::keep_warm;
 pub use load::load;
 pub use model::{CANARY, Engaged, Kind, Order, OrderBody, Past, Proof, ProofAt, Release, Released, State, Status};
 pub use offline::{Running, engage_offline};
+pub use rebuilt::engage_rebuilt;
 pub use store::STATEMENTS;
 pub use watch::watch;
 

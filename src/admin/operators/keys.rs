@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::memory::HeldKey;
 use super::model::{KeyAdded, KeyList, OperatorKey};
 use super::store;
-use crate::admin::Admin;
 use crate::admin::actor::{Actor, Right, Via};
+use crate::admin::{Admin, vaults};
 use crate::audit::Event;
 use crate::base::fault::{Fault, Verb};
 use crate::base::secret::Secret;
@@ -77,6 +77,7 @@ pub async fn revoke(admin: &Admin, actor: &Actor, kid: &str) -> Verb<OperatorKey
         key.revoked_at = Some(now);
     }
     store::revoke_key(&admin.db, kid, now).await?;
+    vaults::tell_revoked(admin);
     admin.record(Event::action(&actor.name, "operator.key.revoke", format!("{} {kid}", held.operator))).await?;
     Ok(OperatorKey {
         kid: kid.to_owned(),

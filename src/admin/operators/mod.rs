@@ -23,6 +23,7 @@ pub use sessions::{
 pub use store::STATEMENTS;
 
 use super::actor::Right;
+use super::vaults;
 use super::{Actor, Admin, OperatorRole};
 use crate::audit::Event;
 use crate::base::fault::{Fault, Verb};
@@ -160,6 +161,8 @@ async fn apply(admin: &Admin, name: &str, change: Change<'_>) -> Verb<()> {
             key.revoked_at = Some(now);
         }
     }
+    drop(state);
+    vaults::tell_revoked(admin);
     Ok(())
 }
 

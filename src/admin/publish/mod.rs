@@ -68,6 +68,11 @@ impl Publisher {
         Self { turn: tokio::sync::Mutex::default(), refused: Mutex::new(refused), denied: Mutex::default() }
     }
 
+    /// Keys that no snapshot of this process holds again.
+    pub fn denied(&self) -> Vec<String> {
+        locked(&self.denied).iter().cloned().collect()
+    }
+
     /// The commit at HEAD, when it could not be applied.
     pub fn refused(&self) -> Option<Refused> {
         locked(&self.refused).clone()

@@ -4,6 +4,7 @@
 mod archive;
 mod backup;
 pub mod catalogue;
+pub mod deny;
 pub mod deployment;
 pub mod extract;
 pub mod folder;
@@ -31,24 +32,41 @@ pub use store::STATEMENTS;
 use super::actor::Right;
 use super::{Actor, Admin, tree};
 use crate::audit::{Event, Signer};
+use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids::check_name;
 use crate::config::paths::DataDir;
 use crate::config::vault::DEPLOYMENT;
 use crate::config::{Desired, UpstreamConfig, VaultConfig};
+use crate::db::Db;
 
 /// What the verbs of archives remember.
 pub struct Vaults {
     /// One run at a time.
     turn: tokio::sync::Mutex<()>,
     signer: Signer,
+    /// A credential that no snapshot holds was ended.
+    revoked: tokio::sync::Notify,
 }
 
 impl Vaults {
     /// Signs with the instance's key.
     pub fn new(signer: Signer) -> Self {
-        Self { turn: tokio::sync::Mutex::default(), signer }
+        Self { turn: tokio::sync::Mutex::default(), signer, revoked: tokio::sync::Notify::new() }
     }
+}
+
+/// Tells the deny-list that an operator's credential was ended.
+pub fn tell_revoked(admin: &Admin) {
+    admin.vaults.revoked.notify_one();
+}
+
+/// Ends what a deny-list names in a database that was brought back. Gives how many credentials that were.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn apply_deny_list(db: &Db, list: &deny::DenyList, now: Timestamp) -> Verb<u64> {
+    store::deny(db, list, now).await
 }
 
 /// What a vault is read from.

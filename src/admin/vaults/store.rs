@@ -26,9 +26,16 @@ const READ_KEYS: &str = "SELECT archive, sealed FROM archive_keys";
 const SET_CHECK: &str = "INSERT INTO archive_checks (archive, checked_at, fault) VALUES (?1, ?2, ?3)
     ON CONFLICT (archive) DO UPDATE SET checked_at = excluded.checked_at, fault = excluded.fault";
 const READ_CHECKS: &str = "SELECT archive, checked_at, fault FROM archive_checks";
+const READ_REVOKED_KEYS: &str = "SELECT kid FROM client_keys WHERE revoked_at IS NOT NULL";
+const READ_REVOKED_OPERATOR_KEYS: &str = "SELECT kid FROM operator_keys WHERE revoked_at IS NOT NULL";
+const READ_DISABLED: &str = "SELECT name FROM operators WHERE disabled_at IS NOT NULL";
+const DENY_KEY: &str = "UPDATE client_keys SET revoked_at = ?2, revoked_by = 'deny-list' WHERE kid = ?1 AND revoked_at IS NULL";
+const DENY_OPERATOR_KEY: &str = "UPDATE operator_keys SET revoked_at = ?2 WHERE kid = ?1 AND revoked_at IS NULL";
+const DENY_OPERATOR: &str = "UPDATE operators SET disabled_at = ?2 WHERE name = ?1 AND disabled_at IS NULL";
+const LIFT_EPOCH: &str = "UPDATE credential_epoch SET epoch = max(epoch, ?1) + 1 WHERE id = 1";
 
 /// Every statement, for the test that keeps SQL and migrations together.
-pub const STATEMENTS: [(&str, &str); 12] = [
+pub const STATEMENTS: [(&str, &str); 19] = [
     ("vaults.read_recipients", READ_RECIPIENTS),
     ("vaults.add_recipient", ADD_RECIPIENT),
     ("vaults.had_recipients", HAD_RECIPIENTS),
@@ -41,6 +48,13 @@ pub const STATEMENTS: [(&str, &str); 12] = [
     ("vaults.read_keys", READ_KEYS),
     ("vaults.set_check", SET_CHECK),
     ("vaults.read_checks", READ_CHECKS),
+    ("vaults.read_revoked_keys", READ_REVOKED_KEYS),
+    ("vaults.read_revoked_operator_keys", READ_REVOKED_OPERATOR_KEYS),
+    ("vaults.read_disabled", READ_DISABLED),
+    ("vaults.deny_key", DENY_KEY),
+    ("vaults.deny_operator_key", DENY_OPERATOR_KEY),
+    ("vaults.deny_operator", DENY_OPERATOR),
+    ("vaults.lift_epoch", LIFT_EPOCH),
 ];
 
 const RECIPIENTS: &str = "the recipients cannot be read";
@@ -174,4 +188,52 @@ pub(super) async fn checks(db: &Db) -> Verb<HashMap<String, (Timestamp, Option<S
     let rows = sqlx::query(READ_CHECKS).fetch_all(db.reader()).await.map_err(|e| fault(e, what))?;
     let one = |row: &SqliteRow| Ok((row.try_get("archive")?, (Timestamp(row.try_get("checked_at")?), row.try_get("fault")?)));
     rows.iter().map(one).collect::<Result<_, sqlx::Error>>().map_err(|e| fault(e, what))
+}
+
+/// Credentials that were ended.
+#[derive(Debug, Default)]
+pub(super) struct Revoked {
+    /// Client keys, by kid.
+    pub client_keys: Vec<String>,
+    /// Operator keys, by kid.
+    pub operator_keys: Vec<String>,
+    /// Disabled operators.
+    pub operators: Vec<String>,
+}
+
+/// Every credential that was ended.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn revoked(db: &Db) -> Verb<Revoked> {
+    let read = async |sql: &'static str| sqlx::query_scalar::<_, String>(sql).fetch_all(db.reader()).await;
+    let all = async || -> Result<Revoked, sqlx::Error> {
+        Ok(Revoked {
+            client_keys: read(READ_REVOKED_KEYS).await?,
+            operator_keys: read(READ_REVOKED_OPERATOR_KEYS).await?,
+            operators: read(READ_DISABLED).await?,
+        })
+    };
+    all().await.map_err(|e| fault(e, "what was revoked cannot be read"))
+}
+
+/// Ends what a deny-list names in a database that was brought back, and lifts the credential epoch above both. Gives how many it ended.
+///
+/// # Errors
+/// When the database does not answer; nothing of it has then happened.
+pub(super) async fn deny(db: &Db, list: &super::deny::DenyList, now: Timestamp) -> Verb<u64> {
+    let what = "the deny-list cannot be applied";
+    let mut tx = db.begin().await?;
+    let mut ended = 0;
+    let kinds = [(DENY_KEY, &list.client_keys), (DENY_OPERATOR_KEY, &list.operator_keys), (DENY_OPERATOR, &list.operators)];
+    for (sql, names) in kinds {
+        for name in names {
+            let done = sqlx::query(sql).bind(name).bind(now.0).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
+            ended += done.rows_affected();
+        }
+    }
+    let epoch = i64::try_from(list.credential_epoch).unwrap_or(0);
+    sqlx::query(LIFT_EPOCH).bind(epoch).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
+    tx.commit().await.map_err(|e| fault(e, what))?;
+    Ok(ended)
 }

@@ -1,0 +1,426 @@
+//! A deployment from archives, an identity and a public key alone: no database, no configuration, no catalogue. It is put together beside its
+//! place, given its name when it is whole, and starts stopped. Never touches what is there already.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::chosen::{Chosen, choose};
+use super::steps::Steps;
+use crate::admin::vaults::catalogue::{self, Catalogue, Unusable};
+use crate::admin::vaults::deny::{self, DenyList};
+use crate::admin::vaults::deployment::{BUNDLE, STATE};
+use crate::admin::vaults::extract::Extract;
+use crate::admin::vaults::folder::Folder;
+use crate::admin::vaults::{self, Origin, Vault};
+use crate::admin::{kill, tree};
+use crate::audit::{self, Event, Ledger, Opening, PublicKey};
+use crate::base::clock::{SharedClock, Timestamp};
+use crate::base::fault::{Fault, Verb};
+use crate::base::ids::{self, SharedEntropy};
+use crate::base::secret::Secret;
+use crate::config::paths::DataDir;
+use crate::config::repo::Repository;
+use crate::config::vault::DEPLOYMENT;
+use crate::config::{Desired, Settings};
+use crate::crypto::archive::{Identities, Meta, Opened};
+use crate::crypto::ca;
+use crate::db::foreign::{self, Facts};
+use crate::db::{Db, Migrations};
+
+/// What a rebuild is made from.
+pub struct Source {
+    /// The directory of archives.
+    pub from: PathBuf,
+    /// Texts of age identities.
+    pub identities: Vec<Secret<String>>,
+    /// The key that the notes must be signed with.
+    pub trust: PublicKey,
+    /// Where the deployment goes.
+    pub to: PathBuf,
+    /// Where vaults go that lie outside of the data directory; `None` means where they were.
+    pub outside: Option<PathBuf>,
+    /// No archive younger than this.
+    pub until: Option<Timestamp>,
+    /// The time.
+    pub clock: SharedClock,
+    /// Chance.
+    pub entropy: SharedEntropy,
+}
+
+/// One vault that was brought back.
+#[derive(Clone, Debug, Serialize)]
+pub struct Back {
+    /// Its name.
+    pub vault: String,
+    /// The archive.
+    pub archive: String,
+    /// What was written after this moment is lost.
+    pub started_at: Timestamp,
+    /// Rows by database and table, and how many files.
+    pub rows: BTreeMap<String, Facts>,
+    /// How many files.
+    pub files: u64,
+}
+
+/// What was rebuilt.
+#[derive(Debug, Serialize)]
+pub struct Rebuilt {
+    /// Where it stands.
+    pub to: String,
+    /// The configuration's commit.
+    pub head: String,
+    /// By vault, the deployment first.
+    pub vaults: Vec<Back>,
+    /// Credentials that only the deny-list knew to be ended.
+    pub denied: u64,
+    /// What an operator must know.
+    pub warnings: Vec<String>,
+}
+
+/// A folder that is removed unless it was given its place.
+struct Unfinished(PathBuf);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Work {
+    source: Source,
+    folder: Folder,
+    found: Catalogue,
+    keys: Identities,
+    data: DataDir,
+    warnings: Vec<String>,
+    vaults: Vec<Back>,
+}
+
+/// Rebuilds; every step is told to `steps`.
+///
+/// # Errors
+/// The first thing that keeps it from being whole; nothing is left then.
+pub async fn rebuild(source: Source, steps: &mut Steps) -> Verb<Rebuilt> {
+    let place = steps.take("preflight", async { preflight(&source) }).await?;
+    let keys = steps.take("unlock-key", async { unlock(&source) }).await?;
+    let (folder, found) = steps.take("find-archives", async { find(&source) }).await?;
+    let list = steps.take("read-deny-list", async { deny_list(&folder, &source) }).await?;
+    let data = DataDir::new(place.0.join("content"));
+    let mut work = Work { warnings: found.faults.clone(), source, folder, found, keys, data, vaults: Vec::new() };
+    let (chosen, unpacked) = work.deployment(steps).await?;
+    let head = steps.take("restore-configuration", async { work.configuration(&unpacked) }).await?;
+    steps.take("restore-keys", async { work.keys_and_certificates(&unpacked) }).await?;
+    let db = steps.take("restore-state", work.state(&unpacked, &chosen.1)).await?;
+    steps.take("restore-ledger", async { work.ledger(&unpacked) }).await?;
+    for vault in work.wanted()? {
+        work.vault(&vault, steps).await?;
+    }
+    let denied = steps.take("apply-deny-list", work.deny(&db, list.as_ref())).await?;
+    steps.take("engage-kill", work.engage(&db, list.as_ref())).await?;
+    db.close().await;
+    steps.take("record", work.record(&head)).await?;
+    let _ = fs::remove_dir_all(&unpacked);
+    steps.take("put-in-place", async { work.put(&place.0) }).await?;
+    Ok(Rebuilt { to: work.source.to.display().to_string(), head, vaults: work.vaults, denied, warnings: work.warnings })
+}
+
+fn io(what: &str) -> impl FnOnce(std::io::Error) -> Fault {
+    let what = what.to_owned();
+    move |cause| Fault::unavailable(format!("{what}: {cause}")).because(cause)
+}
+
+fn preflight(source: &Source) -> Verb<(Unfinished, String)> {
+    let to = &source.to;
+    let there = fs::symlink_metadata(to).is_ok();
+    let empty = fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_none());
+    if there && !empty {
+        return Err(Fault::conflict(format!("{} is there already and not an empty directory; nothing was changed", to.display())));
+    }
+    let parent = to.parent().filter(|parent| parent.is_dir());
+    let parent = parent.ok_or_else(|| Fault::invalid("to", format!("the folder above {} does not exist", to.display())))?;
+    let id = ids::mint("rb", source.clock.now(), source.entropy.as_ref());
+    let place = parent.join(format!(".rebuild-{id}"));
+    fs::create_dir(&place).map_err(io(&format!("{} cannot be made", place.display())))?;
+    let unfinished = Unfinished(place);
+    DataDir::new(unfinished.0.join("content")).create()?;
+    fs::create_dir(unfinished.0.join("vaults")).map_err(io("no place for vaults"))?;
+    Ok((unfinished, format!("put together beside {}", to.display())))
+}
+
+fn unlock(source: &Source) -> Verb<(Identities, String)> {
+    let keys = Identities::read(&source.identities).map_err(|e| Fault::invalid("identity", e.to_string()))?;
+    let names = keys.recipients();
+    let detail = format!("{} identities: {}", names.len(), names.join(", "));
+    Ok((keys, detail))
+}
+
+fn find(source: &Source) -> Verb<((Folder, Catalogue), String)> {
+    let folder = Folder::open(&source.from)?;
+    let found = catalogue::read(&folder, &source.trust)?;
+    if found.archives.is_empty() {
+        let why = found.faults.first().map_or_else(|| "there is none".to_owned(), Clone::clone);
+        return Err(Fault::not_found(format!("no archive of the trusted instance in {}: {why}", source.from.display())));
+    }
+    let detail = format!("{} archives signed by {}; {} faults", found.archives.len(), source.trust.id(), found.faults.len());
+    Ok(((folder, found), detail))
+}
+
+fn deny_list(folder: &Folder, source: &Source) -> Verb<(Option<DenyList>, String)> {
+    let list = deny::read(folder, &source.trust)?;
+    let detail = list.as_ref().map_or_else(
+        || "there is none: what was revoked after the backup is not known".to_owned(),
+        |list| {
+            format!(
+                "of {}: {} client keys, {} operator keys, {} operators",
+                list.at,
+                list.client_keys.len(),
+                list.operator_keys.len(),
+                list.operators.len()
+            )
+        },
+    );
+    Ok((list, detail))
+}
+
+impl Work {
+    async fn deployment(&mut self, steps: &mut Steps) -> Verb<((Chosen, Meta), PathBuf)> {
+        let chosen = self.select(DEPLOYMENT, steps)?;
+        let unpacked = self.data.root().join(".deployment");
+        let opened = steps.take("unpack-deployment", async { self.unpack(&chosen, &unpacked) }).await?;
+        Ok(((chosen, opened.meta), unpacked))
+    }
+
+    /// The archive of a vault. A damaged newer one fails its own step; the rebuild goes on with the one before.
+    fn select(&mut self, vault: &str, steps: &mut Steps) -> Verb<Chosen> {
+        let (begun, name) = (Instant::now(), format!("verify-archive {vault}"));
+        let Some(chosen) = choose(&self.folder, &self.found, vault, self.source.until) else {
+            let why = format!("no archive of {vault} is whole; look for another copy of the archives");
+            steps.note(&name, begun, false, why.clone());
+            return Err(Fault::not_found(why));
+        };
+        let note = &chosen.note;
+        let used = format!("{} of {}, {} bytes, digest as signed", note.id, note.started_at, note.bytes);
+        if chosen.damaged.is_empty() {
+            steps.note(&name, begun, true, used);
+        } else {
+            let why = format!("{}; went back to {used}", chosen.damaged.join("; "));
+            self.warnings.push(why.clone());
+            steps.note(&name, begun, false, why);
+        }
+        if !note.complete {
+            self.warnings.push(format!("{} of {vault} is not complete: its source changed while it was read", note.id));
+        }
+        Ok(chosen)
+    }
+
+    fn unpack(&mut self, chosen: &Chosen, to: &Path) -> Verb<(Opened, String)> {
+        fs::create_dir_all(to).map_err(io("no place to unpack"))?;
+        let mut sink = Extract::new(to, None);
+        let opened =
+            catalogue::extract(&self.folder, &chosen.note, &self.keys, &mut sink).map_err(|cause| self.locked(cause, chosen))?;
+        sink.settle().map_err(io("what was unpacked is not on the disk"))?;
+        let (note, files) = (&chosen.note, sink.files);
+        let databases = opened.meta.facts["databases"].clone();
+        let rows = if databases.is_null() { BTreeMap::new() } else { serde_json::from_value(databases).unwrap_or_default() };
+        let (vault, archive) = (note.vault.clone(), note.id.clone());
+        self.vaults.push(Back { vault, archive, started_at: note.started_at, rows, files });
+        let detail = format!("{files} files, {} bytes, every digest as in the manifest", sink.bytes);
+        Ok((opened, detail))
+    }
+
+    /// A wrong key is said with the names of those that would be right.
+    fn locked(&self, cause: Unusable, chosen: &Chosen) -> Fault {
+        let wrong = matches!(cause, Unusable::Archive(crate::crypto::archive::ArchiveFault::WrongKey));
+        let fault = cause.into_fault();
+        if !wrong {
+            return fault;
+        }
+        let (has, wants) = (self.keys.recipients().join(", "), chosen.note.recipients.join(", "));
+        let message =
+            format!("{} opens for {wants}; the identity given is {has}. Fetch one of those from where it is kept", chosen.note.id);
+        Fault::invalid("identity", message)
+    }
+
+    fn configuration(&mut self, unpacked: &Path) -> Verb<(String, String)> {
+        let bundle = fs::read(unpacked.join(BUNDLE)).map_err(io("the configuration's bundle cannot be read"))?;
+        let repository = Repository::from_bundle(&self.data.config(), &bundle)?;
+        let head = repository.head()?;
+        let desired = tree::read(&head.files)?;
+        let detail = format!("commit {}, {} servers, {} clients", head.commit, desired.servers.len(), desired.clients.len());
+        Ok((head.commit, detail))
+    }
+
+    fn desired(&self) -> Verb<Desired> {
+        tree::read(&Repository::open(&self.data.config())?.head()?.files)
+    }
+
+    fn keys_and_certificates(&self, unpacked: &Path) -> Verb<((), String)> {
+        let moved = |from: &str, to: PathBuf| -> Verb<usize> {
+            let mut count = 0;
+            for entry in fs::read_dir(unpacked.join(from)).map_err(io("an archive of the deployment without keys"))? {
+                let entry = entry.map_err(io("the keys cannot be read"))?;
+                fs::rename(entry.path(), to.join(entry.file_name())).map_err(io("the keys cannot be put in place"))?;
+                count += 1;
+            }
+            Ok(count)
+        };
+        let count = moved("keys", self.data.keys())? + moved("tls", self.data.tls())?;
+        let signer = audit::load_or_create_key(&self.data.ledger_key())?;
+        if signer.public() != &self.source.trust {
+            return Err(Fault::denied("the archive holds another signing key than the one that is trusted"));
+        }
+        let hosts = Settings::default().listen.hosts;
+        ca::ensure_ca(&self.data.ca_pem(), &self.data.ca_key(), &hosts, self.source.clock.now())?;
+        Ok(((), format!("{count} files; signing key {} as trusted; the CA fits its key", signer.public().id())))
+    }
+
+    async fn state(&self, unpacked: &Path, meta: &Meta) -> Verb<(Db, String)> {
+        let state = self.data.state_db();
+        fs::rename(unpacked.join(STATE), &state).map_err(io("the archive holds no state.db"))?;
+        let facts = foreign::facts(&state).await?;
+        let said: Option<Facts> = serde_json::from_value(meta.facts["state"].clone()).ok();
+        if said.is_some_and(|said| said != facts) {
+            return Err(Fault::unavailable("state.db does not hold the rows that were counted at the backup"));
+        }
+        let db = Db::open(&state, &Migrations::embedded()?).await?;
+        let rows: i64 = facts.rows.values().sum();
+        Ok((db, format!("sound; {} tables with {rows} rows, as at the backup", facts.rows.len())))
+    }
+
+    fn ledger(&self, unpacked: &Path) -> Verb<((), String)> {
+        let (from, to) = (unpacked.join("audit"), self.data.audit());
+        fs::remove_dir(&to).and_then(|()| fs::rename(&from, &to)).map_err(io("the ledger cannot be put in place"))?;
+        let segments = fs::read_dir(&to).map_err(io("the ledger cannot be read"))?.count();
+        Ok(((), format!("{segments} files")))
+    }
+
+    fn wanted(&self) -> Verb<Vec<Vault>> {
+        let vaults = vaults::all(&self.desired()?, &DataDir::new(&self.source.to));
+        Ok(vaults.into_iter().filter(|vault| vault.origin != Origin::Deployment).collect())
+    }
+
+    async fn vault(&mut self, vault: &Vault, steps: &mut Steps) -> Verb<()> {
+        let known = self.found.archives.iter().any(|note| note.vault == vault.name);
+        if !known {
+            // Nothing was ever backed up: that is to be said, and no reason to leave everything else down.
+            let why = format!("there is no archive of vault {}: it begins empty", vault.name);
+            self.warnings.push(why.clone());
+            steps.note(&format!("restore-vault {}", vault.name), Instant::now(), false, why);
+            return Ok(());
+        }
+        let chosen = self.select(&vault.name, steps)?;
+        let to = self.unpack_place(&vault.name);
+        let name = format!("restore-vault {}", vault.name);
+        steps.take(&name, self.fill(&chosen, &to)).await
+    }
+
+    async fn fill(&mut self, chosen: &Chosen, to: &Path) -> Verb<((), String)> {
+        let (opened, detail) = self.unpack(chosen, to)?;
+        let Some(back) = self.vaults.last() else { return Ok(((), detail)) };
+        let mut rows = 0;
+        for (path, said) in &back.rows {
+            let facts = foreign::facts(&to.join(path)).await?;
+            if facts != *said {
+                return Err(Fault::unavailable(format!("{path} does not hold the rows that were counted at the backup")));
+            }
+            rows += facts.rows.values().sum::<i64>();
+        }
+        let databases = back.rows.len();
+        let missing = opened.manifest.skipped.len();
+        let said = if missing == 0 { String::new() } else { format!("; {missing} paths were never in it") };
+        Ok(((), format!("{detail}; {databases} databases with {rows} rows, as at the backup{said}")))
+    }
+
+    /// Own folders of servers stand in the data directory; the others wait beside it until everything is whole.
+    fn unpack_place(&self, vault: &str) -> PathBuf {
+        self.data.root().parent().unwrap_or(self.data.root()).join("vaults").join(vault)
+    }
+
+    async fn deny(&self, db: &Db, list: Option<&DenyList>) -> Verb<(u64, String)> {
+        let none = DenyList::default();
+        let ended = vaults::apply_deny_list(db, list.unwrap_or(&none), self.source.clock.now()).await?;
+        Ok((ended, format!("{ended} credentials of the archive were ended after it; the epoch is above every one there was")))
+    }
+
+    async fn engage(&self, db: &Db, list: Option<&DenyList>) -> Verb<((), String)> {
+        let now = (self.source.clock.now(), self.source.entropy.as_ref());
+        let narrower = kill::engage_rebuilt(self.data.root(), db, list.map(|list| &list.kill), now).await?;
+        Ok(((), format!("everything is stopped until an admin releases it; {narrower} narrower stops stay beneath")))
+    }
+
+    async fn record(&self, head: &str) -> Verb<((), String)> {
+        let signer = audit::load_or_create_key(&self.data.ledger_key())?;
+        let opening = Opening::new(self.data.audit(), Settings::default().audit, self.source.clock.clone(), signer);
+        let (ledger, recorder) = Ledger::open(opening)?;
+        let report = ledger.verify(Vec::new()).await?;
+        let mut event = Event::system("rebuild.done", head);
+        let archives: BTreeMap<&str, &str> = self.vaults.iter().map(|one| (one.vault.as_str(), one.archive.as_str())).collect();
+        event.params = Some(serde_json::json!({ "archives": archives, "warnings": self.warnings }));
+        let recorded = recorder.record(event, audit::Durability::Synced).await;
+        ledger.shutdown().await;
+        drop((ledger, recorder));
+        // The writer's thread gives up its lock when it sees the end.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        recorded.map_err(|e| Fault::unavailable("the ledger cannot be written").because(e))?;
+        if !report.ok {
+            let detail = report.detail.unwrap_or_default();
+            return Err(Fault::unavailable(format!("the ledger in the archive does not verify: {detail}")));
+        }
+        Ok(((), format!("the ledger verifies: {} events in {} segments", report.events, report.segments)))
+    }
+
+    fn put(&self, place: &Path) -> Verb<((), String)> {
+        let mut outside = Vec::new();
+        for vault in self.wanted()? {
+            let from = place.join("vaults").join(&vault.name);
+            let Origin::Directory(path) = &vault.origin else { continue };
+            if !from.exists() {
+                continue;
+            }
+            let own = *path == DataDir::new(&self.source.to).vault(&vault.name);
+            let to = match (own, &self.source.outside) {
+                (true, _) => self.data.vault(&vault.name),
+                (false, Some(folder)) => folder.join(&vault.name),
+                (false, None) => path.clone(),
+            };
+            settle(&from, &to)?;
+            if !own {
+                outside.push(to.display().to_string());
+            }
+        }
+        let to = &self.source.to;
+        fs::rename(self.data.root(), to).map_err(io(&format!("{} cannot be put in place", to.display())))?;
+        to.parent().map_or(Ok(()), |parent| fs::File::open(parent)?.sync_all()).map_err(io("the rebuild is not on the disk"))?;
+        let more = if outside.is_empty() { String::new() } else { format!(", and {}", outside.join(", ")) };
+        Ok(((), format!("{}{more}", to.display())))
+    }
+}
+
+/// Moves a vault to its place: a directory that is not there or empty, or the one file that it is.
+fn settle(from: &Path, to: &Path) -> Verb<()> {
+    let taken =
+        |to: &Path| Fault::conflict(format!("{} is there already and not empty; move it away and rebuild again", to.display()));
+    let single = to.file_name().map(|name| from.join(name)).filter(|file| file.is_file() && !to.is_dir());
+    let count = fs::read_dir(from).map_err(io("a vault cannot be read"))?.count();
+    let (from, file) = match single {
+        Some(file) if count == 1 => (file, true),
+        _ => (from.to_owned(), false),
+    };
+    if to.exists() && (file || fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_some())) {
+        return Err(taken(to));
+    }
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).map_err(io(&format!("{} cannot be made", parent.display())))?;
+    }
+    match fs::rename(&from, to) {
+        Err(e) if e.kind() == std::io::ErrorKind::CrossesDevices => Err(Fault::unavailable(format!(
+            "{} is on another disk; bring this vault back with lifeboat restore --to, then rebuild without it",
+            to.display()
+        ))),
+        other => other.map_err(io(&format!("{} cannot be put in place", to.display()))),
+    }
+}

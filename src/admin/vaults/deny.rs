@@ -1,0 +1,160 @@
+//! The deny-list: what is stopped and which credentials are revoked, signed, at the destination of the archives. It is written at each change
+//! and applied by each rebuild, so that an older archive never brings back what was ended after it. A key never leaves it.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use super::folder::Folder;
+use super::{sidecar, store};
+use crate::admin::Admin;
+use crate::audit::PublicKey;
+use crate::base::clock::Timestamp;
+use crate::base::fault::{Fault, Verb};
+use crate::policy::KillOverlay;
+
+/// Its name at a destination.
+pub const FILE: &str = "deny-list.json";
+const FORMAT: u32 = 1;
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// What a rebuild must not bring back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DenyList {
+    /// 1.
+    pub format: u32,
+    /// When it was written.
+    pub at: Timestamp,
+    /// The credential epoch then.
+    pub credential_epoch: u64,
+    /// What was stopped then.
+    pub kill: KillOverlay,
+    /// Client keys that were revoked, by kid.
+    pub client_keys: Vec<String>,
+    /// Operator keys that were revoked, by kid.
+    pub operator_keys: Vec<String>,
+    /// Operators that were disabled.
+    pub operators: Vec<String>,
+    /// Id of the signing key.
+    pub key: String,
+    /// Ed25519 over the rest, base64.
+    #[serde(default)]
+    pub signature: String,
+}
+
+/// Reads the deny-list of a destination; `None` when there is none.
+///
+/// # Errors
+/// `Invalid` when it is there and `key` did not sign it: then nobody knows what was revoked.
+pub fn read(folder: &Folder, key: &PublicKey) -> Verb<Option<DenyList>> {
+    let path = folder.path(FILE);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(Fault::unavailable(format!("{} cannot be read", path.display())).because(e)),
+    };
+    let wrong = |why: String| Fault::invalid(FILE, why);
+    let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|cause| wrong(format!("cannot be read: {cause}")))?;
+    if value["format"].as_u64().is_some_and(|format| format > u64::from(FORMAT)) {
+        return Err(wrong("was written by a newer Lifeboat".to_owned()));
+    }
+    if !key.verify(&sidecar::text(&value), value["signature"].as_str().unwrap_or_default()) {
+        return Err(wrong(format!("is not signed by this instance (key {})", key.id())));
+    }
+    serde_json::from_value(value).map(Some).map_err(|cause| wrong(format!("cannot be read: {cause}")))
+}
+
+/// Writes what is stopped and revoked now to the destination.
+///
+/// # Errors
+/// When it cannot be written. A database that does not answer is no reason: what the list holds already stays in it.
+pub async fn push(admin: &Admin) -> Verb<()> {
+    let (root, signer) = (admin.data.archives(), admin.vaults.signer.clone());
+    let revoked = store::revoked(&admin.db).await;
+    let (kill, epoch) = (admin.feed.kill(), admin.feed.snapshot().revision.epoch);
+    let (denied, at) = (admin.publisher.denied(), admin.clock.now());
+    super::backup::blocking(move || {
+        let folder = Folder::open(&root)?;
+        let before = match read(&folder, signer.public()) {
+            Ok(before) => before.unwrap_or_default(),
+            Err(fault) => {
+                tracing::error!(%fault, "the deny-list was not this instance's; it is written anew");
+                DenyList::default()
+            }
+        };
+        let revoked =
+            revoked.unwrap_or_else(|_| store::Revoked { operators: before.operators.clone(), ..store::Revoked::default() });
+        let mut list = DenyList {
+            format: FORMAT,
+            at: before.at,
+            credential_epoch: epoch.max(before.credential_epoch),
+            kill: KillOverlay::clone(&kill),
+            client_keys: union(before.client_keys.clone(), revoked.client_keys.into_iter().chain(denied)),
+            operator_keys: union(before.operator_keys.clone(), revoked.operator_keys),
+            operators: union(Vec::new(), revoked.operators),
+            key: signer.public().id(),
+            signature: before.signature.clone(),
+        };
+        if list == before {
+            return Ok(());
+        }
+        list.at = at;
+        list.signature = String::new();
+        let value = serde_json::to_value(&list).map_err(|e| Fault::bug("the deny-list cannot be written").because(e))?;
+        list.signature = signer.sign(&sidecar::text(&value));
+        replace(&folder, &list)
+    })
+    .await
+}
+
+fn union(before: Vec<String>, more: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut all: Vec<String> = before.into_iter().chain(more).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
+}
+
+fn replace(folder: &Folder, list: &DenyList) -> Verb<()> {
+    let (path, beside) = (folder.path(FILE), folder.path(".deny-list.new"));
+    let mut bytes = serde_json::to_vec_pretty(list).map_err(|e| Fault::bug("the deny-list cannot be written").because(e))?;
+    bytes.push(b'\n');
+    let put = || -> std::io::Result<()> {
+        let _ = fs::remove_file(&beside);
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, &path)?;
+        fs::File::open(folder.root())?.sync_all()
+    };
+    put().map_err(|e| Fault::unavailable(format!("{} cannot be written: {e}", path.display())).because(e))
+}
+
+/// The task that writes it at each kill, release and revocation, and at the start. Runs until `stop`.
+pub async fn keep(admin: Arc<Admin>, stop: CancellationToken) {
+    let (mut kill, mut snapshot) = (admin.feed.watch_kill(), admin.feed.watch_snapshot());
+    loop {
+        kill.mark_unchanged();
+        snapshot.mark_unchanged();
+        let failed =
+            push(&admin).await.inspect_err(|fault| tracing::warn!(%fault, "the deny-list is not at its destination")).is_err();
+        let again = async {
+            if failed {
+                tokio::time::sleep(AGAIN).await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            told = kill.changed() => if told.is_err() { return },
+            told = snapshot.changed() => if told.is_err() { return },
+            () = admin.vaults.revoked.notified() => {}
+            () = again => {}
+        }
+    }
+}
