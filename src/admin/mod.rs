@@ -97,6 +97,8 @@ pub struct Admin {
     pub publisher: publish::Publisher,
     /// What the verbs of archives remember.
     pub vaults: vaults::Vaults,
+    /// What the verbs of drills remember.
+    pub drills: drills::Drills,
     /// When this process began to serve.
     pub started_at: Timestamp,
 }
@@ -110,6 +112,7 @@ impl Admin {
             kill: kill::Control::new(last),
             names: servers::Names::default(),
             publisher: publish::Publisher::new(parts.refused),
+            drills: drills::Drills::default(),
             vaults: vaults::Vaults::new(parts.signer),
             started_at: parts.clock.now(),
             db: parts.db,

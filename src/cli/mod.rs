@@ -4,6 +4,7 @@ mod args;
 mod control;
 mod difference;
 mod doctor;
+mod drill;
 mod harden;
 mod import;
 mod local;
@@ -46,6 +47,7 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
     // The two commands that Lifeboat starts itself come first: they must run before any thread or runtime exists.
     match arguments.get(1).and_then(|word| word.to_str()) {
         Some(sandbox::SUBCOMMAND) => return sandbox::run(&arguments[2..]),
+        Some(drill::SUBCOMMAND) => return drill::perform(),
         Some(demo::SUBCOMMAND) => return demo::run(demo::memory_file(arguments.get(2).and_then(|word| word.to_str()))),
         _ => {}
     }

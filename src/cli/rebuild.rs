@@ -33,6 +33,7 @@ pub(super) fn rebuild(args: &RebuildArgs, voice: Voice) -> Verb<u8> {
         trust: trusted(&args.trust)?,
         to: whole(&args.to)?,
         outside: None,
+        instead: (None, None),
         until: None,
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),

@@ -89,8 +89,15 @@ pub(super) fn restore(args: &RestoreArgs) -> Verb<Order> {
 
 /// `drill …`.
 pub(super) fn drill(command: &DrillCommand) -> Verb<Order> {
-    let _ = command;
-    Err(not_yet("drill"))
+    Ok(match command {
+        DrillCommand::Run { scenario, identity } => {
+            let identity = identity.as_deref().map(file).transpose()?;
+            Order::post("/api/v1/drills", json!({"scenario": scenario, "identity": identity})).must("passed")
+        }
+        DrillCommand::List => Order::get("/api/v1/drills"),
+        DrillCommand::Show { id } => Order::get(format!("/api/v1/drills/{}", segment(id))),
+        DrillCommand::Schedule => return Err(not_yet("drill schedule")),
+    })
 }
 
 /// The service has another working directory than this command.

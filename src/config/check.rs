@@ -51,6 +51,9 @@ pub(super) fn settings(document: &Document<'_>, settings: &Settings, faults: &mu
     }
     check.range(settings.sessions.ttl_seconds, &["sessions", "ttl_seconds"], 1, 365 * DAY_SECONDS);
     check.must(settings.sessions.per_client > 0, &["sessions", "per_client"], "must be 1 or more");
+    for (key, seconds) in [("rto_seconds", settings.recovery.rto_seconds), ("rpo_seconds", settings.recovery.rpo_seconds)] {
+        check.range(seconds, &["recovery", key], 1, 365 * DAY_SECONDS);
+    }
     let upstream = &settings.upstream;
     let at_least_one = [
         ("connect_ms", upstream.connect_ms),

@@ -156,6 +156,9 @@ pub struct ToolConfig {
 pub struct ServerConfig {
     /// How it is reached.
     pub upstream: UpstreamConfig,
+    /// A recovery drill does not pass without it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub critical: bool,
     /// Its tools by name. A tool that is not here is unknown to every client.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tools: BTreeMap<String, ToolConfig>,

@@ -38,6 +38,24 @@ pub struct Settings {
     pub upstream: Upstream,
     /// How the ledger is kept.
     pub audit: Audit,
+    /// What a recovery is promised to take.
+    pub recovery: Recovery,
+}
+
+/// What drills are measured against.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Recovery {
+    /// Seconds until the deployment serves again. Default 3600.
+    pub rto_seconds: u64,
+    /// Seconds of data that may be lost: a day between backups, and two hours for a late one. Default 93600.
+    pub rpo_seconds: u64,
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self { rto_seconds: 3_600, rpo_seconds: 93_600 }
+    }
 }
 
 /// Addresses and names of the two listeners.

@@ -43,6 +43,8 @@ pub struct Source {
     pub to: PathBuf,
     /// Where vaults go that lie outside of the data directory; `None` means where they were.
     pub outside: Option<PathBuf>,
+    /// The configuration's bundle and the database to use instead of the archived ones.
+    pub instead: (Option<PathBuf>, Option<PathBuf>),
     /// No archive younger than this.
     pub until: Option<Timestamp>,
     /// The time.
@@ -246,7 +248,8 @@ impl Work {
     }
 
     fn configuration(&mut self, unpacked: &Path) -> Verb<(String, String)> {
-        let bundle = fs::read(unpacked.join(BUNDLE)).map_err(io("the configuration's bundle cannot be read"))?;
+        let from = self.source.instead.0.clone().unwrap_or_else(|| unpacked.join(BUNDLE));
+        let bundle = fs::read(from).map_err(io("the configuration's bundle cannot be read"))?;
         let repository = Repository::from_bundle(&self.data.config(), &bundle)?;
         let head = repository.head()?;
         let desired = tree::read(&head.files)?;
@@ -280,8 +283,13 @@ impl Work {
 
     async fn state(&self, unpacked: &Path, meta: &Meta) -> Verb<(Db, String)> {
         let state = self.data.state_db();
-        fs::rename(unpacked.join(STATE), &state).map_err(io("the archive holds no state.db"))?;
+        let other = self.source.instead.1.as_ref();
+        fs::rename(other.unwrap_or(&unpacked.join(STATE)), &state).map_err(io("the archive holds no state.db"))?;
         let facts = foreign::facts(&state).await?;
+        if other.is_some() {
+            let db = Db::open(&state, &Migrations::embedded()?).await?;
+            return Ok((db, "sound; the one that was not lost".to_owned()));
+        }
         let said: Option<Facts> = serde_json::from_value(meta.facts["state"].clone()).ok();
         if said.is_some_and(|said| said != facts) {
             return Err(Fault::unavailable("state.db does not hold the rows that were counted at the backup"));

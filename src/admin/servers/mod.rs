@@ -1,6 +1,7 @@
 //! MCP servers: add, list, show, probe, approve, remove. A server's tools and their classes are copied into the configuration when an operator
 //! takes them in; a command line runs only where it was approved. Never stores a secret in git.
 
+mod approve;
 mod host;
 pub mod import;
 pub(super) mod intake;
@@ -15,6 +16,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use approve::{approve, approve_command};
 pub(super) use host::running_secrets;
 pub use model::{
     AddServer, Server, ServerAdded, ServerKeep, ServerList, ServerProbed, ServerRemoved, ServerTool, Tls12Waiver, ToolProbed,
@@ -51,7 +53,7 @@ pub async fn add(admin: &Admin, actor: &Actor, input: AddServer) -> Verb<ServerA
     actor.need(Right::Administer, "server.add")?;
     let mut kept = Kept::default();
     kept.take(&ServerKeep { headers: input.headers.clone(), env: input.env.clone(), client: input.client.clone() })?;
-    let config = ServerConfig { upstream: upstream(&input, &kept)?, tools: Default::default() };
+    let config = ServerConfig { upstream: upstream(&input, &kept)?, critical: false, tools: Default::default() };
     add_whole(admin, actor, &input.name, config, kept).await
 }
 
@@ -83,7 +85,7 @@ async fn add_whole(admin: &Admin, actor: &Actor, name: &str, config: ServerConfi
     let taken = intake::take_in(name, &config, &Files::new(), &probed, None)?;
     let made = tree::edit(admin, actor, &format!("servers: add {name}"), |desired, _| {
         absent(desired, name)?;
-        let whole = ServerConfig { upstream: config.upstream.clone(), tools: taken.tools.clone() };
+        let whole = ServerConfig { tools: taken.tools.clone(), ..config.clone() };
         let definitions = taken.changes.iter().filter(|change| change.path() != ServerConfig::path(name)).cloned();
         Ok(definitions.chain([tree::write(ServerConfig::path(name), whole.to_toml()?)]).collect())
     })
@@ -149,23 +151,6 @@ pub async fn probe(admin: &Admin, actor: &Actor, name: &str) -> Verb<ServerProbe
         removed,
         notices,
     })
-}
-
-/// Approves the command line as it stands in the configuration on this host, and takes in every tool the server shows.
-///
-/// # Errors
-/// `Denied` without role admin; `NotFound`; `Unavailable` when it does not answer: the command line is approved all the same.
-pub async fn approve(admin: &Admin, actor: &Actor, name: &str) -> Verb<ServerAdded> {
-    actor.need(Right::Administer, "server.approve")?;
-    let entry = running(admin, name)?;
-    if let Some(digest) = approval(&entry.config, &host::names(&entry.secrets.env)) {
-        store::set_approval(&admin.db, name, &digest, admin.clock.now(), &actor.name).await?;
-        let mut event = Event::action(&actor.name, "server.approve", name);
-        event.params = Some(serde_json::json!({ "target": target(&entry.config), "approved": digest }));
-        admin.record(event).await?;
-        publish(admin).await?;
-    }
-    take_in(admin, actor, name, None).await
 }
 
 /// Replaces what this host keeps for a server: headers, variables, the client certificate. Calls use it from now on. The configuration is

@@ -38,11 +38,7 @@ pub(super) struct Prepared {
 pub(super) fn prepare(data: &DataDir, db: &Db, repository: &Repository, staging: &Path) -> Verb<Prepared> {
     let (bundle, state) = (staging.join(BUNDLE), staging.join(STATE));
     fs::write(&bundle, repository.bundle()?).map_err(|e| Fault::unavailable("the configuration cannot be copied").because(e))?;
-    let facts = Handle::current().block_on(async {
-        db.copy_to(&state).await?;
-        foreign::forget(&state, &FORGOTTEN).await?;
-        foreign::facts(&state).await
-    })?;
+    let facts = Handle::current().block_on(copy_state(db, &state))?;
     let mut files = vec![(BUNDLE.to_owned(), bundle), (STATE.to_owned(), state)];
     for (name, folder) in [("keys", data.keys()), ("tls", data.tls())] {
         let kept = names(&folder)?.into_iter().filter(|file| !KEPT_BACK.contains(&file.as_str()));
@@ -50,6 +46,16 @@ pub(super) fn prepare(data: &DataDir, db: &Db, repository: &Repository, staging:
     }
     files.extend(ledger(&data.audit())?);
     Ok(Prepared { files, facts })
+}
+
+/// A copy of state.db without what an archive must not hold, and what is in it.
+///
+/// # Errors
+/// When it cannot be written.
+pub(super) async fn copy_state(db: &Db, to: &Path) -> Verb<Facts> {
+    db.copy_to(to).await?;
+    foreign::forget(to, &FORGOTTEN).await?;
+    foreign::facts(to).await
 }
 
 /// Regular files of a folder that are whole: what is being written begins with a dot or ends with `.tmp`.

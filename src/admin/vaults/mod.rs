@@ -56,6 +56,40 @@ impl Vaults {
     }
 }
 
+/// The destination of archives, and what it holds.
+///
+/// # Errors
+/// When it cannot be read.
+pub async fn destination(admin: &Admin) -> Verb<(folder::Folder, catalogue::Catalogue)> {
+    backup::catalogue(admin).await
+}
+
+/// Texts of the identities that this host keeps for the newest archives.
+///
+/// # Errors
+/// When they cannot be read or do not open.
+pub async fn rolling(admin: &Admin) -> Verb<Vec<String>> {
+    Ok(backup::kept(admin).await?.into_values().map(|text| text.reveal().clone()).collect())
+}
+
+/// A copy of state.db without what an archive must not hold.
+///
+/// # Errors
+/// When it cannot be written.
+pub async fn copy_state(admin: &Admin, to: &std::path::Path) -> Verb<()> {
+    deployment::copy_state(&admin.db, to).await.map(|_| ())
+}
+
+/// The public key that this instance signs with, as `rebuild --trust` takes it.
+pub fn trust(admin: &Admin) -> String {
+    key_text(admin.vaults.signer.public())
+}
+
+/// Ed25519 of this instance over a text, base64.
+pub(in crate::admin) fn sign(admin: &Admin, text: &str) -> String {
+    admin.vaults.signer.sign(text)
+}
+
 /// Tells the deny-list that an operator's credential was ended.
 pub fn tell_revoked(admin: &Admin) {
     admin.vaults.revoked.notify_one();

@@ -126,6 +126,13 @@ pub(in crate::admin) fn text(value: &Value) -> String {
     out
 }
 
+/// A document with sorted keys and without spaces: the same bytes however it was written down.
+pub(in crate::admin) fn canonical(value: &Value) -> String {
+    let mut out = String::new();
+    write(&mut out, value, false);
+    out
+}
+
 fn write(out: &mut String, value: &Value, top: bool) {
     match value {
         Value::Object(map) => {

@@ -1,6 +1,6 @@
 //! SQL stands whole in the stores, every statement is listed, and every listed one prepares against a migrated database.
 
-use lifeboat::admin::{clients, kill, operators, publish, servers, vaults};
+use lifeboat::admin::{clients, drills, kill, operators, publish, servers, vaults};
 use lifeboat::db::{Db, Migrations};
 
 use super::source::sources;
@@ -18,6 +18,7 @@ async fn every_statement_prepares_against_a_migrated_database() {
         &publish::STATEMENTS,
         &operators::STATEMENTS,
         &vaults::STATEMENTS,
+        &drills::STATEMENTS,
     ] {
         db.prepare_all(list).await.expect("every statement prepares");
     }

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use serde_json::json;
 
 use super::super::openapi::routes::Api;
 use super::super::openapi::{changes, reads};
-use super::super::routes::{Caller, parse, reply};
+use super::super::routes::{Caller, Limit, parse, query, reply};
 use crate::admin::Admin;
 use crate::admin::actor::Right;
+use crate::admin::drills::{self, DrillOrder};
 use crate::admin::vaults::{self, AddRecipient, AddVault, BackupOrder, ProveRecipient, RestoreOrder};
 
 type Shared = State<Arc<Admin>>;
@@ -36,6 +37,7 @@ pub(in crate::admin::api) fn routes() -> Api {
             bring_back,
         )
         .merge(recipients())
+        .merge(drill_routes())
 }
 
 fn recipients() -> Api {
@@ -56,6 +58,31 @@ fn recipients() -> Api {
             changes::<vaults::RecipientList>("/recipients/{name}/remove", "Takes a recipient out of the archives to come", admin),
             recipient_remove,
         )
+}
+
+fn drill_routes() -> Api {
+    Api::default()
+        .serve(reads::<drills::DrillList>("/drills", "Drills, newest first").query::<Limit>(), drill_list)
+        .serve(reads::<drills::Signed>("/drills/{id}", "One drill's signed report"), drill_show)
+        .serve(
+            changes::<drills::Drill>("/drills", "Rebuilds the deployment in a place of its own, and times it", Right::Operate)
+                .takes::<DrillOrder>(json!({"scenario": "host-lost"})),
+            drill_run,
+        )
+}
+
+async fn drill_list(State(admin): Shared, Caller(actor): Caller, RawQuery(text): RawQuery) -> Response {
+    let read = async || drills::list(&admin, &actor, query::<Limit>(text)?.limit.unwrap_or(50).min(1_000)).await;
+    reply(read().await)
+}
+
+async fn drill_show(State(admin): Shared, Caller(actor): Caller, Path(id): Path<String>) -> Response {
+    reply(drills::show(&admin, &actor, &id).await)
+}
+
+async fn drill_run(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
+    let act = async || drills::run(&admin, &actor, parse(&body)?).await;
+    reply(act().await)
 }
 
 async fn vault_list(State(admin): Shared, Caller(actor): Caller) -> Response {

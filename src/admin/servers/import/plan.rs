@@ -132,7 +132,7 @@ fn http(draft: &mut Draft, entry: &Map<String, Value>, url: &str, values: &Value
     }
     let secret_headers = host::names(&draft.kept.headers);
     let upstream = HttpUpstream { url, plain_loopback, allow_addresses, secret_headers, ..HttpUpstream::default() };
-    draft.config = Some(ServerConfig { upstream: UpstreamConfig::Http(upstream), tools: BTreeMap::new() });
+    draft.config = Some(ServerConfig { upstream: UpstreamConfig::Http(upstream), critical: false, tools: BTreeMap::new() });
 }
 
 // Loopback in plain, and a private address that is written out, are what the file itself asks for; both are shown.
@@ -210,7 +210,7 @@ fn stdio(draft: &mut Draft, entry: &Map<String, Value>, command: &str, values: &
     draft.shown.sealed = host::names(&draft.kept.env);
     let secret_env = draft.shown.sealed.clone();
     let upstream = StdioUpstream { command: words, env, secret_env, dirs, ..StdioUpstream::default() };
-    draft.config = Some(ServerConfig { upstream: UpstreamConfig::Stdio(upstream), tools: BTreeMap::new() });
+    draft.config = Some(ServerConfig { upstream: UpstreamConfig::Stdio(upstream), critical: false, tools: BTreeMap::new() });
 }
 
 // Harmless variables come back; the others go among what is kept.
