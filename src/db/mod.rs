@@ -5,7 +5,7 @@ pub mod foreign;
 mod keep;
 mod migrate;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::path::Path;
 use std::time::Duration;

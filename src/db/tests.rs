@@ -173,3 +173,12 @@ async fn flt_30_without_a_copy_the_schema_stays_as_it_is() {
     let db = Db::open(&path, &migrations(&[ONE])).await.unwrap();
     db.close().await;
 }
+
+/// Writes one row into each of two tables in one transaction, for tests of copies.
+pub(crate) async fn pair(db: &Db, at: i64) {
+    let mut tx = db.begin().await.unwrap();
+    for sql in ["INSERT INTO one (id) VALUES (?1)", "INSERT INTO two (id) VALUES (?1)"] {
+        sqlx::query(sql).bind(at).execute(&mut *tx).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+}
