@@ -11,6 +11,7 @@ pub mod crypto;
 pub mod db;
 pub mod demo;
 pub mod inspect;
+pub mod jobs;
 pub mod lifecycle;
 pub mod mcp;
 pub mod policy;

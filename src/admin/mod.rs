@@ -16,6 +16,7 @@ pub mod publish;
 pub mod revisions;
 pub mod roles;
 pub mod routes;
+pub mod schedule;
 pub mod servers;
 pub mod shell;
 pub mod tools;

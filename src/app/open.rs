@@ -92,7 +92,7 @@ fn keep_public(data: &DataDir, key: &PublicKey) -> Verb<()> {
     if files::read(&path)?.as_deref() == Some(text.as_bytes()) {
         return Ok(());
     }
-    files::write(&path, text.as_bytes(), Readers::Everybody)
+    files::write(&path, text.as_bytes(), Readers::Owner)
 }
 
 // The copy in git leaves the host with the next push; HEAD stays the desired state alone.

@@ -96,7 +96,10 @@ pub(super) fn drill(command: &DrillCommand) -> Verb<Order> {
         }
         DrillCommand::List => Order::get("/api/v1/drills"),
         DrillCommand::Show { id } => Order::get(format!("/api/v1/drills/{}", segment(id))),
-        DrillCommand::Schedule => return Err(not_yet("drill schedule")),
+        DrillCommand::Schedule { cron: None, paused: None, .. } => Order::get("/api/v1/schedules"),
+        DrillCommand::Schedule { job, cron, paused } => {
+            Order::post("/api/v1/schedules", json!({"job": job, "cron": cron, "paused": paused}))
+        }
     })
 }
 

@@ -7,6 +7,7 @@ use globset::GlobBuilder;
 
 use super::document::Document;
 use super::edge::ProxyProtocol;
+use super::schedules::{Schedules, Slots};
 use super::vault::DEPLOYMENT;
 use super::{ClientConfig, ConfigFault, RoleConfig, Settings, VaultConfig};
 use crate::base::ids::check_name;
@@ -147,6 +148,15 @@ pub(super) fn role(document: &Document<'_>, role: &RoleConfig, faults: &mut Vec<
             }
         }
         check.must(grant.arguments.is_none(), &["grant", &at, "arguments"], "argument schemas are not available in this version");
+    }
+}
+
+pub(super) fn schedules(document: &Document<'_>, schedules: &Schedules, faults: &mut Vec<ConfigFault>) {
+    let mut check = Checker { document, faults };
+    for (key, schedule) in [("backup", &schedules.backup), ("drill", &schedules.drill)] {
+        if let Err(message) = Slots::parse(&schedule.cron) {
+            check.must(false, &[key, "cron"], message);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::definitions::{self, Definitions};
 use super::document::{self, Document};
+use super::schedules::{FILE as SCHEDULES, Schedules};
 use super::{ClientConfig, RoleConfig, ServerConfig, Settings, VaultConfig, check, check_server};
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids::check_name;
@@ -24,6 +25,8 @@ pub struct Desired {
     pub roles: BTreeMap<String, RoleConfig>,
     /// `vaults/NAME.toml`.
     pub vaults: BTreeMap<String, VaultConfig>,
+    /// `schedules.toml`.
+    pub schedules: Schedules,
     /// What the definitions in `tools/SERVER/TOOL.json` ask of calls.
     pub definitions: Definitions,
 }
@@ -67,7 +70,7 @@ impl ConfigFault {
 /// The file of the settings.
 pub const SETTINGS: &str = "lifeboat.toml";
 /// Files at the top that other versions and other parts read.
-const OTHER_FILES: [&str; 3] = ["alerts.toml", "schedules.toml", "waivers.toml"];
+const OTHER_FILES: [&str; 2] = ["alerts.toml", "waivers.toml"];
 /// Folders that other versions and other parts read.
 const OTHER_FOLDERS: [&str; 6] = ["tools", "exceptions", "policy-tests", "templates", "runbooks", "reviews"];
 
@@ -84,6 +87,9 @@ impl Desired {
             match Place::of(file) {
                 Place::Settings => {
                     desired.settings = section(file, bytes, &mut faults, check::settings).unwrap_or_default();
+                }
+                Place::Schedules => {
+                    desired.schedules = section(file, bytes, &mut faults, check::schedules).unwrap_or_default();
                 }
                 Place::Server(name) => {
                     let read = named(file, name, bytes, &mut faults, check_server::server);
@@ -121,6 +127,7 @@ fn names<'a>(files: &'a BTreeMap<String, Vec<u8>>, folder: &str) -> BTreeSet<&'a
 /// What a file's path says it is.
 enum Place<'a> {
     Settings,
+    Schedules,
     Server(&'a str),
     Client(&'a str),
     Role(&'a str),
@@ -134,6 +141,7 @@ impl<'a> Place<'a> {
         let Some((folder, rest)) = file.split_once('/') else {
             return match file {
                 SETTINGS => Self::Settings,
+                SCHEDULES => Self::Schedules,
                 known if OTHER_FILES.contains(&known) => Self::Other,
                 toml if toml.ends_with(".toml") => Self::Unknown("no such file is known; see docs/CONFIG.md for the names"),
                 _ => Self::Other,
@@ -190,6 +198,16 @@ fn named<T: DeserializeOwned>(
 
 impl Settings {
     /// The text of `lifeboat.toml`.
+    ///
+    /// # Errors
+    /// `Bug` when it cannot be written as TOML.
+    pub fn to_toml(&self) -> Verb<String> {
+        document::write(self)
+    }
+}
+
+impl Schedules {
+    /// The text of `schedules.toml`.
     ///
     /// # Errors
     /// `Bug` when it cannot be written as TOML.

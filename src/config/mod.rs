@@ -12,6 +12,7 @@ pub mod paths;
 pub mod policy_tests;
 pub mod repo;
 pub mod role;
+pub mod schedules;
 pub mod server;
 pub mod settings;
 pub mod space;

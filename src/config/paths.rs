@@ -88,7 +88,7 @@ impl DataDir {
     /// # Errors
     /// `Unavailable` when a directory cannot be made; `Invalid` when one of them is a link or a file.
     pub fn create(&self) -> Verb<()> {
-        let open = if nix::unistd::geteuid().is_root() { 0o711 } else { 0o700 };
+        let open = open_mode();
         make(&self.0, open)?;
         make(&self.vaults(), open)?;
         for path in [self.config(), self.audit(), self.archives(), self.tls(), self.keys(), self.run()] {
@@ -96,6 +96,11 @@ impl DataDir {
         }
         Ok(())
     }
+}
+
+/// Mode of a directory that servers must be able to walk through: where each has an account of its own, they may pass and not look.
+pub fn open_mode() -> u32 {
+    if nix::unistd::geteuid().is_root() { 0o711 } else { 0o700 }
 }
 
 fn make(path: &Path, mode: u32) -> Verb<()> {

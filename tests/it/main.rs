@@ -9,6 +9,7 @@ mod faults;
 mod laws;
 mod plane;
 mod proxy;
+mod recovery;
 mod sandbox;
 mod secrets;
 mod support;

@@ -3,6 +3,7 @@
 mod data;
 mod host;
 mod parts;
+mod recovery;
 mod servers;
 #[cfg(test)]
 mod tests;
@@ -59,6 +60,7 @@ pub async fn examine(admin: &Admin, actor: &Actor) -> Verb<Examination> {
     // How well servers are confined comes first among what is not well.
     let mut checks = host::checks(admin);
     checks.extend(parts::checks(admin).await);
+    checks.extend(recovery::checks(admin).await);
     checks.extend(data::checks(&admin.data, admin.clock.now()));
     checks.extend(servers::checks(admin).await);
     checks.extend(trust::checks(&admin.feed.snapshot(), admin.clock.now()));

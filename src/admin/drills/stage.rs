@@ -10,6 +10,7 @@ use crate::admin::vaults::deny;
 use crate::admin::vaults::folder::Folder;
 use crate::admin::vaults::sidecar::Sidecar;
 use crate::base::fault::{Fault, Verb};
+use crate::config::paths;
 
 fn io(what: &Path) -> impl FnOnce(std::io::Error) -> Fault {
     let what = what.display().to_string();
@@ -27,8 +28,7 @@ impl Sandbox {
     pub(super) fn new(data: &Path, id: &str) -> Verb<Self> {
         let data = std::path::absolute(data).map_err(io(data))?;
         let path = data.join(format!("{PREFIX}{id}"));
-        let mode = if nix::unistd::geteuid().is_root() { 0o711 } else { 0o700 };
-        fs::DirBuilder::new().mode(mode).create(&path).map_err(io(&path))?;
+        fs::DirBuilder::new().mode(paths::open_mode()).create(&path).map_err(io(&path))?;
         Ok(Self(path))
     }
 

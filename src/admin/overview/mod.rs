@@ -11,7 +11,7 @@ use super::actor::Right;
 use super::clients;
 use super::kill;
 use super::servers::{self, Server};
-use super::{Actor, Admin, health, tree};
+use super::{Actor, Admin, drills, health, tree, vaults};
 use crate::audit::{Bucket, Event, Filter, ReasonCount, Totals};
 use crate::base::clock::Timestamp;
 use crate::base::fault::Verb;
@@ -112,10 +112,22 @@ pub async fn status(admin: &Admin, actor: &Actor) -> Verb<Status> {
         revision: admin.feed.snapshot().revision.to_string(),
         kill: KillStatus { engaged: !states.is_empty(), states },
         servers: servers.into_iter().map(|server| ServerStatus { name: server.name, state: server.state }).collect(),
-        last_drill: None,
-        last_archive: None,
+        last_drill: last_drill(admin, actor).await,
+        last_archive: last_archive(admin, actor).await,
         alerts: alerts(admin).await,
     })
+}
+
+/// When the newest verified archive was finished; a destination that cannot be read is told by `doctor`.
+async fn last_archive(admin: &Admin, actor: &Actor) -> Option<String> {
+    let found = vaults::list(admin, actor).await.ok()?.archives;
+    found.into_iter().filter(|one| one.verified).map(|one| one.created_at).max().map(|at| at.to_string())
+}
+
+/// When the newest drill that is over began.
+async fn last_drill(admin: &Admin, actor: &Actor) -> Option<String> {
+    let found = drills::list(admin, actor, 20).await.ok()?.drills;
+    found.into_iter().find(|drill| drill.passed.is_some()).map(|drill| drill.started_at.to_string())
 }
 
 /// What is wrong now, a sentence each.

@@ -6,12 +6,10 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use nix::sys::statvfs::statvfs;
 use serde_json::{Value, json};
 
 use super::catalogue::{ARCHIVE, extract};
-use super::folder::Folder;
+use super::folder::{Folder, forget_pages, free};
 use super::sidecar::{FORMAT, Sidecar};
 use super::{Origin, Vault, deployment, source};
 use crate::audit::Signer;
@@ -175,7 +173,7 @@ impl Workshop {
         let unsynced = |e: io::Error| Fault::unavailable(format!("the archive does not reach the disk: {e}")).because(e);
         let guarded = output.into_inner().map_err(|e| unsynced(e.into_error()))?;
         guarded.file.sync_all().map_err(unsynced)?;
-        let _ = posix_fadvise(&guarded.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+        forget_pages(&guarded.file);
         let meta = meta.clone();
         Ok(Sidecar {
             format: FORMAT,
@@ -224,11 +222,6 @@ impl Workshop {
         }
         Ok(())
     }
-}
-
-fn free(path: &Path) -> Option<u64> {
-    let stat = statvfs(path).ok()?;
-    Some(stat.blocks_available().saturating_mul(stat.fragment_size()))
 }
 
 fn unmade(cause: ArchiveFault) -> Fault {

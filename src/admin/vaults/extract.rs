@@ -2,12 +2,13 @@
 //! never follows a link: nothing but its own plain files and directories is ever there.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, FileTimes, OpenOptions, Permissions};
+use std::fs::{self, FileTimes, OpenOptions, Permissions};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::folder::sync_disk;
 use crate::crypto::archive::Sink;
 
 /// The directory that is filled.
@@ -42,9 +43,7 @@ impl Extract {
         for (path, mode) in self.dirs.iter().rev() {
             fs::set_permissions(path, Permissions::from_mode(*mode))?;
         }
-        // One call for all of them: a sync for each of a hundred thousand files takes minutes.
-        nix::unistd::syncfs(File::open(&self.root)?)?;
-        Ok(())
+        sync_disk(&self.root)
     }
 }
 

@@ -6,7 +6,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::fcntl::{AT_FDCWD, PosixFadviseAdvice, RenameFlags, posix_fadvise, renameat2};
+use nix::sys::statvfs::statvfs;
 
 use crate::base::fault::{Fault, Verb};
 
@@ -93,6 +94,22 @@ impl Folder {
         found.sort_unstable();
         Ok(found)
     }
+}
+
+/// Bytes that may still be written to the disk of a path; `None` when the system does not say.
+pub(super) fn free(path: &Path) -> Option<u64> {
+    let stat = statvfs(path).ok()?;
+    Some(stat.blocks_available().saturating_mul(stat.fragment_size()))
+}
+
+/// What is read of a file from now on is what the disk has, not what the page cache remembers. The system may not do it.
+pub(super) fn forget_pages(file: &File) {
+    let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+}
+
+/// Brings everything on the disk of a path to it: one call for all, since one for each of a hundred thousand files takes minutes.
+pub(super) fn sync_disk(path: &Path) -> io::Result<()> {
+    Ok(nix::unistd::syncfs(File::open(path)?)?)
 }
 
 // Archives stand two folders deep: VAULT/YEAR/FILE.

@@ -37,12 +37,12 @@ pub fn read_key(text: &str) -> Verb<PublicKey> {
 
 /// The recipients that count; the one of the first run is taken in when there never was one.
 async fn rows(admin: &Admin) -> Verb<Vec<RecipientRow>> {
-    if !store::had_recipients(&admin.db).await? {
-        if let Some(bytes) = files::read(&admin.data.recovery_pub())? {
-            let key = String::from_utf8_lossy(&bytes).trim().to_owned();
-            recovery::check_recipient(&key)?;
-            store::add_recipient(&admin.db, FIRST, &key, admin.clock.now(), "lifeboat up").await?;
-        }
+    if !store::had_recipients(&admin.db).await?
+        && let Some(bytes) = files::read(&admin.data.recovery_pub())?
+    {
+        let key = String::from_utf8_lossy(&bytes).trim().to_owned();
+        recovery::check_recipient(&key)?;
+        store::add_recipient(&admin.db, FIRST, &key, admin.clock.now(), "lifeboat up").await?;
     }
     store::recipients(&admin.db).await
 }

@@ -6,7 +6,6 @@ use std::fs::File;
 use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
 
-use nix::sys::stat::FileStat;
 use tokio::runtime::Handle;
 
 use super::walk::{Found, Item, Root};
@@ -44,9 +43,9 @@ pub(super) fn prepare(path: &Path, excluded: &[&str], staging: &Path) -> Verb<Pr
         let folder = path.parent().unwrap_or(Path::new("/"));
         let root = Root::open(folder)?;
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let (_, stat) =
+        let (_, item, _) =
             root.read(name).map_err(|e| Fault::not_found(format!("{} cannot be read: {e}", path.display())).because(e))?;
-        (folder, Found { items: vec![item_of(name, &stat)], ..Found::default() }, root)
+        (folder, Found { items: vec![item], ..Found::default() }, root)
     };
     let mut prepared = Prepared { root, items: Vec::new(), copies: BTreeMap::new(), special, unread, facts: BTreeMap::new() };
     let databases: Vec<String> = items.iter().filter(|item| prepared.is_database(item)).map(|item| item.path.clone()).collect();
@@ -70,16 +69,6 @@ pub(super) fn prepare(path: &Path, excluded: &[&str], staging: &Path) -> Verb<Pr
     Ok(prepared)
 }
 
-fn item_of(path: &str, stat: &FileStat) -> Item {
-    Item {
-        path: path.to_owned(),
-        kind: EntryKind::File,
-        mode: stat.st_mode & 0o777,
-        mtime: u64::try_from(stat.st_mtime).unwrap_or(0),
-        size: u64::try_from(stat.st_size).unwrap_or(0),
-    }
-}
-
 impl Prepared {
     /// Bytes that are about to be read.
     pub(super) fn bytes(&self) -> u64 {
@@ -90,7 +79,7 @@ impl Prepared {
         let mut head = [0u8; 16];
         item.kind == EntryKind::File
             && item.size >= 512
-            && self.root.read(&item.path).is_ok_and(|(mut file, _)| file.read_exact(&mut head).is_ok())
+            && self.root.read(&item.path).is_ok_and(|(mut file, ..)| file.read_exact(&mut head).is_ok())
             && head == *MAGIC
     }
 
@@ -115,18 +104,17 @@ impl Prepared {
 
     fn plain<W: Write>(&self, writer: &mut Writer<W>, item: &Item) -> Result<bool, ArchiveFault> {
         for attempt in 1..=ATTEMPTS {
-            let (file, before) = match self.root.read(&item.path) {
+            let (file, now, before) = match self.root.read(&item.path) {
                 Ok(opened) => opened,
                 Err(cause) => {
                     writer.skip(&item.path, format!("it cannot be read: {cause}"));
                     return Ok(false);
                 }
             };
-            let now = item_of(&item.path, &before);
             let told = (now.mode, now.mtime);
             if now.size > HELD {
                 let whole = writer.file(&item.path, now.size, told, &file)?;
-                let still = whole && same(&before, &file);
+                let still = whole && before.is_still(&file);
                 if whole && !still {
                     writer.skip(&item.path, "it changed while it was read");
                 }
@@ -134,7 +122,7 @@ impl Prepared {
             }
             let mut bytes = Vec::new();
             let read = (&file).take(HELD + 1).read_to_end(&mut bytes);
-            let stable = read.is_ok() && bytes.len() as u64 == now.size && same(&before, &file);
+            let stable = read.is_ok() && bytes.len() as u64 == now.size && before.is_still(&file);
             if stable || attempt == ATTEMPTS {
                 writer.file(&item.path, bytes.len() as u64, told, bytes.as_slice())?;
                 if !stable {
@@ -145,12 +133,6 @@ impl Prepared {
         }
         Ok(false)
     }
-}
-
-/// Whether a file is as it was: what is written to it changes its size or its time.
-fn same(before: &FileStat, file: &File) -> bool {
-    let stamp = |stat: &FileStat| (stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec);
-    nix::sys::stat::fstat(file).is_ok_and(|after| stamp(&after) == stamp(before))
 }
 
 /// A file that nobody writes any more.

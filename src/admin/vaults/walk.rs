@@ -28,6 +28,31 @@ pub struct Item {
     pub size: u64,
 }
 
+/// How a file looked: what is written to it changes its size or its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamp(u64, i64, i64, i64);
+
+impl Stamp {
+    fn of(stat: &FileStat) -> Self {
+        Self(stat.st_ino, stat.st_size, stat.st_mtime, stat.st_mtime_nsec)
+    }
+
+    /// Whether the open file still looks like this.
+    pub fn is_still(&self, file: &File) -> bool {
+        fstat(file).is_ok_and(|after| Self::of(&after) == *self)
+    }
+}
+
+fn item_of(path: &str, stat: &FileStat, kind: EntryKind) -> Item {
+    Item {
+        path: path.to_owned(),
+        kind,
+        mode: stat.st_mode & 0o777,
+        mtime: u64::try_from(stat.st_mtime).unwrap_or(0),
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+    }
+}
+
 /// A directory's content.
 #[derive(Debug, Default)]
 pub struct Found {
@@ -65,7 +90,7 @@ impl Root {
     ///
     /// # Errors
     /// When it vanished, became something else, or cannot be read.
-    pub fn read(&self, path: &str) -> std::io::Result<(File, FileStat)> {
+    pub fn read(&self, path: &str) -> std::io::Result<(File, Item, Stamp)> {
         let mut folder = self.0.try_clone()?;
         let (folders, name) = path.rsplit_once('/').unwrap_or(("", path));
         for part in folders.split('/').filter(|part| !part.is_empty()) {
@@ -77,7 +102,7 @@ impl Root {
         if kind_of(&stat) != SFlag::S_IFREG {
             return Err(std::io::Error::other("it is no regular file any more"));
         }
-        Ok((File::from(file), stat))
+        Ok((File::from(file), item_of(path, &stat, EntryKind::File), Stamp::of(&stat)))
     }
 }
 
@@ -124,13 +149,7 @@ fn one(folder: &OwnedFd, name: &str, path: &str, excluded: &[&str], depth: usize
         Ok(stat) => stat,
         Err(cause) => return found.unread.push(skipped(path, cause.desc())),
     };
-    let item = |kind| Item {
-        path: path.to_owned(),
-        kind,
-        mode: stat.st_mode & 0o777,
-        mtime: u64::try_from(stat.st_mtime).unwrap_or(0),
-        size: u64::try_from(stat.st_size).unwrap_or(0),
-    };
+    let item = |kind| item_of(path, &stat, kind);
     match kind_of(&stat) {
         SFlag::S_IFREG => found.items.push(item(EntryKind::File)),
         SFlag::S_IFDIR if depth >= DEEPEST => found.special.push(skipped(path, "it stands too deep")),

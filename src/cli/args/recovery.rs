@@ -136,6 +136,16 @@ pub(in crate::cli) enum DrillCommand {
         /// Its id
         id: String,
     },
-    /// When the next drills are due
-    Schedule,
+    /// When drills and backups are due next; with an option, changes it
+    Schedule {
+        /// Whose schedule changes
+        #[arg(long, value_parser = ["drill", "backup"], default_value = "drill")]
+        job: String,
+        /// Minute, hour, day of month, month, day of week, in UTC
+        #[arg(long, value_name = "FIELDS")]
+        cron: Option<String>,
+        /// Whether nothing is done
+        #[arg(long)]
+        paused: Option<bool>,
+    },
 }

@@ -70,7 +70,10 @@ impl Repository {
     }
 }
 
-fn parse(bytes: &[u8]) -> Verb<(Vec<(Oid, String)>, &[u8])> {
+/// References with their commits, and the pack after them.
+type Parts<'a> = (Vec<(Oid, String)>, &'a [u8]);
+
+fn parse(bytes: &[u8]) -> Verb<Parts<'_>> {
     let wrong = |why: &str| Fault::invalid("config.bundle", why.to_owned());
     let mut rest = bytes.strip_prefix(SIGNATURE.as_bytes()).ok_or_else(|| wrong("is no git bundle of version 2"))?;
     let mut references = Vec::new();

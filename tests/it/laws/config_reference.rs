@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::fs;
 
 use lifeboat::config::policy_tests::PolicyTests;
-use lifeboat::config::{ClientConfig, RoleConfig, ServerConfig, Settings};
+use lifeboat::config::schedules::Schedules;
+use lifeboat::config::{ClientConfig, RoleConfig, ServerConfig, Settings, VaultConfig};
 use schemars::{JsonSchema, schema_for};
 use serde_json::{Map, Value};
 
@@ -30,6 +31,8 @@ fn the_reference_of_the_configuration_is_current() {
     );
     page.file::<ClientConfig>("clients/NAME.toml", "roles = [\"reader\"]\nrate = 20\n");
     page.file::<RoleConfig>("roles/NAME.toml", "[[grant]]\ntools = [\"demo/*\"]\nclasses = [\"read\", \"write\"]\n");
+    page.file::<Schedules>("schedules.toml", "");
+    page.file::<VaultConfig>("vaults/NAME.toml", "path = \"/var/lib/notes\"\nserver = \"notes\"\nexclude = [\"cache\"]\n");
     page.file::<PolicyTests>(
         "policy-tests/NAME.toml",
         "[[case]]\nclient = \"ci\"\ntool = \"demo/wipe\"\nexpect = \"refuse\"\nreason = \"policy.class\"\n",

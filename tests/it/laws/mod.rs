@@ -102,6 +102,9 @@ fn a_word_stays_in_its_home() {
                 || p.starts_with("src/admin/api/")
                 // Opening the file KILL without following a link and without waiting.
                 || p == "src/admin/kill/file.rs"
+                // Reading what others write without following a link; naming a file without replacing one.
+                || p == "src/admin/vaults/walk.rs"
+                || p == "src/admin/vaults/folder.rs"
                 || p.starts_with("src/config/")
                 || p.starts_with("src/cli/")
                 || p.starts_with("src/app/")
@@ -172,8 +175,10 @@ fn product_code_has_no_way_to_die_or_to_be_silent() {
 fn sql_stands_whole_in_the_stores() {
     let mut faults = Vec::new();
     for source in sources() {
-        // Migrations are whole files, read at build time; only their applier may run text that is no constant.
-        for word in ["AssertSqlSafe", "QueryBuilder"].into_iter().filter(|_| source.path != "src/db/migrate.rs") {
+        // Migrations are whole files, read at build time; the tables of somebody else's database are known only when it is read. Nobody
+        // else may run text that is no constant.
+        let free = ["src/db/migrate.rs", "src/db/foreign.rs"].contains(&source.path.as_str());
+        for word in ["AssertSqlSafe", "QueryBuilder"].into_iter().filter(|_| !free) {
             if source.code.contains(word) {
                 faults.push(format!("{}: {word} builds SQL from parts", source.path));
             }

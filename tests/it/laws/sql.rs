@@ -2,6 +2,7 @@
 
 use lifeboat::admin::{clients, drills, kill, operators, publish, servers, vaults};
 use lifeboat::db::{Db, Migrations};
+use lifeboat::jobs;
 
 use super::source::sources;
 
@@ -19,6 +20,7 @@ async fn every_statement_prepares_against_a_migrated_database() {
         &operators::STATEMENTS,
         &vaults::STATEMENTS,
         &drills::STATEMENTS,
+        &jobs::STATEMENTS,
     ] {
         db.prepare_all(list).await.expect("every statement prepares");
     }

@@ -13,6 +13,7 @@ use super::super::routes::{Caller, Limit, parse, query, reply};
 use crate::admin::Admin;
 use crate::admin::actor::Right;
 use crate::admin::drills::{self, DrillOrder};
+use crate::admin::schedule::{self, SetSchedule};
 use crate::admin::vaults::{self, AddRecipient, AddVault, BackupOrder, ProveRecipient, RestoreOrder};
 
 type Shared = State<Arc<Admin>>;
@@ -69,6 +70,21 @@ fn drill_routes() -> Api {
                 .takes::<DrillOrder>(json!({"scenario": "host-lost"})),
             drill_run,
         )
+        .serve(reads::<schedule::ScheduleList>("/schedules", "What is done by itself, with the next dates"), schedule_list)
+        .serve(
+            changes::<schedule::ScheduleList>("/schedules", "Changes when it is done", Right::Administer)
+                .takes::<SetSchedule>(json!({"job": "backup", "cron": "17 2 * * *", "paused": false})),
+            schedule_set,
+        )
+}
+
+async fn schedule_list(State(admin): Shared, Caller(actor): Caller) -> Response {
+    reply(schedule::list(&admin, &actor).await)
+}
+
+async fn schedule_set(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
+    let act = async || schedule::set(&admin, &actor, parse(&body)?).await;
+    reply(act().await)
 }
 
 async fn drill_list(State(admin): Shared, Caller(actor): Caller, RawQuery(text): RawQuery) -> Response {

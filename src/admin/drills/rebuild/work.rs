@@ -1,195 +1,51 @@
-//! A deployment from archives, an identity and a public key alone: no database, no configuration, no catalogue. It is put together beside its
-//! place, given its name when it is whole, and starts stopped. Never touches what is there already.
+//! The parts of a rebuild: unpacking, configuration, keys, state, ledger, vaults, deny-list, kill, place. Each fails before anything counts.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
-
-use super::chosen::{Chosen, choose};
-use super::steps::Steps;
+use super::{Back, Source, io};
+use crate::admin::drills::chosen::{Chosen, choose};
+use crate::admin::drills::steps::Steps;
 use crate::admin::vaults::catalogue::{self, Catalogue, Unusable};
-use crate::admin::vaults::deny::{self, DenyList};
+use crate::admin::vaults::deny::DenyList;
 use crate::admin::vaults::deployment::{BUNDLE, STATE};
 use crate::admin::vaults::extract::Extract;
 use crate::admin::vaults::folder::Folder;
 use crate::admin::vaults::{self, Origin, Vault};
 use crate::admin::{kill, tree};
-use crate::audit::{self, Event, Ledger, Opening, PublicKey};
-use crate::base::clock::{SharedClock, Timestamp};
+use crate::audit::{self, Event, Ledger, Opening};
 use crate::base::fault::{Fault, Verb};
-use crate::base::ids::{self, SharedEntropy};
-use crate::base::secret::Secret;
 use crate::config::paths::DataDir;
 use crate::config::repo::Repository;
 use crate::config::vault::DEPLOYMENT;
 use crate::config::{Desired, Settings};
-use crate::crypto::archive::{Identities, Meta, Opened};
+use crate::crypto::archive::{ArchiveFault, Identities, Meta, Opened};
 use crate::crypto::ca;
 use crate::db::foreign::{self, Facts};
 use crate::db::{Db, Migrations};
 
-/// What a rebuild is made from.
-pub struct Source {
-    /// The directory of archives.
-    pub from: PathBuf,
-    /// Texts of age identities.
-    pub identities: Vec<Secret<String>>,
-    /// The key that the notes must be signed with.
-    pub trust: PublicKey,
-    /// Where the deployment goes.
-    pub to: PathBuf,
-    /// Where vaults go that lie outside of the data directory; `None` means where they were.
-    pub outside: Option<PathBuf>,
-    /// The configuration's bundle and the database to use instead of the archived ones.
-    pub instead: (Option<PathBuf>, Option<PathBuf>),
-    /// No archive younger than this.
-    pub until: Option<Timestamp>,
-    /// The time.
-    pub clock: SharedClock,
-    /// Chance.
-    pub entropy: SharedEntropy,
-}
-
-/// One vault that was brought back.
-#[derive(Clone, Debug, Serialize)]
-pub struct Back {
-    /// Its name.
-    pub vault: String,
-    /// The archive.
-    pub archive: String,
-    /// What was written after this moment is lost.
-    pub started_at: Timestamp,
-    /// Rows by database and table, and how many files.
-    pub rows: BTreeMap<String, Facts>,
-    /// How many files.
-    pub files: u64,
-}
-
-/// What was rebuilt.
-#[derive(Debug, Serialize)]
-pub struct Rebuilt {
-    /// Where it stands.
-    pub to: String,
-    /// The configuration's commit.
-    pub head: String,
-    /// By vault, the deployment first.
-    pub vaults: Vec<Back>,
-    /// Credentials that only the deny-list knew to be ended.
-    pub denied: u64,
+/// A rebuild under way.
+pub(super) struct Work {
+    /// What it is made from.
+    pub source: Source,
+    /// The destination.
+    pub folder: Folder,
+    /// What is there.
+    pub found: Catalogue,
+    /// Identities.
+    pub keys: Identities,
+    /// Where it is put together.
+    pub data: DataDir,
     /// What an operator must know.
     pub warnings: Vec<String>,
-}
-
-/// A folder that is removed unless it was given its place.
-struct Unfinished(PathBuf);
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-struct Work {
-    source: Source,
-    folder: Folder,
-    found: Catalogue,
-    keys: Identities,
-    data: DataDir,
-    warnings: Vec<String>,
-    vaults: Vec<Back>,
-}
-
-/// Rebuilds; every step is told to `steps`.
-///
-/// # Errors
-/// The first thing that keeps it from being whole; nothing is left then.
-pub async fn rebuild(source: Source, steps: &mut Steps) -> Verb<Rebuilt> {
-    let place = steps.take("preflight", async { preflight(&source) }).await?;
-    let keys = steps.take("unlock-key", async { unlock(&source) }).await?;
-    let (folder, found) = steps.take("find-archives", async { find(&source) }).await?;
-    let list = steps.take("read-deny-list", async { deny_list(&folder, &source) }).await?;
-    let data = DataDir::new(place.0.join("content"));
-    let mut work = Work { warnings: found.faults.clone(), source, folder, found, keys, data, vaults: Vec::new() };
-    let (chosen, unpacked) = work.deployment(steps).await?;
-    let head = steps.take("restore-configuration", async { work.configuration(&unpacked) }).await?;
-    steps.take("restore-keys", async { work.keys_and_certificates(&unpacked) }).await?;
-    let db = steps.take("restore-state", work.state(&unpacked, &chosen.1)).await?;
-    steps.take("restore-ledger", async { work.ledger(&unpacked) }).await?;
-    for vault in work.wanted()? {
-        work.vault(&vault, steps).await?;
-    }
-    let denied = steps.take("apply-deny-list", work.deny(&db, list.as_ref())).await?;
-    steps.take("engage-kill", work.engage(&db, list.as_ref())).await?;
-    db.close().await;
-    steps.take("record", work.record(&head)).await?;
-    let _ = fs::remove_dir_all(&unpacked);
-    steps.take("put-in-place", async { work.put(&place.0) }).await?;
-    Ok(Rebuilt { to: work.source.to.display().to_string(), head, vaults: work.vaults, denied, warnings: work.warnings })
-}
-
-fn io(what: &str) -> impl FnOnce(std::io::Error) -> Fault {
-    let what = what.to_owned();
-    move |cause| Fault::unavailable(format!("{what}: {cause}")).because(cause)
-}
-
-fn preflight(source: &Source) -> Verb<(Unfinished, String)> {
-    let to = &source.to;
-    let there = fs::symlink_metadata(to).is_ok();
-    let empty = fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_none());
-    if there && !empty {
-        return Err(Fault::conflict(format!("{} is there already and not an empty directory; nothing was changed", to.display())));
-    }
-    let parent = to.parent().filter(|parent| parent.is_dir());
-    let parent = parent.ok_or_else(|| Fault::invalid("to", format!("the folder above {} does not exist", to.display())))?;
-    let id = ids::mint("rb", source.clock.now(), source.entropy.as_ref());
-    let place = parent.join(format!(".rebuild-{id}"));
-    fs::create_dir(&place).map_err(io(&format!("{} cannot be made", place.display())))?;
-    let unfinished = Unfinished(place);
-    DataDir::new(unfinished.0.join("content")).create()?;
-    fs::create_dir(unfinished.0.join("vaults")).map_err(io("no place for vaults"))?;
-    Ok((unfinished, format!("put together beside {}", to.display())))
-}
-
-fn unlock(source: &Source) -> Verb<(Identities, String)> {
-    let keys = Identities::read(&source.identities).map_err(|e| Fault::invalid("identity", e.to_string()))?;
-    let names = keys.recipients();
-    let detail = format!("{} identities: {}", names.len(), names.join(", "));
-    Ok((keys, detail))
-}
-
-fn find(source: &Source) -> Verb<((Folder, Catalogue), String)> {
-    let folder = Folder::open(&source.from)?;
-    let found = catalogue::read(&folder, &source.trust)?;
-    if found.archives.is_empty() {
-        let why = found.faults.first().map_or_else(|| "there is none".to_owned(), Clone::clone);
-        return Err(Fault::not_found(format!("no archive of the trusted instance in {}: {why}", source.from.display())));
-    }
-    let detail = format!("{} archives signed by {}; {} faults", found.archives.len(), source.trust.id(), found.faults.len());
-    Ok(((folder, found), detail))
-}
-
-fn deny_list(folder: &Folder, source: &Source) -> Verb<(Option<DenyList>, String)> {
-    let list = deny::read(folder, &source.trust)?;
-    let detail = list.as_ref().map_or_else(
-        || "there is none: what was revoked after the backup is not known".to_owned(),
-        |list| {
-            format!(
-                "of {}: {} client keys, {} operator keys, {} operators",
-                list.at,
-                list.client_keys.len(),
-                list.operator_keys.len(),
-                list.operators.len()
-            )
-        },
-    );
-    Ok((list, detail))
+    /// What was brought back so far.
+    pub vaults: Vec<Back>,
 }
 
 impl Work {
-    async fn deployment(&mut self, steps: &mut Steps) -> Verb<((Chosen, Meta), PathBuf)> {
+    pub(super) async fn deployment(&mut self, steps: &mut Steps) -> Verb<((Chosen, Meta), PathBuf)> {
         let chosen = self.select(DEPLOYMENT, steps)?;
         let unpacked = self.data.root().join(".deployment");
         let opened = steps.take("unpack-deployment", async { self.unpack(&chosen, &unpacked) }).await?;
@@ -236,7 +92,7 @@ impl Work {
 
     /// A wrong key is said with the names of those that would be right.
     fn locked(&self, cause: Unusable, chosen: &Chosen) -> Fault {
-        let wrong = matches!(cause, Unusable::Archive(crate::crypto::archive::ArchiveFault::WrongKey));
+        let wrong = matches!(cause, Unusable::Archive(ArchiveFault::WrongKey));
         let fault = cause.into_fault();
         if !wrong {
             return fault;
@@ -247,7 +103,7 @@ impl Work {
         Fault::invalid("identity", message)
     }
 
-    fn configuration(&mut self, unpacked: &Path) -> Verb<(String, String)> {
+    pub(super) fn configuration(&mut self, unpacked: &Path) -> Verb<(String, String)> {
         let from = self.source.instead.0.clone().unwrap_or_else(|| unpacked.join(BUNDLE));
         let bundle = fs::read(from).map_err(io("the configuration's bundle cannot be read"))?;
         let repository = Repository::from_bundle(&self.data.config(), &bundle)?;
@@ -261,7 +117,7 @@ impl Work {
         tree::read(&Repository::open(&self.data.config())?.head()?.files)
     }
 
-    fn keys_and_certificates(&self, unpacked: &Path) -> Verb<((), String)> {
+    pub(super) fn keys_and_certificates(&self, unpacked: &Path) -> Verb<((), String)> {
         let moved = |from: &str, to: PathBuf| -> Verb<usize> {
             let mut count = 0;
             for entry in fs::read_dir(unpacked.join(from)).map_err(io("an archive of the deployment without keys"))? {
@@ -281,7 +137,7 @@ impl Work {
         Ok(((), format!("{count} files; signing key {} as trusted; the CA fits its key", signer.public().id())))
     }
 
-    async fn state(&self, unpacked: &Path, meta: &Meta) -> Verb<(Db, String)> {
+    pub(super) async fn state(&self, unpacked: &Path, meta: &Meta) -> Verb<(Db, String)> {
         let state = self.data.state_db();
         let other = self.source.instead.1.as_ref();
         fs::rename(other.unwrap_or(&unpacked.join(STATE)), &state).map_err(io("the archive holds no state.db"))?;
@@ -299,19 +155,19 @@ impl Work {
         Ok((db, format!("sound; {} tables with {rows} rows, as at the backup", facts.rows.len())))
     }
 
-    fn ledger(&self, unpacked: &Path) -> Verb<((), String)> {
+    pub(super) fn ledger(&self, unpacked: &Path) -> Verb<((), String)> {
         let (from, to) = (unpacked.join("audit"), self.data.audit());
         fs::remove_dir(&to).and_then(|()| fs::rename(&from, &to)).map_err(io("the ledger cannot be put in place"))?;
         let segments = fs::read_dir(&to).map_err(io("the ledger cannot be read"))?.count();
         Ok(((), format!("{segments} files")))
     }
 
-    fn wanted(&self) -> Verb<Vec<Vault>> {
+    pub(super) fn wanted(&self) -> Verb<Vec<Vault>> {
         let vaults = vaults::all(&self.desired()?, &DataDir::new(&self.source.to));
         Ok(vaults.into_iter().filter(|vault| vault.origin != Origin::Deployment).collect())
     }
 
-    async fn vault(&mut self, vault: &Vault, steps: &mut Steps) -> Verb<()> {
+    pub(super) async fn vault(&mut self, vault: &Vault, steps: &mut Steps) -> Verb<()> {
         let known = self.found.archives.iter().any(|note| note.vault == vault.name);
         if !known {
             // Nothing was ever backed up: that is to be said, and no reason to leave everything else down.
@@ -348,19 +204,19 @@ impl Work {
         self.data.root().parent().unwrap_or(self.data.root()).join("vaults").join(vault)
     }
 
-    async fn deny(&self, db: &Db, list: Option<&DenyList>) -> Verb<(u64, String)> {
+    pub(super) async fn deny(&self, db: &Db, list: Option<&DenyList>) -> Verb<(u64, String)> {
         let none = DenyList::default();
         let ended = vaults::apply_deny_list(db, list.unwrap_or(&none), self.source.clock.now()).await?;
         Ok((ended, format!("{ended} credentials of the archive were ended after it; the epoch is above every one there was")))
     }
 
-    async fn engage(&self, db: &Db, list: Option<&DenyList>) -> Verb<((), String)> {
+    pub(super) async fn engage(&self, db: &Db, list: Option<&DenyList>) -> Verb<((), String)> {
         let now = (self.source.clock.now(), self.source.entropy.as_ref());
         let narrower = kill::engage_rebuilt(self.data.root(), db, list.map(|list| &list.kill), now).await?;
         Ok(((), format!("everything is stopped until an admin releases it; {narrower} narrower stops stay beneath")))
     }
 
-    async fn record(&self, head: &str) -> Verb<((), String)> {
+    pub(super) async fn record(&self, head: &str) -> Verb<((), String)> {
         let signer = audit::load_or_create_key(&self.data.ledger_key())?;
         let opening = Opening::new(self.data.audit(), Settings::default().audit, self.source.clock.clone(), signer);
         let (ledger, recorder) = Ledger::open(opening)?;
@@ -381,7 +237,7 @@ impl Work {
         Ok(((), format!("the ledger verifies: {} events in {} segments", report.events, report.segments)))
     }
 
-    fn put(&self, place: &Path) -> Verb<((), String)> {
+    pub(super) fn put(&self, place: &Path) -> Verb<((), String)> {
         let mut outside = Vec::new();
         for vault in self.wanted()? {
             let from = place.join("vaults").join(&vault.name);

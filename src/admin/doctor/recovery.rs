@@ -1,0 +1,64 @@
+//! Whether this deployment could be rebuilt: archives, recipients, drills. Only asks; reads no archive.
+
+use super::{Check, State, check, ok};
+use crate::admin::{Actor, Admin, drills, vaults};
+use crate::base::clock::Timestamp;
+
+const DAY_MS: i64 = 86_400_000;
+/// A quarter and a few days.
+const DRILL_DAYS: i64 = 100;
+/// Daily, and two hours for a late one.
+const ARCHIVE_MS: i64 = 26 * 3_600_000;
+
+pub(super) async fn checks(admin: &Admin) -> Vec<Check> {
+    let actor = Actor::system("doctor");
+    vec![archives(admin, &actor).await, recipients(admin, &actor).await, drill(admin, &actor).await]
+}
+
+async fn archives(admin: &Admin, actor: &Actor) -> Check {
+    const NAME: &str = "archives";
+    let found = match vaults::list(admin, actor).await {
+        Ok(found) => found,
+        Err(fault) => return check(NAME, State::Warn, fault.to_string(), "lifeboat backup list"),
+    };
+    if let Some(fault) = found.faults.first() {
+        let mend = "look at the destination: who removed, renamed or added files there? lifeboat backup verify compares all of it";
+        return check(NAME, State::Warn, fault.clone(), mend);
+    }
+    let newest = found.archives.iter().filter(|one| one.verified).map(|one| one.started_at).max();
+    let old = |at: Timestamp| admin.clock.now().since_ms(at) > ARCHIVE_MS;
+    match newest {
+        None => check(NAME, State::Warn, "there is none: what this host holds cannot be brought back", "lifeboat backup run"),
+        Some(at) if old(at) => check(NAME, State::Warn, format!("the newest verified one is of {at}"), "lifeboat backup run"),
+        Some(at) => ok(NAME, format!("the newest verified one is of {at}")),
+    }
+}
+
+async fn recipients(admin: &Admin, actor: &Actor) -> Check {
+    const NAME: &str = "recipients";
+    match vaults::list_recipients(admin, actor).await {
+        Err(fault) => check(NAME, State::Warn, fault.to_string(), "lifeboat recipient list"),
+        Ok(list) if list.warnings.is_empty() => ok(NAME, format!("{} can open the archives", list.recipients.len())),
+        Ok(list) => {
+            let mend = "store identities off this machine, add a second recipient, and show possession: lifeboat recipient prove";
+            check(NAME, State::Warn, list.warnings.join("; "), mend)
+        }
+    }
+}
+
+async fn drill(admin: &Admin, actor: &Actor) -> Check {
+    const NAME: &str = "drill";
+    let list = drills::list(admin, actor, 20).await.map(|list| list.drills).unwrap_or_default();
+    let Some(last) = list.iter().find(|drill| drill.scenario == drills::order::Scenario::HostLost.word() && drill.passed.is_some())
+    else {
+        return check(NAME, State::Warn, "a rebuild was never rehearsed here", "lifeboat drill run");
+    };
+    let days = admin.clock.now().since_ms(last.started_at) / DAY_MS;
+    match last.passed {
+        Some(true) if days <= DRILL_DAYS => {
+            ok(NAME, format!("rebuilt in {:.1} s on {}", last.rto_seconds.unwrap_or_default(), last.started_at))
+        }
+        Some(true) => check(NAME, State::Warn, format!("the last one is {days} days old"), "lifeboat drill run"),
+        _ => check(NAME, State::Warn, format!("{} did not pass", last.id), format!("lifeboat drill show {}", last.id)),
+    }
+}

@@ -1,0 +1,211 @@
+//! Archives, rebuild and drills with the real program: what is destroyed comes back from archives and an identity alone, and what was ended
+//! stays ended.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn ask(data: &Path, words: &[&str]) -> (Value, Option<i32>) {
+    let output = Command::new(env!("CARGO_BIN_EXE_lifeboat")).arg("--data").arg(data).arg("--json").args(words).output();
+    let output = output.expect("the command runs");
+    (serde_json::from_slice(&output.stdout).unwrap_or(Value::Null), output.status.code())
+}
+
+fn done(data: &Path, words: &[&str]) -> Value {
+    let (answer, exit) = ask(data, words);
+    assert_eq!(exit, Some(0), "{words:?}: {answer}");
+    answer
+}
+
+fn start(data: &Path, words: &[&str]) -> Running {
+    let child = Command::new(env!("CARGO_BIN_EXE_lifeboat"))
+        .args(words)
+        .args(["--admin", "127.0.0.1:0", "--proxy", "127.0.0.1:0", "--data"])
+        .arg(data)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let running = Running(child.expect("lifeboat runs"));
+    let started = Instant::now();
+    while ask(data, &["status"]).0["servers"][0]["state"] != "up" {
+        assert!(started.elapsed() < Duration::from_secs(30), "the demo is not up: {}", ask(data, &["status"]).0);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    running
+}
+
+fn demo(data: &Path) -> Running {
+    let running = start(data, &["up", "--demo"]);
+    fs::write(data.join("vaults/demo/memory.jsonl"), memory()).expect("the demo remembers");
+    running
+}
+
+/// As the demo server writes it.
+fn memory() -> String {
+    (0..100).map(|n| format!("{{\"type\":\"entity\",\"name\":\"e{n}\",\"entityType\":\"t\",\"observations\":[]}}\n")).collect()
+}
+
+struct Kit {
+    archives: PathBuf,
+    identity: PathBuf,
+    trust: PathBuf,
+}
+
+/// What an operator keeps elsewhere, and the machine is gone.
+fn lose(data: &Path, kit: &Path) -> Kit {
+    let kit = Kit { archives: kit.join("archives"), identity: kit.join("recovery.key"), trust: kit.join("instance.pub") };
+    fs::copy(data.join("keys/recovery.key"), &kit.identity).expect("the identity is kept");
+    fs::copy(data.join("keys/instance.pub"), &kit.trust).expect("the public key is kept");
+    fs::rename(data.join("archives"), &kit.archives).expect("the archives are elsewhere");
+    fs::remove_dir_all(data).expect("everything else is gone");
+    kit
+}
+
+fn rebuild(kit: &Kit, to: &Path) -> (Value, Option<i32>) {
+    let text = |path: &Path| path.display().to_string();
+    let (from, identity, trust, to) = (text(&kit.archives), text(&kit.identity), text(&kit.trust), text(to));
+    ask(Path::new("/nonexistent"), &["rebuild", "--from", &from, "--identity", &identity, "--trust", &trust, "--to", &to])
+}
+
+#[test]
+fn what_was_destroyed_comes_back_and_what_was_ended_stays_ended() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let running = demo(&data);
+    done(&data, &["client", "add", "late", "--role", "demo"]);
+    done(&data, &["client", "add", "early", "--role", "demo"]);
+    done(&data, &["client", "revoke", "early"]);
+    let backup = done(&data, &["backup", "run"]);
+    assert_eq!(backup["archives"].as_array().map(Vec::len), Some(2), "{backup}");
+    let status = done(&data, &["status"]);
+    assert!(status["last_archive"].is_string() && status["last_drill"].is_null(), "{status}");
+    let revision = status["revision"].as_str().expect("a revision").split('+').next().map(str::to_owned);
+    done(&data, &["client", "revoke", "late"]);
+    done(&data, &["kill", "engage", "--reason", "runaway", "--client", "demo-client"]);
+    drop(running);
+    let kit = lose(&data, folder.path());
+    let (rebuilt, exit) = rebuild(&kit, &data);
+    assert_eq!(exit, Some(0), "{rebuilt}");
+    let steps: Vec<&str> = rebuilt["steps"].as_array().expect("steps").iter().filter_map(|step| step["name"].as_str()).collect();
+    assert!(steps.len() >= 13, "{steps:?}");
+    assert_eq!(fs::read_to_string(data.join("vaults/demo/memory.jsonl")).expect("memory"), memory());
+    assert!(!data.join("keys/recovery.key").exists(), "the identity is in no archive");
+    let left: Vec<_> = folder.path().read_dir().expect("a folder").flatten().map(|entry| entry.file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".rebuild")), "{left:?}");
+    let _again = start(&data, &["up"]);
+    let kill = done(&data, &["kill", "status"]);
+    let scopes: Vec<&str> = kill["states"].as_array().expect("states").iter().filter_map(|state| state["scope"].as_str()).collect();
+    assert!(scopes.contains(&"everything") && scopes.contains(&"client demo-client"), "{kill}");
+    for (client, alive) in [("late", false), ("early", false), ("demo-client", true)] {
+        let shown = done(&data, &["client", "show", client]);
+        assert_eq!(shown["state"] == "active", alive, "{shown}");
+    }
+    let status = done(&data, &["status"]);
+    assert_eq!(status["revision"].as_str().expect("a revision").split('+').next().map(str::to_owned), revision);
+    assert_eq!(done(&data, &["audit", "verify"])["ok"], true);
+    let again = rebuild(&kit, &data);
+    assert_eq!(again.0["error"]["kind"], "conflict", "a deployment that is there is not touched: {}", again.0);
+}
+
+#[test]
+fn rec_06_07_the_wrong_key_and_the_wrong_instance_rebuild_nothing_and_say_what_is_missing() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let running = demo(&data);
+    let right = done(&data, &["recipient", "list"])["recipients"][0]["recipient"].as_str().expect("a recipient").to_owned();
+    done(&data, &["backup", "run"]);
+    drop(running);
+    let kit = lose(&data, folder.path());
+    let other = folder.path().join("other");
+    let stranger = start_other(&other);
+    let wrong = Kit { identity: other.join("keys/recovery.key"), archives: kit.archives.clone(), trust: kit.trust.clone() };
+    let (answer, exit) = rebuild(&wrong, &data);
+    let message = answer["error"]["message"].as_str().unwrap_or_default();
+    assert!(exit == Some(64) && message.contains(&right), "it names the identity that opens it: {answer}");
+    let wrong = Kit { trust: other.join("keys/instance.pub"), archives: kit.archives.clone(), identity: kit.identity.clone() };
+    let (answer, exit) = rebuild(&wrong, &data);
+    assert!(exit == Some(1) && answer.to_string().contains("not signed by this instance"), "{answer}");
+    drop(stranger);
+    assert!(!data.exists());
+    let list = kit.archives.join("deny-list.json");
+    fs::write(&list, fs::read_to_string(&list).expect("a list").replace("\"client_keys\": []", "\"client_keys\": [\"x\"]"))
+        .expect("changed");
+    assert!(rebuild(&kit, &data).0.to_string().contains("deny-list"), "a changed deny-list is refused");
+    assert!(!data.exists());
+}
+
+fn start_other(data: &Path) -> Running {
+    start(data, &["up", "--demo"])
+}
+
+#[test]
+fn rec_23_every_drill_ends_as_its_scenario_says_and_touches_nothing() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let _running = demo(&data);
+    assert_eq!(ask(&data, &["drill", "run"]).0["error"]["kind"], "not_found", "there is no archive yet");
+    done(&data, &["backup", "run"]);
+    let corrupt = ask(&data, &["drill", "run", "--scenario", "archive-corrupt"]);
+    assert_eq!(corrupt.1, Some(2), "there is no older archive to go back to: {}", corrupt.0);
+    done(&data, &["backup", "run"]);
+    let before = done(&data, &["kill", "status"]);
+    for scenario in ["state-lost", "config-lost", "archive-corrupt", "key-lost", "package-missing", "stale-backup", "host-lost"] {
+        let drill = done(&data, &["drill", "run", "--scenario", scenario]);
+        assert!(drill["passed"] == true && drill["rto_seconds"].is_number() && drill["rpo_seconds"].is_number(), "{drill}");
+    }
+    let drill = done(&data, &["drill", "list"])["drills"][0].clone();
+    let report = done(&data, &["drill", "show", drill["id"].as_str().expect("an id")]);
+    let steps = report["steps"].as_array().expect("steps");
+    assert!(steps.len() >= 13 && steps.iter().all(|step| step["passed"] == true && step["detail"] != ""), "{report}");
+    assert_eq!(
+        (&report["verdict"], &report["key"], &report["servers"][0]["state"]),
+        (&"met".into(), &"rolling".into(), &"rebuilt".into())
+    );
+    assert!(report["prev"].is_string() && report["signature"].is_string(), "{report}");
+    assert_eq!(done(&data, &["kill", "status"])["engaged"], before["engaged"]);
+    let left: Vec<_> = data.read_dir().expect("a folder").flatten().map(|entry| entry.file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".drill")), "{left:?}");
+    let identity = data.join("keys/recovery.key").display().to_string();
+    assert_eq!(done(&data, &["drill", "run", "--identity", &identity])["key"], "recovery");
+    assert!(done(&data, &["status"])["last_drill"].is_string());
+}
+
+#[test]
+fn rec_01_a_backup_that_is_killed_leaves_nothing_that_counts() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let mut running = demo(&data);
+    // Noise, so that writing takes long enough to be killed within.
+    let noise: Vec<u8> = (0..24u32 << 18).flat_map(|n| n.wrapping_mul(2_654_435_761).rotate_left(n % 31).to_le_bytes()).collect();
+    fs::write(data.join("vaults/demo/noise"), &noise).expect("noise");
+    for round in 0..6u64 {
+        let order = Command::new(env!("CARGO_BIN_EXE_lifeboat"))
+            .args(["--json", "backup", "run", "--data"])
+            .arg(&data)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let mut order = order.expect("a backup begins");
+        std::thread::sleep(Duration::from_millis(30 + round * 60));
+        drop(running);
+        let _ended = order.wait();
+        running = start(&data, &["up"]);
+        let listed = done(&data, &["backup", "list"]);
+        assert!(listed["faults"].is_null(), "{listed}");
+        assert!(listed["archives"].as_array().expect("archives").iter().all(|one| one["verified"] == true), "{listed}");
+    }
+    assert_eq!(done(&data, &["backup", "run"])["ok"], true);
+    assert_eq!(done(&data, &["backup", "verify"])["ok"], true);
+}
