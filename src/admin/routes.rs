@@ -16,7 +16,7 @@ use tower_http::compression::CompressionLayer;
 use super::actor::Right;
 use super::operators::{self, Touch};
 use super::shell::{FaultPage, FaultPart, FaultView, Here, Shell, Signed, Solo, SoloFault};
-use super::{Admin, activity, api, clients, health, kill, overview, servers};
+use super::{Admin, activity, api, clients, drills, health, kill, overview, revisions, servers, vaults};
 use crate::base::fault::{Fault, FaultKind};
 use crate::base::secret::Secret;
 use crate::telemetry::metrics;
@@ -57,6 +57,9 @@ pub const ROUTES: &[&[Entry]] = &[
     &activity::routes::ROUTES,
     &servers::routes::ROUTES,
     &clients::routes::ROUTES,
+    &vaults::routes::ROUTES,
+    &drills::routes::ROUTES,
+    &revisions::routes::ROUTES,
 ];
 
 const API: &str = "/api/";
@@ -76,6 +79,9 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .merge(activity::routes::routes())
         .merge(servers::routes::routes())
         .merge(clients::routes::routes())
+        .merge(vaults::routes::routes())
+        .merge(drills::routes::routes())
+        .merge(revisions::routes::routes())
         .merge(api::router())
         .fallback(nowhere)
         .layer(middleware::from_fn_with_state(admin.clone(), gate))

@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_says_so_with_exit_1() {
-        for words in [vec!["backup", "prune"], vec!["graduate"], vec!["config", "push"], vec!["inspect", "-"]] {
+        for words in [vec!["incident", "list"], vec!["graduate"], vec!["config", "push"], vec!["inspect", "-"]] {
             let fault = asked(&words).expect_err("not built");
             assert_eq!(fault.kind.exit(), 1, "{words:?}");
             assert!(fault.message.ends_with("is not available in this version"), "{fault}");

@@ -68,7 +68,10 @@ pub(super) fn backup(command: &BackupCommand) -> Verb<Order> {
         BackupCommand::Run { vault } => Order::post("/api/v1/backup", json!({"vault": vault})).must("ok"),
         BackupCommand::List => Order::get("/api/v1/archives"),
         BackupCommand::Verify => Order::post("/api/v1/archives/verify", json!({})).must("ok"),
-        BackupCommand::Prune { .. } => return Err(not_yet("backup prune")),
+        BackupCommand::Prune { dry_run, much } => Order::post("/api/v1/archives/prune", json!({"dry_run": dry_run, "much": much})),
+        BackupCommand::Hold { archive, reason } => {
+            Order::post(format!("/api/v1/archives/{}/hold", segment(archive)), json!({"reason": reason}))
+        }
     })
 }
 

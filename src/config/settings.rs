@@ -50,11 +50,39 @@ pub struct Recovery {
     pub rto_seconds: u64,
     /// Seconds of data that may be lost: a day between backups, and two hours for a late one. Default 93600.
     pub rpo_seconds: u64,
+    /// Which archives of a vault are kept.
+    pub keep: Retention,
 }
 
 impl Default for Recovery {
     fn default() -> Self {
-        Self { rto_seconds: 3_600, rpo_seconds: 93_600 }
+        Self { rto_seconds: 3_600, rpo_seconds: 93_600, keep: Retention::default() }
+    }
+}
+
+/// Which archives of a vault are kept. An archive that any of these keeps stays; only verified ones count, in UTC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Everything younger than this many hours. Default 48.
+    pub within_hours: u32,
+    /// The newest of this many days. Default 7.
+    pub daily: u32,
+    /// The newest of this many weeks. Default 5.
+    pub weekly: u32,
+    /// The newest of this many months. Default 12.
+    pub monthly: u32,
+    /// The newest of this many quarters. Default 4.
+    pub quarterly: u32,
+    /// The newest of this many years. Default 2.
+    pub yearly: u32,
+    /// This many of the newest, whatever their age; at least one. Default 3.
+    pub min_verified: u32,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { within_hours: 48, daily: 7, weekly: 5, monthly: 12, quarterly: 4, yearly: 2, min_verified: 3 }
     }
 }
 

@@ -2,6 +2,9 @@
 //! of truth.
 
 mod change;
+pub mod pages;
+pub mod routes;
+pub mod sides;
 #[cfg(test)]
 mod tests;
 

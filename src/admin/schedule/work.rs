@@ -64,10 +64,18 @@ impl Job for Backup {
         Box::pin(async {
             let done = vaults::run(&self.0, &actor(), vaults::BackupOrder::default()).await?;
             match done.failed.first() {
-                None => Ok(format!("{} archives, {}", done.archives.len(), done.set)),
+                None => Ok(format!("{} archives, {}; {}", done.archives.len(), done.set, pruned(&self.0).await)),
                 Some(failed) => Err(Fault::unavailable(format!("vault {}: {}", failed.vault, failed.why))),
             }
         })
+    }
+}
+
+/// Removing what no rule keeps is no reason for the backup to fail.
+async fn pruned(admin: &Admin) -> String {
+    match vaults::prune(admin, &actor(), vaults::PruneOrder::default()).await {
+        Ok(done) => format!("{} older ones removed", done.removed),
+        Err(fault) => format!("no older ones removed: {}", fault.message),
     }
 }
 

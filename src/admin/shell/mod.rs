@@ -43,6 +43,12 @@ pub enum Here {
     Clients,
     /// `/operators`
     Operators,
+    /// `/vaults`
+    Vaults,
+    /// `/drills`
+    Drills,
+    /// `/revisions`
+    Revisions,
     /// None of them.
     Elsewhere,
 }
@@ -233,8 +239,13 @@ fn nav(admin: &Admin, here: Here) -> Vec<NavGroup> {
             links: vec![
                 link(Here::Servers, "/servers", "Servers", waiting),
                 link(Here::Clients, "/clients", "Clients", 0),
+                link(Here::Revisions, "/revisions", "Revisions", 0),
                 link(Here::Operators, "/operators", "Operators", 0),
             ],
+        },
+        NavGroup {
+            title: "Rebuild",
+            links: vec![link(Here::Vaults, "/vaults", "Vaults", 0), link(Here::Drills, "/drills", "Drills", 0)],
         },
     ]
 }

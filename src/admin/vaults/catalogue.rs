@@ -1,10 +1,12 @@
 //! The archives of a destination, read from their signed notes alone: no database, no configuration. A note that this instance did not sign
 //! does not count, and a chain that does not fit together is said.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 
 use super::folder::Folder;
+use super::pruned::{self, Pruned};
 use super::sidecar::{self, SUFFIX, Sidecar};
 use crate::audit::PublicKey;
 use crate::base::fault::{Fault, Verb};
@@ -46,29 +48,42 @@ pub fn read(folder: &Folder, key: &PublicKey) -> Verb<Catalogue> {
         }
     }
     notes.sort_by_key(|(note, _)| note.seq);
-    chain(&notes, &mut found);
+    let gone = pruned::read(folder, key)?;
+    chain(&notes, &gone, &mut found);
     if let Some((note, digest)) = notes.last() {
         (found.head, found.seq) = (digest.clone(), note.seq);
     }
+    if let Some((seq, last)) = gone.last_key_value().filter(|(seq, _)| **seq > found.seq) {
+        (found.head, found.seq) = (last.note.clone(), *seq);
+    }
+    // A crash came between the signature and the removal: it is gone all the same, and the next removal finishes it.
+    notes.retain(|(note, _)| !gone.contains_key(&note.seq));
     found.archives = notes.into_iter().rev().map(|(note, _)| note).collect();
     found.archives.sort_by_key(|note| std::cmp::Reverse((note.created_at, note.seq)));
     Ok(found)
 }
 
-fn chain(notes: &[(Sidecar, String)], found: &mut Catalogue) {
-    for pair in notes.windows(2) {
-        let [(before, digest), (after, _)] = pair else { continue };
-        if after.seq == before.seq {
-            found.faults.push(format!("{} and {} have the same place in the chain", before.file, after.file));
-        } else if after.seq == before.seq + 1 && after.prev != *digest {
-            found.faults.push(format!("{} does not follow {}", after.file, before.file));
-        } else if after.seq > before.seq + 1 {
-            let gone = after.seq - before.seq - 1;
-            found.faults.push(format!("{gone} archives between {} and {} are gone", before.file, after.file));
+/// Every place from the first to the newest is a note that names the one before it, or is signed as removed.
+fn chain(notes: &[(Sidecar, String)], gone: &BTreeMap<u64, Pruned>, found: &mut Catalogue) {
+    let (mut next, mut before) = (1, String::new());
+    for (note, digest) in notes {
+        if note.seq < next {
+            found.faults.push(format!("{} has a place in the chain that another archive has", note.file));
+            continue;
         }
-    }
-    if let Some((first, _)) = notes.first().filter(|(first, _)| first.seq > 1) {
-        found.faults.push(format!("{} archives before {} are gone", first.seq - 1, first.file));
+        let missing = (next..note.seq).filter(|seq| !gone.contains_key(seq)).count();
+        if missing > 0 {
+            found.faults.push(format!("{missing} archives before {} are gone, and nobody signed that", note.file));
+        }
+        let expected = match note.seq.checked_sub(1).and_then(|seq| gone.get(&seq)) {
+            Some(removed) => Some(&removed.note),
+            None if note.seq == next => Some(&before),
+            None => None,
+        };
+        if expected.is_some_and(|expected| *expected != note.prev) {
+            found.faults.push(format!("{} does not follow the archive before it", note.file));
+        }
+        (next, before) = (note.seq + 1, digest.clone());
     }
 }
 

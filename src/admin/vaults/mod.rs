@@ -9,8 +9,13 @@ pub mod deployment;
 pub mod extract;
 pub mod folder;
 mod model;
+pub mod pages;
+mod prune;
+pub mod pruned;
 mod recipients;
 mod restore;
+pub mod retention;
+pub mod routes;
 pub mod sidecar;
 mod source;
 mod store;
@@ -25,6 +30,7 @@ pub use model::{
     AddRecipient, AddVault, Archive, ArchiveList, Backup, BackupOrder, Checked, Failed, Proof, ProveRecipient, RecipientList,
     RecipientView, VaultAdded, VaultList, VaultView,
 };
+pub use prune::{Held, HoldOrder, PruneDone, PruneOrder, hold, prune};
 pub use recipients::{add as add_recipient, key_text, list as list_recipients, prove, read_key, remove as remove_recipient};
 pub use restore::{RestoreOrder, Restored, restore};
 pub use store::STATEMENTS;

@@ -26,6 +26,10 @@ const READ_KEYS: &str = "SELECT archive, sealed FROM archive_keys";
 const SET_CHECK: &str = "INSERT INTO archive_checks (archive, checked_at, fault) VALUES (?1, ?2, ?3)
     ON CONFLICT (archive) DO UPDATE SET checked_at = excluded.checked_at, fault = excluded.fault";
 const READ_CHECKS: &str = "SELECT archive, checked_at, fault FROM archive_checks";
+const SET_HOLD: &str = "INSERT INTO archive_holds (archive, reason, held_at, held_by) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (archive) DO UPDATE SET reason = excluded.reason, held_at = excluded.held_at, held_by = excluded.held_by";
+const END_HOLD: &str = "DELETE FROM archive_holds WHERE archive = ?1";
+const READ_HOLDS: &str = "SELECT archive, reason FROM archive_holds";
 const READ_REVOKED_KEYS: &str = "SELECT kid FROM client_keys WHERE revoked_at IS NOT NULL";
 const READ_REVOKED_OPERATOR_KEYS: &str = "SELECT kid FROM operator_keys WHERE revoked_at IS NOT NULL";
 const READ_DISABLED: &str = "SELECT name FROM operators WHERE disabled_at IS NOT NULL";
@@ -35,7 +39,7 @@ const DENY_OPERATOR: &str = "UPDATE operators SET disabled_at = ?2 WHERE name = 
 const LIFT_EPOCH: &str = "UPDATE credential_epoch SET epoch = max(epoch, ?1) + 1 WHERE id = 1";
 
 /// Every statement, for the test that keeps SQL and migrations together.
-pub const STATEMENTS: [(&str, &str); 19] = [
+pub const STATEMENTS: [(&str, &str); 22] = [
     ("vaults.read_recipients", READ_RECIPIENTS),
     ("vaults.add_recipient", ADD_RECIPIENT),
     ("vaults.had_recipients", HAD_RECIPIENTS),
@@ -48,6 +52,9 @@ pub const STATEMENTS: [(&str, &str); 19] = [
     ("vaults.read_keys", READ_KEYS),
     ("vaults.set_check", SET_CHECK),
     ("vaults.read_checks", READ_CHECKS),
+    ("vaults.set_hold", SET_HOLD),
+    ("vaults.end_hold", END_HOLD),
+    ("vaults.read_holds", READ_HOLDS),
     ("vaults.read_revoked_keys", READ_REVOKED_KEYS),
     ("vaults.read_revoked_operator_keys", READ_REVOKED_OPERATOR_KEYS),
     ("vaults.read_disabled", READ_DISABLED),
@@ -236,4 +243,27 @@ pub(super) async fn deny(db: &Db, list: &super::deny::DenyList, now: Timestamp) 
     sqlx::query(LIFT_EPOCH).bind(epoch).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
     tx.commit().await.map_err(|e| fault(e, what))?;
     Ok(ended)
+}
+
+/// Holds an archive; without a reason the hold ends.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn set_hold(db: &Db, archive: &str, reason: Option<&str>, now: Timestamp, by: &str) -> Verb<()> {
+    let done = match reason {
+        Some(reason) => sqlx::query(SET_HOLD).bind(archive).bind(reason).bind(now.0).bind(by).execute(db.writer()).await,
+        None => sqlx::query(END_HOLD).bind(archive).execute(db.writer()).await,
+    };
+    done.map(|_| ()).map_err(|e| fault(e, "the hold cannot be stored"))
+}
+
+/// Why archives are held, by archive.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn holds(db: &Db) -> Verb<HashMap<String, String>> {
+    let what = "the holds cannot be read";
+    let rows = sqlx::query(READ_HOLDS).fetch_all(db.reader()).await.map_err(|e| fault(e, what))?;
+    let pair = |row: &SqliteRow| Ok((row.try_get("archive")?, row.try_get("reason")?));
+    rows.iter().map(pair).collect::<Result<_, sqlx::Error>>().map_err(|e| fault(e, what))
 }

@@ -168,7 +168,7 @@ async fn rec_08_a_note_that_is_gone_or_played_again_breaks_the_chain() {
     let middle = fs::read(note(1)).unwrap();
     fs::remove_file(note(1)).unwrap();
     let faults = list(&house.admin, &root()).await.unwrap().faults;
-    assert!(faults[0].contains("1 archives between"), "{faults:?}");
+    assert!(faults[0].contains("1 archives before"), "{faults:?}");
     fs::write(note(1), &middle).unwrap();
     let mut again: sidecar::Sidecar = serde_json::from_slice(&middle).unwrap();
     again.prev = "0".repeat(64);
@@ -332,4 +332,30 @@ async fn a_vault_never_reaches_into_lifeboat_itself() {
     let order = AddVault { name: "lifeboat".into(), path: "/tmp".into(), ..AddVault::default() };
     assert!(add(&house.admin, &root(), order).await.is_err());
     assert!(!tree::desired(&house.admin).await.unwrap().vaults.contains_key("x"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_rule_keeps_goes_and_the_chain_says_so() {
+    let (house, _, _) = house().await;
+    let rules =
+        "[recovery.keep]\nwithin_hours = 0\ndaily = 0\nweekly = 0\nmonthly = 0\nquarterly = 0\nyearly = 0\nmin_verified = 1\n";
+    tree::edit(&house.admin, &root(), "rules", |_, _| Ok(vec![tree::write("lifeboat.toml", rules)])).await.unwrap();
+    let archives = [back_up(&house).await, back_up(&house).await, back_up(&house).await];
+    hold(&house.admin, &root(), &archives[0].id, HoldOrder { reason: Some("incident 7".into()) }).await.unwrap();
+    let dry = prune(&house.admin, &root(), PruneOrder { dry_run: true, much: false }).await.unwrap();
+    assert_eq!((dry.removed, list(&house.admin, &root()).await.unwrap().archives.len()), (1, 3), "{dry:?}");
+    prune(&house.admin, &root(), PruneOrder::default()).await.unwrap();
+    let left = list(&house.admin, &root()).await.unwrap();
+    let ids: Vec<&str> = left.archives.iter().map(|one| one.id.as_str()).collect();
+    assert_eq!((ids, left.faults.len()), (vec![archives[2].id.as_str(), archives[0].id.as_str()], 0), "{:?}", left.faults);
+    assert!(!Path::new(&archives[1].file).exists());
+    back_up(&house).await;
+    assert_eq!(list(&house.admin, &root()).await.unwrap().faults.len(), 0, "the chain goes on");
+    hold(&house.admin, &root(), &archives[0].id, HoldOrder::default()).await.unwrap();
+    prune(&house.admin, &root(), PruneOrder::default()).await.unwrap();
+    let left = list(&house.admin, &root()).await.unwrap();
+    assert_eq!((left.archives.len(), left.faults.len()), (1, 0), "{:?}", left.faults);
+    // Who removes the list of what was removed does not hide a removal.
+    fs::remove_file(house.admin.data.archives().join(pruned::FILE)).unwrap();
+    assert!(list(&house.admin, &root()).await.unwrap().faults[0].contains("nobody signed"));
 }

@@ -72,6 +72,17 @@ pub(in crate::cli) enum BackupCommand {
         /// Only says what would go, and why the others stay
         #[arg(long)]
         dry_run: bool,
+        /// Removes even when that is much at once
+        #[arg(long)]
+        much: bool,
+    },
+    /// Holds an archive whatever the rules say; without a reason ends that
+    Hold {
+        /// Its id
+        archive: String,
+        /// Why it stays
+        #[arg(long)]
+        reason: Option<String>,
     },
 }
 

@@ -166,7 +166,7 @@ async fn atk_a05_no_other_site_can_do_anything_with_a_cookie() {
     let entries = lifeboat::admin::routes::ROUTES.iter().copied().flatten().filter(|(method, ..)| *method == "POST");
     let mut tried = 0;
     for (_, path, _) in entries {
-        let path = path.replace("{name}", "ana").replace("{kid}", "x");
+        let path = path.replace("{name}", "ana").replace("{kid}", "x").replace("{id}", "x");
         for foreign in [
             vec![("Sec-Fetch-Site", "cross-site")],
             vec![("Sec-Fetch-Site", "same-site")],

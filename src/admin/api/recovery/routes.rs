@@ -14,7 +14,7 @@ use crate::admin::Admin;
 use crate::admin::actor::Right;
 use crate::admin::drills::{self, DrillOrder};
 use crate::admin::schedule::{self, SetSchedule};
-use crate::admin::vaults::{self, AddRecipient, AddVault, BackupOrder, ProveRecipient, RestoreOrder};
+use crate::admin::vaults::{self, AddRecipient, AddVault, BackupOrder, HoldOrder, ProveRecipient, PruneOrder, RestoreOrder};
 
 type Shared = State<Arc<Admin>>;
 
@@ -32,6 +32,20 @@ pub(in crate::admin::api) fn routes() -> Api {
             backup,
         )
         .serve(changes::<vaults::Checked>("/archives/verify", "Compares every archive with its signed note", operate), verify)
+        .serve(
+            changes::<vaults::PruneDone>("/archives/prune", "Removes archives that no rule keeps", admin)
+                .takes::<PruneOrder>(json!({"dry_run": true})),
+            prune,
+        )
+        .serve(
+            changes::<vaults::Held>(
+                "/archives/{id}/hold",
+                "Holds an archive whatever the rules say; without a reason ends that",
+                operate,
+            )
+            .takes::<HoldOrder>(json!({"reason": "incident 7"})),
+            hold,
+        )
         .serve(
             changes::<vaults::Restored>("/restore", "Brings archives back into an empty directory of this host", admin)
                 .takes::<RestoreOrder>(restore),
@@ -121,6 +135,16 @@ async fn backup(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Res
 
 async fn verify(State(admin): Shared, Caller(actor): Caller) -> Response {
     reply(vaults::verify(&admin, &actor).await)
+}
+
+async fn prune(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
+    let act = async || vaults::prune(&admin, &actor, parse(&body)?).await;
+    reply(act().await)
+}
+
+async fn hold(State(admin): Shared, Caller(actor): Caller, Path(id): Path<String>, body: Bytes) -> Response {
+    let act = async || vaults::hold(&admin, &actor, &id, parse(&body)?).await;
+    reply(act().await)
 }
 
 async fn bring_back(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {

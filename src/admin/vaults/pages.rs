@@ -1,0 +1,229 @@
+//! The pages of vaults: what is protected, its archives, who opens them, bringing back; and the recovery kit to print. Pure.
+
+use askama::Template;
+
+use super::model::{Archive, ArchiveList, RecipientList, VaultList, VaultView};
+use crate::admin::OperatorRole;
+use crate::admin::actor::Right;
+use crate::admin::shell::{Shell, sentence};
+use crate::base::clock::Timestamp;
+use crate::web::human;
+use crate::web::view::{Badge, Code, Tone};
+
+/// Daily, and two hours for a late one.
+const FRESH_MS: i64 = 26 * 3_600_000;
+const SHOWN: usize = 30;
+
+/// `/vaults`.
+#[derive(Template)]
+#[template(path = "vaults/page.html")]
+pub struct VaultsPage {
+    /// Around it.
+    pub shell: Shell,
+    /// In it.
+    pub page: VaultsView,
+}
+
+/// What the page shows.
+#[derive(Clone, Debug, Default)]
+pub struct VaultsView {
+    /// `3 vaults`.
+    pub tally: String,
+    /// What is wrong with the destination.
+    pub faults: Vec<String>,
+    /// All of them.
+    pub vaults: Vec<VaultRow>,
+    /// The newest archives.
+    pub archives: Vec<ArchiveRow>,
+    /// How many more there are.
+    pub more: usize,
+    /// Who opens them.
+    pub recipients: Vec<RecipientRow>,
+    /// What is wrong with that.
+    pub warnings: Vec<String>,
+    /// Role operator.
+    pub may_run: bool,
+    /// Role admin.
+    pub may_restore: bool,
+    /// The form to bring back, as it was typed.
+    pub form: RestoreForm,
+}
+
+/// One vault.
+#[derive(Clone, Debug)]
+pub struct VaultRow {
+    /// Its name.
+    pub name: String,
+    /// Its newest archive.
+    pub badge: Badge,
+    /// What is read.
+    pub origin: String,
+    /// How many archives.
+    pub archives: usize,
+}
+
+impl VaultRow {
+    fn of(vault: &VaultView, now: Timestamp) -> Self {
+        let badge = match vault.last_archive {
+            None => Badge::new(Tone::Warn, "none"),
+            Some(at) if now.since_ms(at) > FRESH_MS => Badge::new(Tone::Warn, human::ago(at, now)),
+            Some(at) => Badge::new(Tone::Ok, human::ago(at, now)),
+        };
+        let origin = match (&vault.path, &vault.server) {
+            (None, _) => "configuration, state, keys, ledger".to_owned(),
+            (Some(path), Some(server)) => format!("{path}, memory of {server}"),
+            (Some(path), None) => path.clone(),
+        };
+        Self { name: vault.name.clone(), badge, origin, archives: vault.archives }
+    }
+}
+
+/// One archive.
+#[derive(Clone, Debug)]
+pub struct ArchiveRow {
+    /// When it was finished.
+    pub when: String,
+    /// Its vault.
+    pub vault: String,
+    /// Verified or damaged.
+    pub badge: Badge,
+    /// What is wrong.
+    pub note: String,
+    /// Its size.
+    pub size: String,
+    /// Its id.
+    pub id: String,
+}
+
+impl ArchiveRow {
+    fn of(archive: &Archive, now: Timestamp) -> Self {
+        let badge = match (archive.verified, archive.complete) {
+            (false, _) => Badge::new(Tone::Warn, "damaged"),
+            (_, false) => Badge::new(Tone::Warn, "partial"),
+            _ => Badge::new(Tone::Ok, "verified"),
+        };
+        let note = match (&archive.fault, archive.complete) {
+            (Some(fault), _) => sentence(fault),
+            (None, false) => "its source changed or could not be read as a whole".to_owned(),
+            _ => String::new(),
+        };
+        let (when, size) = (human::when(archive.created_at, now), human::bytes(archive.bytes));
+        Self { when, vault: archive.vault.clone(), badge, note, size, id: archive.id.clone() }
+    }
+}
+
+/// One recipient.
+#[derive(Clone, Debug)]
+pub struct RecipientRow {
+    /// What it is called.
+    pub name: String,
+    /// `age1…`.
+    pub key: String,
+    /// When possession was shown.
+    pub note: String,
+    /// Whether it was.
+    pub proved: bool,
+}
+
+fn recipients(list: &RecipientList, now: Timestamp) -> Vec<RecipientRow> {
+    let row = |one: &super::RecipientView| RecipientRow {
+        name: one.name.clone(),
+        key: one.recipient.clone(),
+        note: one.proved_at.map_or("never shown to be at hand".to_owned(), |at| format!("shown {}", human::ago(at, now))),
+        proved: one.proved_at.is_some(),
+    };
+    list.recipients.iter().map(row).collect()
+}
+
+/// The form to bring back.
+#[derive(Clone, Debug, Default)]
+pub struct RestoreForm {
+    /// Field.
+    pub archive: String,
+    /// Field.
+    pub to: String,
+    /// Field.
+    pub path: String,
+}
+
+/// What the page is made of.
+pub struct Facts<'a> {
+    /// Vaults.
+    pub vaults: &'a VaultList,
+    /// Archives.
+    pub archives: &'a ArchiveList,
+    /// Who opens them.
+    pub recipients: &'a RecipientList,
+    /// What was typed.
+    pub form: RestoreForm,
+}
+
+/// The whole page.
+pub fn page(shell: Shell, facts: Facts<'_>, role: OperatorRole) -> VaultsPage {
+    let now = shell.now;
+    let all = &facts.archives.archives;
+    let page = VaultsView {
+        tally: human::plural(facts.vaults.vaults.len() as u64, "vault"),
+        faults: facts.archives.faults.iter().map(|fault| sentence(fault)).collect(),
+        vaults: facts.vaults.vaults.iter().map(|vault| VaultRow::of(vault, now)).collect(),
+        archives: all.iter().take(SHOWN).map(|archive| ArchiveRow::of(archive, now)).collect(),
+        more: all.len().saturating_sub(SHOWN),
+        recipients: recipients(facts.recipients, now),
+        warnings: facts.recipients.warnings.iter().map(|warning| sentence(warning)).collect(),
+        may_run: role.has(Right::Operate),
+        may_restore: role.has(Right::Administer),
+        form: facts.form,
+    };
+    VaultsPage { shell, page }
+}
+
+/// `/vaults/kit`.
+#[derive(Template)]
+#[template(path = "vaults/kit.html")]
+pub struct KitPage {
+    /// Around it.
+    pub shell: Shell,
+    /// In it.
+    pub page: KitView,
+}
+
+/// What stands on the printed page.
+#[derive(Clone, Debug)]
+pub struct KitView {
+    /// Where archives go.
+    pub destination: String,
+    /// The data directory.
+    pub data: String,
+    /// Of this Lifeboat.
+    pub version: &'static str,
+    /// Digest of its program.
+    pub binary: String,
+    /// The instance's public key.
+    pub trust: String,
+    /// Who opens archives.
+    pub recipients: Vec<RecipientRow>,
+    /// How everything comes back.
+    pub rebuild: Vec<Code>,
+    /// How an archive is read without Lifeboat.
+    pub stock: Vec<Code>,
+}
+
+/// The kit.
+pub fn kit(shell: Shell, list: &RecipientList, (destination, data): (String, String), binary: String) -> KitPage {
+    let trust = list.instance_key.clone();
+    let rebuild = format!(
+        "lifeboat rebuild --from {destination} --identity recovery.key \\\n  --trust {trust} \\\n  --to {data}\nlifeboat --data {data} serve"
+    );
+    let stock = "age -d -i recovery.key ARCHIVE.tar.zst.age | zstd -d | tar x".to_owned();
+    let page = KitView {
+        recipients: recipients(list, shell.now),
+        rebuild: vec![Code::new("On the new machine", rebuild)],
+        stock: vec![Code::new("With age, zstd and tar", stock)],
+        version: env!("CARGO_PKG_VERSION"),
+        destination,
+        data,
+        binary,
+        trust,
+    };
+    KitPage { shell, page }
+}

@@ -1,0 +1,140 @@
+//! Vaults in the dashboard: list, back up, check, bring back, and the kit to print.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::Response;
+use axum::routing::{get, post};
+
+use super::backup::blocking;
+use super::pages::{self, Facts, RestoreForm};
+use super::{BackupOrder, RestoreOrder, list, list_recipients, restore, run, vaults, verify};
+use crate::admin::Admin;
+use crate::admin::actor::Right;
+use crate::admin::routes::{Access, Entry, Visit};
+use crate::admin::shell::{Here, sentence};
+use crate::base::fault::{Fault, Verb};
+use crate::crypto::archive::digest_file;
+use crate::web::{Fields, html, html_with, human, page};
+
+/// Who may use what.
+pub const ROUTES: [Entry; 5] = [
+    ("GET", "/vaults", Access::Signed(Right::Read)),
+    ("GET", "/vaults/kit", Access::Signed(Right::Read)),
+    ("POST", "/vaults/backup", Access::Signed(Right::Operate)),
+    ("POST", "/vaults/verify", Access::Signed(Right::Operate)),
+    ("POST", "/vaults/restore", Access::Signed(Right::Administer)),
+];
+
+/// The routes.
+pub fn routes() -> Router<Arc<Admin>> {
+    Router::new()
+        .route("/vaults", get(show))
+        .route("/vaults/kit", get(kit))
+        .route("/vaults/backup", post(do_backup))
+        .route("/vaults/verify", post(do_verify))
+        .route("/vaults/restore", post(do_restore))
+}
+
+async fn show(visit: Visit) -> Response {
+    whole(&visit, StatusCode::OK, RestoreForm::default(), None).await
+}
+
+async fn whole(visit: &Visit, status: StatusCode, form: RestoreForm, refusal: Option<String>) -> Response {
+    let (admin, actor) = (&visit.admin, &visit.signed.actor);
+    let read =
+        async || -> Verb<_> { Ok((vaults(admin, actor).await?, list(admin, actor).await?, list_recipients(admin, actor).await?)) };
+    match read().await {
+        Ok((vaults, archives, recipients)) => {
+            let shell = visit.shell(Here::Vaults, "Vaults").same("lifeboat backup list", "GET /api/v1/archives");
+            let facts = Facts { vaults: &vaults, archives: &archives, recipients: &recipients, form };
+            html_with(status, &pages::page(shell.refusing(refusal), facts, actor.role))
+        }
+        Err(fault) => visit.fail(&fault),
+    }
+}
+
+async fn refused(visit: &Visit, what: &str, fault: &Fault, form: RestoreForm) -> Response {
+    let refusal = format!("{what} {}", sentence(&fault.to_string()));
+    whole(visit, page::status_of(fault.kind), form, Some(refusal)).await
+}
+
+async fn do_backup(visit: Visit, fields: Fields) -> Response {
+    let order = BackupOrder { vault: Some(fields.get("vault").to_owned()).filter(|name| !name.is_empty()) };
+    match run(&visit.admin, &visit.signed.actor, order).await {
+        Ok(done) if done.ok => {
+            let made = human::plural(done.archives.len() as u64, "archive");
+            visit.done("/vaults", format!("{made} made, read back and verified."))
+        }
+        Ok(done) => {
+            let why: Vec<String> = done.failed.iter().map(|one| format!("{}: {}", one.vault, one.why)).collect();
+            refused(&visit, "Not everything is backed up.", &Fault::unavailable(why.join("; ")), RestoreForm::default()).await
+        }
+        Err(fault) => refused(&visit, "Not backed up.", &fault, RestoreForm::default()).await,
+    }
+}
+
+async fn do_verify(visit: Visit) -> Response {
+    match verify(&visit.admin, &visit.signed.actor).await {
+        Ok(done) if done.ok => {
+            let said = format!(
+                "{} compared, {} of them read to their end. Nothing is wrong.",
+                human::plural(done.checked as u64, "archive"),
+                done.opened
+            );
+            visit.done("/vaults", said)
+        }
+        Ok(done) => {
+            refused(&visit, "Something is wrong.", &Fault::unavailable(done.faults.join("; ")), RestoreForm::default()).await
+        }
+        Err(fault) => refused(&visit, "Not checked.", &fault, RestoreForm::default()).await,
+    }
+}
+
+async fn do_restore(visit: Visit, fields: Fields) -> Response {
+    let get = |name: &str| fields.get(name).trim().to_owned();
+    let form = RestoreForm { archive: get("archive"), to: get("to"), path: get("path") };
+    let dry_run = get("dry") != "no";
+    let order = RestoreOrder {
+        archive: form.archive.clone(),
+        to: form.to.clone(),
+        path: Some(form.path.clone()).filter(|path| !path.is_empty()),
+        dry_run,
+        ..RestoreOrder::default()
+    };
+    match restore(&visit.admin, &visit.signed.actor, order).await {
+        Ok(done) => {
+            let (files, bytes) = done.archives.iter().fold((0, 0), |sum, one| (sum.0 + one.files, sum.1 + one.bytes));
+            let what = format!("{}, {}", human::plural(files, "file"), human::bytes(bytes));
+            let said = if dry_run {
+                format!("It would bring back {what}. Nothing was written.")
+            } else {
+                format!("{what} brought back to {}.", form.to)
+            };
+            visit.done("/vaults", said)
+        }
+        Err(fault) => refused(&visit, "Not brought back.", &fault, form).await,
+    }
+}
+
+async fn kit(visit: Visit) -> Response {
+    let (admin, actor) = (&visit.admin, &visit.signed.actor);
+    let list = match list_recipients(admin, actor).await {
+        Ok(list) => list,
+        Err(fault) => return visit.fail(&fault),
+    };
+    let whole = |path: std::path::PathBuf| std::path::absolute(&path).unwrap_or(path).display().to_string();
+    let places = (whole(admin.data.archives()), whole(admin.data.root().to_owned()));
+    let shell = visit.shell(Here::Vaults, "Recovery kit").same("lifeboat recipient list", "GET /api/v1/recipients");
+    html(&pages::kit(shell, &list, places, binary().await))
+}
+
+/// Digest of the program that runs, so that the right one can be told later.
+async fn binary() -> String {
+    let read = blocking(|| {
+        let digest = std::env::current_exe().and_then(std::fs::File::open).and_then(|file| digest_file(&file));
+        digest.map(|(digest, _)| digest).map_err(|e| Fault::unavailable("the program cannot be read").because(e))
+    });
+    read.await.unwrap_or_else(|fault| fault.message)
+}
