@@ -25,6 +25,7 @@ mod pages;
 mod people;
 mod raw;
 mod real;
+mod recovery;
 mod restarts;
 mod rig;
 mod sdk;

@@ -137,8 +137,7 @@ pub fn raise(lifeboat: &Lifeboat) -> Vec<Running> {
     let everything_port = free_port();
     let everything = everything_at(everything_port);
     add_memory(lifeboat);
-    let vault = vault(lifeboat, "filesystem");
-    add_node(lifeboat, "filesystem", &format!("node {} {}", node_script("server-filesystem").display(), vault.display()), &[]);
+    add_filesystem(lifeboat);
     add_git(lifeboat);
     add_python(lifeboat, "time", &format!("{} --local-timezone UTC", venv_program("venv", "mcp-server-time").display()));
     add_sqlite(lifeboat);
@@ -175,6 +174,12 @@ fn python_server(script: &str, port: u16, more: &[&str]) -> Running {
         .stderr(Stdio::null())
         .spawn();
     Running(child.unwrap())
+}
+
+/// server-filesystem in its vault.
+pub fn add_filesystem(lifeboat: &Lifeboat) {
+    let vault = vault(lifeboat, "filesystem");
+    add_node(lifeboat, "filesystem", &format!("node {} {}", node_script("server-filesystem").display(), vault.display()), &[]);
 }
 
 /// server-memory with its memory in its vault.

@@ -4,13 +4,17 @@
 use std::path::Path;
 
 use super::order::Fate;
+use crate::admin::servers;
 use crate::base::clock::Timestamp;
 use crate::base::fault::Verb;
+use crate::base::ids::Entropy;
 use crate::config::paths::DataDir;
 use crate::config::repo::{Author, Change, Files, Repository};
 use crate::config::server::StdioUpstream;
 use crate::config::settings::Listen;
 use crate::config::{Desired, RoleConfig, ServerConfig, Settings, UpstreamConfig};
+use crate::crypto::seal::InstanceKey;
+use crate::db::{Db, Migrations};
 
 /// The role that may do everything.
 pub const FULL: &str = "lifeboat-drill";
@@ -35,7 +39,9 @@ pub struct Places<'a> {
 ///
 /// # Errors
 /// When the configuration cannot be read or written.
-pub fn adapt(places: &Places<'_>, missing: bool, now: Timestamp) -> Verb<Vec<Fate>> {
+pub async fn adapt(places: &Places<'_>, missing: bool, now: Timestamp, entropy: &dyn Entropy) -> Verb<Vec<Fate>> {
+    let db = Db::open(&places.data.state_db(), &Migrations::embedded()?).await?;
+    let sealer = InstanceKey::ensure(&places.data.instance_key(), entropy)?;
     let repository = Repository::open(&places.data.config())?;
     let head = repository.head()?;
     let desired = super::super::tree::read(&head.files)?;
@@ -46,7 +52,16 @@ pub fn adapt(places: &Places<'_>, missing: bool, now: Timestamp) -> Verb<Vec<Fat
     ];
     let (mut fates, mut broken) = (Vec::new(), false);
     for (name, server) in &desired.servers {
-        match fit(places, &desired, server) {
+        let mut fitted = fit(places, &desired, server);
+        if fitted.is_ok() {
+            // Paths were given as variables that are kept sealed; whatever is no path there may be a credential.
+            let moved = |value: &str| Some(relocate(places, &desired, value)).filter(|place| place != value);
+            if let Some(variable) = servers::move_kept(&db, (&sealer, entropy, now), name, moved).await? {
+                fitted =
+                    Err(format!("it holds {variable}, which may be a credential of another system: a drill must not act there"));
+            }
+        }
+        match fitted {
             Ok(mut fitted) => {
                 if let (true, UpstreamConfig::Stdio(stdio)) = (missing && !broken, &mut fitted.upstream) {
                     stdio.command = vec![NOWHERE.to_owned()];
@@ -69,6 +84,7 @@ pub fn adapt(places: &Places<'_>, missing: bool, now: Timestamp) -> Verb<Vec<Fat
     if !changes.is_empty() {
         repository.commit(&head.commit, &changes, &Author { name: "lifeboat drill".into(), at: now }, "Fit into the sandbox")?;
     }
+    db.close().await;
     Ok(fates)
 }
 
@@ -113,9 +129,6 @@ fn fit(places: &Places<'_>, desired: &Desired, server: &ServerConfig) -> Result<
     let UpstreamConfig::Stdio(stdio) = &server.upstream else {
         return Err("a remote server: a drill calls nothing outside of its sandbox".to_owned());
     };
-    if !stdio.secret_env.is_empty() {
-        return Err("it holds credentials of other systems: a drill must not act on those".to_owned());
-    }
     let moved = |text: &String| relocate(places, desired, text);
     let fitted = StdioUpstream {
         command: stdio.command.iter().map(moved).collect(),

@@ -17,6 +17,11 @@ fn short(commit: &str) -> String {
     commit.get(..SHORT).unwrap_or(commit).to_owned()
 }
 
+/// `COMMIT+EPOCH` with a short commit.
+fn brief(revision: &str) -> String {
+    revision.split_once('+').map_or_else(|| short(revision), |(commit, epoch)| format!("{}+{epoch}", short(commit)))
+}
+
 /// `/revisions`.
 #[derive(Template)]
 #[template(path = "revisions/page.html")]
@@ -88,8 +93,8 @@ pub fn page(shell: Shell, history: &History, standing: &Standing, full: usize) -
         (true, true, _) => Badge::new(Tone::Ok, "in sync"),
     };
     let page = RevisionsView {
-        revision: standing.revision.clone(),
-        head: standing.head.clone(),
+        revision: brief(&standing.revision),
+        head: short(&standing.head),
         badge,
         edited: standing.edited.iter().map(|one| format!("{} {}", one.path, one.change)).collect(),
         refused: standing.refused.clone(),

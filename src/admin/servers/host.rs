@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::model::ServerKeep;
 use super::store;
+use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids::Entropy;
 use crate::base::secret::Secret;
@@ -77,6 +78,30 @@ impl Kept {
         let wrap = |pairs: Vec<(String, String)>| pairs.into_iter().map(|(name, value)| (name, Secret::new(value))).collect();
         ServerSecrets { approved, headers: wrap(self.headers), env: wrap(self.env), client: self.client.map(Secret::new) }
     }
+}
+
+/// Moves the paths among the variables that are kept for a server, in a deployment that does not run. Gives the name of a variable that
+/// `moved` knows no place for; nothing is changed then.
+///
+/// # Errors
+/// When they cannot be opened or stored.
+pub(in crate::admin) async fn move_kept(
+    db: &Db,
+    (sealer, entropy, now): (&InstanceKey, &dyn Entropy, Timestamp),
+    server: &str,
+    moved: impl Fn(&str) -> Option<String>,
+) -> Verb<Option<String>> {
+    let mut kept = Kept::of(db, sealer, server).await?;
+    for (name, value) in &mut kept.env {
+        match moved(value) {
+            Some(place) => *value = place,
+            None => return Ok(Some(name.clone())),
+        }
+    }
+    if !kept.env.is_empty() {
+        store::set_secret(db, server, &kept.seal(sealer, server, entropy)?, now).await?;
+    }
+    Ok(None)
 }
 
 fn label(server: &str) -> String {

@@ -82,7 +82,7 @@ pub async fn list(admin: &Admin, actor: &Actor) -> Verb<RecipientList> {
     }
     if admin.data.recovery_key().exists() {
         warnings
-            .push("keys/recovery.key lies beside the archives that it opens: store it off this machine and remove it".to_owned());
+            .push("the recovery identity lies in keys/recovery.key, beside the archives that it opens: store it off this machine and remove it".to_owned());
     }
     let view = |row: RecipientRow| RecipientView {
         name: row.name,

@@ -59,7 +59,7 @@ async fn attempt(told: &Instructions, steps: &mut Steps, outcome: &mut Outcome) 
     let places = Places { root: &told.root, data: &data, outside: &outside };
     let missing = told.scenario == Scenario::PackageMissing;
     let fitted = steps.take("fit-into-sandbox", async {
-        let fates = adapt::adapt(&places, missing, SystemClock.now())?;
+        let fates = adapt::adapt(&places, missing, SystemClock.now(), &SystemEntropy).await?;
         let left = fates.iter().filter(|fate| fate.state != "rebuilt").count();
         let detail = format!("{} servers to start, {left} left out", fates.len() - left);
         Ok((fates, detail))
