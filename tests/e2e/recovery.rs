@@ -16,7 +16,7 @@ fn block(name: &str) -> String {
     rest.split_once("```").unwrap().0.to_owned()
 }
 
-const MODERN: &str = "2026-07-28";
+const ERA: &str = "2025-11-25";
 
 /// Where the page's variables lead.
 struct Place {
@@ -93,24 +93,27 @@ fn rows(database: &Path) -> (i64, String) {
     (count.parse().unwrap(), sound.to_owned())
 }
 
+/// One call in a session of its own; where the session is refused, that answer.
 fn call(lifeboat: &Lifeboat, key: &str, server: &str, tool: &str, arguments: &Value) -> Value {
-    let meta = json!({
-        "io.modelcontextprotocol/protocolVersion": MODERN,
-        "io.modelcontextprotocol/clientInfo": {"name": "e2e", "version": "1"},
-        "io.modelcontextprotocol/clientCapabilities": {},
-    });
-    let params = json!({"name": tool, "arguments": arguments, "_meta": meta});
-    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
-    let request = hyper::Request::post(format!("/mcp/{server}"))
-        .header("authorization", format!("Bearer {key}"))
-        .header("content-type", "application/json")
-        .header("accept", "application/json, text/event-stream")
-        .header("mcp-protocol-version", MODERN)
-        .header("mcp-method", "tools/call")
-        .header("mcp-name", tool);
-    let answer = crate::https::send(&lifeboat.proxy, &lifeboat.ca(), request, body.to_string()).unwrap();
-    let line = answer.body.lines().filter_map(|line| line.strip_prefix("data:")).next_back().unwrap_or(&answer.body);
-    serde_json::from_str(line.trim()).unwrap_or_else(|error| panic!("{error}: {}", answer.body))
+    let send = |session: Option<&str>, body: Value| {
+        let request = hyper::Request::post(format!("/mcp/{server}"))
+            .header("authorization", format!("Bearer {key}"))
+            .header("content-type", "application/json")
+            .header("accept", "application/json, text/event-stream")
+            .header("mcp-protocol-version", ERA);
+        let request = session.into_iter().fold(request, |request, id| request.header("mcp-session-id", id));
+        crate::https::send(&lifeboat.proxy, &lifeboat.ca(), request, body.to_string()).unwrap()
+    };
+    let message = |body: &str| {
+        let line = body.lines().filter_map(|line| line.strip_prefix("data:")).next_back().unwrap_or(body);
+        serde_json::from_str(line.trim()).unwrap_or_else(|error| panic!("{error}: {body}"))
+    };
+    let who = json!({"protocolVersion": ERA, "capabilities": {}, "clientInfo": {"name": "e2e", "version": "1"}});
+    let begun = send(None, json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": who}));
+    let Some(session) = begun.header("mcp-session-id") else { return message(&begun.body) };
+    send(Some(session), json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+    let params = json!({"name": tool, "arguments": arguments});
+    message(&send(Some(session), json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params})).body)
 }
 
 #[test]
@@ -127,7 +130,8 @@ fn the_page_of_recovery_rebuilds_what_was_destroyed() {
     let key = lifeboat.client_for("memory", "agent");
     let late = lifeboat.client_for("memory", "late");
     let entity = json!({"entities": [{"name": "harbour", "entityType": "place", "observations": ["deep"]}]});
-    assert!(call(&lifeboat, &key, "memory", "create_entities", &entity)["result"].is_object());
+    let created = call(&lifeboat, &key, "memory", "create_entities", &entity);
+    assert!(created["result"].is_object(), "{created}");
     std::fs::write(real::vault(&lifeboat, "filesystem").join("letter.txt"), "dear reader").unwrap();
 
     place.follow("kit");
