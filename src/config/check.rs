@@ -55,6 +55,10 @@ pub(super) fn settings(document: &Document<'_>, settings: &Settings, faults: &mu
     for (key, seconds) in [("rto_seconds", settings.recovery.rto_seconds), ("rpo_seconds", settings.recovery.rpo_seconds)] {
         check.range(seconds, &["recovery", key], 1, 365 * DAY_SECONDS);
     }
+    for (index, path) in settings.recovery.copies.iter().enumerate() {
+        let absolute = path.starts_with('/') && !path.split('/').any(|part| part == "..");
+        check.must(absolute, &["recovery", "copies", &index.to_string()], "must be an absolute path");
+    }
     let upstream = &settings.upstream;
     let at_least_one = [
         ("connect_ms", upstream.connect_ms),

@@ -52,11 +52,15 @@ pub struct Recovery {
     pub rpo_seconds: u64,
     /// Which archives of a vault are kept.
     pub keep: Retention,
+    /// More directories, best on other disks or mounted from other hosts, that archives, their notes and the deny-list are copied to after
+    /// each backup, as absolute paths. Default none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<String>,
 }
 
 impl Default for Recovery {
     fn default() -> Self {
-        Self { rto_seconds: 3_600, rpo_seconds: 93_600, keep: Retention::default() }
+        Self { rto_seconds: 3_600, rpo_seconds: 93_600, keep: Retention::default(), copies: Vec::new() }
     }
 }
 

@@ -33,11 +33,14 @@ impl Drop for LogGuard {
 /// # Errors
 /// `Invalid` when the filter cannot be read; `Conflict` when a log was started before.
 pub fn init() -> Verb<LogGuard> {
-    let text = std::env::var(FILTER).unwrap_or_else(|_| "info".into());
+    let text = std::env::var(FILTER).unwrap_or_else(|_| USUAL.into());
     let sink = Sink::start(std::io::stderr(), WAITING)?;
     subscriber(&text, sink.clone())?.try_init().map_err(|e| Fault::conflict("a log was started before").because(e))?;
     Ok(LogGuard(sink))
 }
+
+/// What is shown when nobody asks for more: the scheduler tells of itself at each start.
+const USUAL: &str = "info,tokio_cron_scheduler=warn";
 
 fn subscriber(filter: &str, sink: Sink) -> Verb<impl Subscriber + Send + Sync + use<>> {
     let filter = EnvFilter::try_new(filter)

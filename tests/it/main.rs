@@ -6,6 +6,7 @@ mod admin;
 mod demo;
 mod edge;
 mod faults;
+mod golden;
 mod laws;
 mod plane;
 mod proxy;

@@ -8,7 +8,7 @@ use super::catalogue::{self, Catalogue};
 use super::folder::Folder;
 use super::model::{Archive, ArchiveList, Backup, BackupOrder, Checked, Failed};
 use super::sidecar::Sidecar;
-use super::{Vault, all, recipients, store};
+use super::{Vault, all, copies, recipients, store};
 use crate::admin::actor::Right;
 use crate::admin::{Actor, Admin, tree};
 use crate::audit::Event;
@@ -111,7 +111,7 @@ pub async fn run(admin: &Admin, actor: &Actor, order: BackupOrder) -> Verb<Backu
         entropy: admin.entropy.clone(),
     });
     let set = ids::mint("rp", admin.clock.now(), admin.entropy.as_ref());
-    let mut done = Backup { ok: true, set: set.clone(), archives: Vec::new(), failed: Vec::new() };
+    let mut done = Backup { ok: true, set: set.clone(), archives: Vec::new(), failed: Vec::new(), copies: Vec::new() };
     let (mut seq, mut prev) = (found.seq, found.head);
     for vault in vaults {
         match one(admin, &workshop, &vault, Place { set: &set, seq: seq + 1, prev: &prev }).await {
@@ -127,7 +127,22 @@ pub async fn run(admin: &Admin, actor: &Actor, order: BackupOrder) -> Verb<Backu
             }
         }
     }
+    done.copies = copy(admin, &folder).await;
+    done.ok &= done.copies.is_empty();
     Ok(done)
+}
+
+/// Brings the copies in line; what kept one from it.
+pub(super) async fn copy(admin: &Admin, folder: &Folder) -> Vec<String> {
+    let mut faults = Vec::new();
+    for path in admin.feed.snapshot().settings.recovery.copies.clone() {
+        let (from, to) = (folder.clone(), std::path::PathBuf::from(path));
+        if let Err(fault) = blocking(move || copies::bring_in_line(&from, &to)).await {
+            tracing::warn!(%fault, "a copy of the archives is not in line");
+            faults.push(fault.to_string());
+        }
+    }
+    faults
 }
 
 async fn one(admin: &Admin, workshop: &Arc<Workshop>, vault: &Vault, place: Place<'_>) -> Verb<Made> {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::folder::Folder;
-use super::{sidecar, store};
+use super::{copies, sidecar, store};
 use crate::admin::Admin;
 use crate::audit::PublicKey;
 use crate::base::clock::Timestamp;
@@ -21,7 +21,7 @@ use crate::policy::KillOverlay;
 /// Its name at a destination.
 pub const FILE: &str = "deny-list.json";
 const FORMAT: u32 = 1;
-const AGAIN: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_secs(15);
 
 /// What a rebuild must not bring back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +78,7 @@ pub async fn push(admin: &Admin) -> Verb<()> {
     let revoked = store::revoked(&admin.db).await;
     let (kill, epoch) = (admin.feed.kill(), admin.feed.snapshot().revision.epoch);
     let (denied, at) = (admin.publisher.denied(), admin.clock.now());
+    let copied = admin.feed.snapshot().settings.recovery.copies.clone();
     super::backup::blocking(move || {
         let folder = Folder::open(&root)?;
         let before = match read(&folder, signer.public()) {
@@ -100,16 +101,24 @@ pub async fn push(admin: &Admin) -> Verb<()> {
             key: signer.public().id(),
             signature: before.signature.clone(),
         };
-        if list == before {
+        if list == before && copied.iter().all(|path| is_there(&folder, path.as_ref())) {
             return Ok(());
         }
         list.at = at;
         list.signature = String::new();
         let value = serde_json::to_value(&list).map_err(|e| Fault::bug("the deny-list cannot be written").because(e))?;
         list.signature = signer.sign(&sidecar::text(&value));
-        replace(&folder, &list)
+        replace(&folder, &list)?;
+        let failed = copied.iter().filter_map(|path| copies::bring_deny_list(&folder, path.as_ref()).err()).next();
+        // The primary has it; a copy that does not is tried again.
+        failed.map_or(Ok(()), Err)
     })
     .await
+}
+
+/// Whether a copy has the list as it is here.
+fn is_there(folder: &Folder, copy: &std::path::Path) -> bool {
+    fs::read(folder.path(FILE)).ok().is_some_and(|here| fs::read(copy.join(FILE)).is_ok_and(|there| there == here))
 }
 
 fn union(before: Vec<String>, more: impl IntoIterator<Item = String>) -> Vec<String> {

@@ -4,6 +4,7 @@
 mod archive;
 mod backup;
 pub mod catalogue;
+mod copies;
 pub mod deny;
 pub mod deployment;
 pub mod extract;

@@ -123,6 +123,9 @@ pub struct Backup {
     pub archives: Vec<Archive>,
     /// What was not.
     pub failed: Vec<Failed>,
+    /// Copies that are not in line now, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub copies: Vec<String>,
 }
 
 /// What a check of all archives found.

@@ -7,7 +7,7 @@ use std::fs;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::backup::{blocking, catalogue};
+use super::backup::{blocking, catalogue, copy};
 use super::folder::Folder;
 use super::retention::{self, Candidate};
 use super::sidecar::{self, Sidecar};
@@ -110,6 +110,8 @@ pub async fn prune(admin: &Admin, actor: &Actor, order: PruneOrder) -> Verb<Prun
     if !order.dry_run {
         let notes: Vec<Sidecar> = found.archives.iter().filter(|note| going.contains(&note.id.as_str())).cloned().collect();
         remove(admin, actor, &folder, notes).await?;
+        // What is not in line now is said at the next backup.
+        let _said = copy(admin, &folder).await;
     }
     Ok(PruneDone { dry_run: order.dry_run, removed, archives })
 }

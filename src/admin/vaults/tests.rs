@@ -359,3 +359,30 @@ async fn what_no_rule_keeps_goes_and_the_chain_says_so() {
     fs::remove_file(house.admin.data.archives().join(pruned::FILE)).unwrap();
     assert!(list(&house.admin, &root()).await.unwrap().faults[0].contains("nobody signed"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_elsewhere_has_what_the_destination_has_and_rebuilds_alone() {
+    let (house, _, _) = house().await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let rules = format!(
+        "[recovery]\ncopies = [\"{}\"]\n[recovery.keep]\nwithin_hours = 0\ndaily = 0\nweekly = 0\nmonthly = 0\nquarterly = 0\nyearly = 0\nmin_verified = 1\n",
+        elsewhere.path().display()
+    );
+    tree::edit(&house.admin, &root(), "copies", |_, _| Ok(vec![tree::write("lifeboat.toml", rules.clone())])).await.unwrap();
+    let first = back_up(&house).await;
+    deny::push(&house.admin).await.unwrap();
+    back_up(&house).await;
+    let key = house.admin.vaults.signer.public().clone();
+    let copy = folder::Folder::open(elsewhere.path()).unwrap();
+    let there = catalogue::read(&copy, &key).unwrap();
+    assert_eq!((there.archives.len(), there.faults.len()), (2, 0), "{:?}", there.faults);
+    assert!(there.archives.iter().all(|note| catalogue::compare(&copy, note).is_ok()));
+    assert!(deny::read(&copy, &key).unwrap().is_some());
+    prune(&house.admin, &root(), PruneOrder::default()).await.unwrap();
+    let there = catalogue::read(&copy, &key).unwrap();
+    assert_eq!((there.archives.len(), there.faults.len()), (1, 0), "{:?}", there.faults);
+    assert_ne!(there.archives[0].id, first.id);
+    drop(elsewhere);
+    let done = run(&house.admin, &root(), BackupOrder { vault: Some("notes".into()) }).await.unwrap();
+    assert_eq!((done.ok, done.archives.len(), done.copies.len()), (false, 1, 1), "a copy that is gone is said: {:?}", done.copies);
+}

@@ -1,0 +1,187 @@
+//! Alerts: what should have happened and did not, from the moment it is found until it is no longer so. Looks once a minute; tells the ledger of each
+//! change. Never stops anything by itself.
+
+pub mod pages;
+pub mod routes;
+pub mod rules;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+pub use store::STATEMENTS;
+
+use super::actor::Right;
+use super::{Actor, Admin, drills, health, schedule, vaults};
+use crate::audit::{Durability, Event};
+use crate::base::clock::Timestamp;
+use crate::base::fault::{Fault, Verb};
+use crate::base::ids;
+use crate::jobs;
+use rules::Facts;
+
+const LOOK: Duration = Duration::from_secs(60);
+
+/// One alert.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Alert {
+    /// Its id.
+    pub id: String,
+    /// `backup.late`, `drill.late`, `drill.failed`, `proof.late`, `archives.strange`, `copy.late`, `certificate.ends` or `ledger.silent`.
+    pub rule: String,
+    /// What it is about.
+    pub object: String,
+    /// `open`, `acknowledged` or `resolved`.
+    pub state: String,
+    /// In one sentence.
+    pub text: String,
+    /// What to do.
+    pub mend: String,
+    /// Since when.
+    pub opened_at: Timestamp,
+    /// When somebody said that they have seen it.
+    pub acked_at: Option<Timestamp>,
+    /// Who.
+    pub acked_by: Option<String>,
+    /// When it was no longer so.
+    pub resolved_at: Option<Timestamp>,
+}
+
+/// Alerts.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct AlertList {
+    /// Open ones first, then newest first.
+    pub alerts: Vec<Alert>,
+}
+
+/// Open alerts and the newest resolved ones.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn list(admin: &Admin, actor: &Actor, limit: u32) -> Verb<AlertList> {
+    actor.need(Right::Read, "alert.list")?;
+    Ok(AlertList { alerts: store::list(&admin.db, false, limit).await? })
+}
+
+/// What is open now, a sentence each; nothing while the database does not answer, which is an alert of its own.
+pub async fn sentences(admin: &Admin) -> Vec<String> {
+    let open = store::list(&admin.db, true, 100).await.unwrap_or_default();
+    open.into_iter().map(|alert| format!("{}: {}", alert.rule, alert.text)).collect()
+}
+
+/// How many are open and not seen yet; from the last look, so that every page may ask.
+pub fn unseen(admin: &Admin) -> usize {
+    admin.alerts.unseen.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+/// What the verbs of alerts remember.
+#[derive(Default)]
+pub struct Alerts {
+    unseen: std::sync::atomic::AtomicUsize,
+}
+
+/// Somebody has seen an alert. It stays until what it says is no longer so.
+///
+/// # Errors
+/// `NotFound` when there is none of this id that nobody has seen.
+pub async fn ack(admin: &Admin, actor: &Actor, id: &str) -> Verb<AlertList> {
+    actor.need(Right::Operate, "alert.ack")?;
+    if !store::ack(&admin.db, id, admin.clock.now(), &actor.name).await? {
+        return Err(Fault::not_found(format!("there is no alert {id} that nobody has seen")));
+    }
+    admin.record(Event::action(&actor.name, "alert.ack", id)).await?;
+    count(admin).await?;
+    list(admin, actor, 50).await
+}
+
+async fn count(admin: &Admin) -> Verb<()> {
+    let open = store::list(&admin.db, true, 1_000).await?;
+    let unseen = open.iter().filter(|alert| alert.acked_at.is_none()).count();
+    admin.alerts.unseen.store(unseen, std::sync::atomic::Ordering::Relaxed);
+    Ok(())
+}
+
+/// Looks once: opens what is new, resolves what is over.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn look(admin: &Admin) -> Verb<()> {
+    let now = admin.clock.now();
+    let found = rules::findings(&facts(admin).await?, now);
+    for finding in &found {
+        let id = ids::mint("al", now, admin.entropy.as_ref());
+        if store::open(&admin.db, &id, finding, now).await? {
+            tracing::warn!(alert.rule = finding.rule, alert.text = finding.text, "an alert is open");
+            tell(admin, "alert.open", &id, serde_json::json!({ "rule": finding.rule, "text": finding.text })).await;
+        }
+    }
+    for open in store::list(&admin.db, true, 1_000).await? {
+        if !found.iter().any(|finding| finding.rule == open.rule && finding.object == open.object) {
+            store::resolve(&admin.db, &open.id, now).await?;
+            tell(admin, "alert.resolve", &open.id, serde_json::json!({ "rule": open.rule })).await;
+        }
+    }
+    count(admin).await
+}
+
+async fn tell(admin: &Admin, action: &str, id: &str, params: serde_json::Value) {
+    let mut event = Event::system(action, id);
+    event.params = Some(params);
+    if admin.recorder.record(event, Durability::Synced).await.is_err() {
+        tracing::error!(action, "an alert could not be written to the ledger");
+    }
+}
+
+async fn facts(admin: &Admin) -> Verb<Facts> {
+    let actor = Actor::system("alerts");
+    let begun = jobs::begun(&admin.db, "backup").await?.unwrap_or_else(|| admin.clock.now());
+    let archives = vaults::list(admin, &actor).await;
+    let newest = |vault: &str| {
+        let found = archives.as_ref().ok()?;
+        found.archives.iter().filter(|one| one.vault == vault && one.verified).map(|one| one.started_at).max()
+    };
+    let all = vaults::vaults(admin, &actor).await.map(|list| list.vaults).unwrap_or_default();
+    let drills = drills::list(admin, &actor, 40).await?.drills;
+    let whole = |drill: &&drills::DrillLine| drill.scenario == drills::order::Scenario::HostLost.word() && drill.passed.is_some();
+    let last = drills.iter().find(whole);
+    let paused = schedule::list(admin, &actor).await.map(|list| list.schedules).unwrap_or_default();
+    let is_paused = |job: &str| paused.iter().any(|view| view.job == job && view.paused);
+    Ok(Facts {
+        begun,
+        rpo_ms: i64::try_from(drills::targets(admin).rpo_seconds.saturating_mul(1_000)).unwrap_or(i64::MAX),
+        vaults: all.iter().map(|vault| (vault.name.clone(), newest(&vault.name))).collect(),
+        backup_paused: is_paused("backup"),
+        drilled: drills.iter().filter(whole).find(|drill| drill.passed == Some(true)).map(|drill| drill.started_at),
+        drill_failed: last.filter(|drill| drill.passed == Some(false)).map(|drill| (drill.id.clone(), "see its report".to_owned())),
+        drill_paused: is_paused("drill"),
+        recipients: recipients(admin, &actor).await,
+        destination: match &archives {
+            Ok(found) => found.faults.clone(),
+            Err(fault) => vec![fault.to_string()],
+        },
+        copies: vaults::copies_behind(admin).await,
+        certificate_ends: health::certificate_ends(admin),
+        checkpoint: None,
+    })
+}
+
+async fn recipients(admin: &Admin, actor: &Actor) -> Vec<(String, Option<Timestamp>)> {
+    let found = vaults::list_recipients(admin, actor).await.map(|list| list.recipients).unwrap_or_default();
+    found.into_iter().map(|one| (one.name, one.proved_at)).collect()
+}
+
+/// The task that looks once a minute. Runs until `stop`.
+pub async fn keep(admin: Arc<Admin>, stop: CancellationToken) {
+    // The schedules begin with the same start; before that there is nothing to be late for.
+    while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+        if let Err(fault) = look(&admin).await {
+            tracing::warn!(%fault, "the alerts cannot be looked at");
+        }
+    }
+}

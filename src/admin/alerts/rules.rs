@@ -1,0 +1,144 @@
+//! What should have happened and did not: no backup, no drill, no proof, no checkpoint, a certificate that ends. Pure: from facts to findings.
+
+use crate::base::clock::Timestamp;
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+/// A quarter and a few days.
+const QUARTER_DAYS: i64 = 100;
+/// How long a new deployment has to show that its recovery identity is at hand.
+const PROOF_GRACE_DAYS: i64 = 7;
+const CERTIFICATE_DAYS: i64 = 14;
+/// Checkpoints come each minute.
+const HEARTBEAT_MS: i64 = 10 * 60_000;
+
+/// Something that needs somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which rule.
+    pub rule: &'static str,
+    /// What it is about.
+    pub object: String,
+    /// In one sentence.
+    pub text: String,
+    /// What to do.
+    pub mend: &'static str,
+}
+
+/// What the rules look at.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// When the schedules of this deployment began: what was due before is nobody's loss.
+    pub begun: Timestamp,
+    /// Milliseconds of data that may be lost.
+    pub rpo_ms: i64,
+    /// Each vault, with the moment its newest verified archive was begun.
+    pub vaults: Vec<(String, Option<Timestamp>)>,
+    /// Whether backups are paused.
+    pub backup_paused: bool,
+    /// When the newest drill that passed began.
+    pub drilled: Option<Timestamp>,
+    /// The newest drill, when it did not pass: its id and why.
+    pub drill_failed: Option<(String, String)>,
+    /// Whether drills are paused.
+    pub drill_paused: bool,
+    /// Each recipient, with the moment possession was last shown.
+    pub recipients: Vec<(String, Option<Timestamp>)>,
+    /// What is wrong with the destination of archives.
+    pub destination: Vec<String>,
+    /// Copies that are not in line.
+    pub copies: Vec<String>,
+    /// When the served certificate ends.
+    pub certificate_ends: Option<Timestamp>,
+    /// When the ledger last signed its head.
+    pub checkpoint: Option<Timestamp>,
+}
+
+/// Everything that needs somebody now.
+pub fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut add = |rule, object: &str, text: String, mend| found.push(Finding { rule, object: object.to_owned(), text, mend });
+    let age = |at: Option<Timestamp>| now.since_ms(at.unwrap_or(facts.begun).max(facts.begun.min(now)));
+    if !facts.backup_paused {
+        for (vault, newest) in &facts.vaults {
+            let late = now.since_ms(newest.unwrap_or(facts.begun)) > facts.rpo_ms;
+            if late {
+                let said = newest.map_or("it has no verified archive".to_owned(), |at| format!("its newest verified archive is of {at}"));
+                add("backup.late", vault, format!("vault {vault}: {said}"), "lifeboat backup run");
+            }
+        }
+    }
+    if !facts.drill_paused && age(facts.drilled) > QUARTER_DAYS * DAY_MS {
+        let said = facts.drilled.map_or("never".to_owned(), |at| format!("last on {at}"));
+        add("drill.late", "drill", format!("a rebuild was rehearsed {said}"), "lifeboat drill run");
+    }
+    if let Some((id, why)) = &facts.drill_failed {
+        add("drill.failed", "drill", format!("{id} did not pass: {why}"), "lifeboat drill show, then mend and drill again");
+    }
+    for (name, proved) in &facts.recipients {
+        let grace = if proved.is_some() { QUARTER_DAYS } else { PROOF_GRACE_DAYS };
+        if now.since_ms(proved.unwrap_or(facts.begun)) > grace * DAY_MS {
+            let said = proved.map_or("was never shown to be at hand".to_owned(), |at| format!("was last shown to be at hand on {at}"));
+            add("proof.late", name, format!("the identity of {name} {said}"), "lifeboat recipient prove");
+        }
+    }
+    for fault in &facts.destination {
+        add("archives.strange", fault, fault.clone(), "find out who changed the destination; lifeboat backup verify");
+    }
+    for fault in &facts.copies {
+        add("copy.late", fault, fault.clone(), "mount or mend the place of the copy; the next backup brings it in line");
+    }
+    if let Some(ends) = facts.certificate_ends.filter(|ends| ends.since_ms(now) < CERTIFICATE_DAYS * DAY_MS) {
+        add("certificate.ends", "tls", format!("the served certificate ends on {ends}"), "lifeboat doctor");
+    }
+    if facts.checkpoint.is_some_and(|at| now.since_ms(at) > HEARTBEAT_MS) {
+        add("ledger.silent", "ledger", "the ledger signed nothing for ten minutes".to_owned(), "lifeboat doctor");
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn day(count: i64) -> Timestamp {
+        Timestamp(count * DAY_MS)
+    }
+
+    fn well() -> Facts {
+        Facts {
+            begun: day(0),
+            rpo_ms: 26 * HOUR_MS,
+            vaults: vec![("memory".into(), Some(day(399)))],
+            drilled: Some(day(350)),
+            recipients: vec![("recovery".into(), Some(day(350)))],
+            certificate_ends: Some(day(500)),
+            checkpoint: Some(day(400)),
+            ..Facts::default()
+        }
+    }
+
+    fn rules(facts: &Facts) -> Vec<&'static str> {
+        findings(facts, day(400)).into_iter().map(|finding| finding.rule).collect()
+    }
+
+    #[test]
+    fn what_did_not_happen_is_found_and_what_did_is_not() {
+        assert_eq!(rules(&well()), Vec::<&str>::new());
+        assert_eq!(rules(&Facts { vaults: vec![("memory".into(), Some(day(398)))], ..well() }), ["backup.late"]);
+        assert_eq!(rules(&Facts { vaults: vec![("memory".into(), None)], ..well() }), ["backup.late"]);
+        assert_eq!(rules(&Facts { vaults: vec![("memory".into(), None)], backup_paused: true, ..well() }), Vec::<&str>::new());
+        assert_eq!(rules(&Facts { drilled: Some(day(299)), ..well() }), ["drill.late"]);
+        assert_eq!(rules(&Facts { drilled: None, ..well() }), ["drill.late"]);
+        assert_eq!(rules(&Facts { drill_failed: Some(("dr_1".into(), "x".into())), ..well() }), ["drill.failed"]);
+        assert_eq!(rules(&Facts { recipients: vec![("a".into(), None), ("b".into(), Some(day(1)))], ..well() }), ["proof.late"; 2]);
+        assert_eq!(rules(&Facts { certificate_ends: Some(day(410)), ..well() }), ["certificate.ends"]);
+        assert_eq!(rules(&Facts { checkpoint: Some(day(399)), ..well() }), ["ledger.silent"]);
+    }
+
+    #[test]
+    fn a_new_deployment_has_time_to_begin() {
+        let new = Facts { begun: day(400), vaults: vec![("memory".into(), None)], recipients: vec![("a".into(), None)], drilled: None, ..well() };
+        assert_eq!(rules(&new), Vec::<&str>::new());
+    }
+}
