@@ -3,6 +3,7 @@
 
 pub mod activity;
 pub mod actor;
+pub mod alerts;
 pub mod api;
 pub mod clients;
 pub mod doctor;
@@ -98,6 +99,8 @@ pub struct Admin {
     pub publisher: publish::Publisher,
     /// What the verbs of archives remember.
     pub vaults: vaults::Vaults,
+    /// What the verbs of alerts remember.
+    pub alerts: alerts::Alerts,
     /// What the verbs of drills remember.
     pub drills: drills::Drills,
     /// When this process began to serve.
@@ -113,6 +116,7 @@ impl Admin {
             kill: kill::Control::new(last),
             names: servers::Names::default(),
             publisher: publish::Publisher::new(parts.refused),
+            alerts: alerts::Alerts::default(),
             drills: drills::Drills::default(),
             vaults: vaults::Vaults::new(parts.signer),
             started_at: parts.clock.now(),

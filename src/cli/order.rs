@@ -62,6 +62,7 @@ pub(super) fn order(command: &Command) -> Verb<Option<Order>> {
         Command::Vault(command) => recovery::vault(command)?,
         Command::Backup(command) => recovery::backup(command)?,
         Command::Restore(args) => recovery::restore(args)?,
+        Command::Alert(command) => recovery::alert(command)?,
         Command::Drill(command) => recovery::drill(command)?,
         Command::Later(words) => {
             let name = words.first().cloned().unwrap_or_default();
@@ -70,7 +71,7 @@ pub(super) fn order(command: &Command) -> Verb<Option<Order>> {
     }))
 }
 
-const LATER: [&str; 7] = ["credential", "alert", "incident", "runbook", "evidence", "graduate", "inspect"];
+const LATER: [&str; 6] = ["credential", "incident", "runbook", "evidence", "graduate", "inspect"];
 
 fn later_or_unknown(name: &str) -> Fault {
     if LATER.contains(&name) { not_yet(name) } else { Fault::invalid(name, "there is no such command; see lifeboat --help") }

@@ -12,7 +12,7 @@ use crate::config::schedules::Slots;
 
 pub use decide::{Due, decide};
 pub use driver::drive;
-pub use store::{Occurrence, STATEMENTS, last, newest};
+pub use store::{Occurrence, STATEMENTS, begun, last, newest};
 
 /// Work that is done by itself.
 pub trait Job: Send + Sync {

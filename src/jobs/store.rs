@@ -11,12 +11,19 @@ const TAKE: &str = "INSERT INTO occurrences (job, due_at, state, reason, started
     ON CONFLICT (job, due_at) DO NOTHING";
 const END: &str = "UPDATE occurrences SET state = ?3, reason = ?4, ended_at = ?5 WHERE job = ?1 AND due_at = ?2";
 const INTERRUPT: &str = "UPDATE occurrences SET state = 'interrupted', ended_at = ?1 WHERE state = 'running'";
+const BEGUN: &str = "SELECT min(due_at) FROM occurrences WHERE job = ?1";
 const NEWEST: &str = "SELECT due_at, state, reason, started_at, ended_at FROM occurrences WHERE job = ?1 AND state <> 'begun'
     ORDER BY due_at DESC LIMIT 1";
 
 /// Every statement, for the test that keeps SQL and migrations together.
-pub const STATEMENTS: [(&str, &str); 5] =
-    [("jobs.last", LAST), ("jobs.take", TAKE), ("jobs.end", END), ("jobs.interrupt", INTERRUPT), ("jobs.newest", NEWEST)];
+pub const STATEMENTS: [(&str, &str); 6] = [
+    ("jobs.begun", BEGUN),
+    ("jobs.last", LAST),
+    ("jobs.take", TAKE),
+    ("jobs.end", END),
+    ("jobs.interrupt", INTERRUPT),
+    ("jobs.newest", NEWEST),
+];
 
 const UNREAD: &str = "the schedule's slots cannot be read";
 const UNSET: &str = "the schedule's slot cannot be stored";
@@ -43,6 +50,15 @@ pub struct Occurrence {
 pub async fn last(db: &Db, job: &str) -> Verb<Option<Timestamp>> {
     let last: Option<i64> = sqlx::query_scalar(LAST).bind(job).fetch_one(db.reader()).await.map_err(|e| fault(e, UNREAD))?;
     Ok(last.map(Timestamp))
+}
+
+/// When the schedule of a job began on this deployment.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn begun(db: &Db, job: &str) -> Verb<Option<Timestamp>> {
+    let first: Option<i64> = sqlx::query_scalar(BEGUN).bind(job).fetch_one(db.reader()).await.map_err(|e| fault(e, UNREAD))?;
+    Ok(first.map(Timestamp))
 }
 
 /// The newest slot of a job that had work.

@@ -2,7 +2,7 @@
 
 /// Paths of the navigation that exist, each visited by the browser tests.
 pub const NAV: &[&str] =
-    &["/", "/activity", "/kill", "/servers", "/clients", "/operators", "/revisions", "/vaults", "/vaults/kit", "/drills"];
+    &["/", "/activity", "/alerts", "/kill", "/servers", "/clients", "/operators", "/revisions", "/vaults", "/vaults/kit", "/drills"];
 
 /// The first admin of a deployment under test.
 pub const ADMIN: &str = "ana";

@@ -167,8 +167,15 @@ async fn facts(admin: &Admin) -> Verb<Facts> {
         },
         copies: vaults::copies_behind(admin).await,
         certificate_ends: health::certificate_ends(admin),
-        checkpoint: None,
+        checkpoint: checkpoint(admin).await,
     })
+}
+
+/// When the ledger last signed its head.
+async fn checkpoint(admin: &Admin) -> Option<Timestamp> {
+    let dir = admin.data.audit();
+    let stored = tokio::task::spawn_blocking(move || crate::audit::checkpoint::load(&dir)).await.ok()?.ok()?;
+    stored.checkpoints.last().map(|checkpoint| checkpoint.ts)
 }
 
 async fn recipients(admin: &Admin, actor: &Actor) -> Vec<(String, Option<Timestamp>)> {

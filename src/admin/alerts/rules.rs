@@ -63,7 +63,8 @@ pub fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
         for (vault, newest) in &facts.vaults {
             let late = now.since_ms(newest.unwrap_or(facts.begun)) > facts.rpo_ms;
             if late {
-                let said = newest.map_or("it has no verified archive".to_owned(), |at| format!("its newest verified archive is of {at}"));
+                let said =
+                    newest.map_or("it has no verified archive".to_owned(), |at| format!("its newest verified archive is of {at}"));
                 add("backup.late", vault, format!("vault {vault}: {said}"), "lifeboat backup run");
             }
         }
@@ -78,7 +79,8 @@ pub fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
     for (name, proved) in &facts.recipients {
         let grace = if proved.is_some() { QUARTER_DAYS } else { PROOF_GRACE_DAYS };
         if now.since_ms(proved.unwrap_or(facts.begun)) > grace * DAY_MS {
-            let said = proved.map_or("was never shown to be at hand".to_owned(), |at| format!("was last shown to be at hand on {at}"));
+            let said =
+                proved.map_or("was never shown to be at hand".to_owned(), |at| format!("was last shown to be at hand on {at}"));
             add("proof.late", name, format!("the identity of {name} {said}"), "lifeboat recipient prove");
         }
     }
@@ -138,7 +140,13 @@ mod tests {
 
     #[test]
     fn a_new_deployment_has_time_to_begin() {
-        let new = Facts { begun: day(400), vaults: vec![("memory".into(), None)], recipients: vec![("a".into(), None)], drilled: None, ..well() };
+        let new = Facts {
+            begun: day(400),
+            vaults: vec![("memory".into(), None)],
+            recipients: vec![("a".into(), None)],
+            drilled: None,
+            ..well()
+        };
         assert_eq!(rules(&new), Vec::<&str>::new());
     }
 }

@@ -21,6 +21,12 @@ pub fn certificate(admin: &Admin) -> Option<String> {
     }
 }
 
+/// When the certificate that is shown ends.
+pub fn certificate_ends(admin: &Admin) -> Option<Timestamp> {
+    let shown = served(admin).map(|served| served.certificate).or_else(|| on_disk(admin))?;
+    Some(shown.not_after)
+}
+
 /// What is shown now, when Lifeboat runs.
 fn served(admin: &Admin) -> Option<Served> {
     admin.feed.listeners().into_iter().find_map(|listener| match listener.way {

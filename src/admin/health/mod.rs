@@ -2,7 +2,7 @@
 
 mod certificate;
 
-pub use certificate::certificate;
+pub use certificate::{certificate, certificate_ends};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

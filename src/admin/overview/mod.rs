@@ -11,7 +11,7 @@ use super::actor::Right;
 use super::clients;
 use super::kill;
 use super::servers::{self, Server};
-use super::{Actor, Admin, drills, health, tree, vaults};
+use super::{Actor, Admin, alerts, drills, health, tree, vaults};
 use crate::audit::{Bucket, Event, Filter, ReasonCount, Totals};
 use crate::base::clock::Timestamp;
 use crate::base::fault::Verb;
@@ -114,7 +114,7 @@ pub async fn status(admin: &Admin, actor: &Actor) -> Verb<Status> {
         servers: servers.into_iter().map(|server| ServerStatus { name: server.name, state: server.state }).collect(),
         last_drill: last_drill(admin, actor).await,
         last_archive: last_archive(admin, actor).await,
-        alerts: alerts(admin).await,
+        alerts: wrong_now(admin).await,
     })
 }
 
@@ -131,12 +131,13 @@ async fn last_drill(admin: &Admin, actor: &Actor) -> Option<String> {
 }
 
 /// What is wrong now, a sentence each.
-async fn alerts(admin: &Admin) -> Vec<String> {
+async fn wrong_now(admin: &Admin) -> Vec<String> {
     let running = !admin.feed.listeners().is_empty();
     let stopped = (!running).then(|| "Lifeboat is not running; this is what its files say".to_owned());
     // Only a running Lifeboat has a kill file to bring up to date.
     let wrong = health::health(admin).await.checks.into_iter().filter(|check| !check.ok && (running || check.name != "kill_file"));
-    stopped.into_iter().chain(wrong.map(|check| format!("{}: {}", check.name, check.detail))).collect()
+    let found = stopped.into_iter().chain(wrong.map(|check| format!("{}: {}", check.name, check.detail)));
+    found.chain(alerts::sentences(admin).await).collect()
 }
 
 /// Everything the first page shows. A ledger that cannot be read leaves its parts empty and is itself what needs somebody.

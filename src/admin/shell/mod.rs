@@ -10,7 +10,7 @@ pub use banner::{Banner, banner, scope_name};
 pub use fault::{FaultPage, FaultPart, FaultView, SoloFault, sentence};
 
 use super::actor::{Actor, Right};
-use super::{Admin, kill, operators};
+use super::{Admin, alerts, kill, operators};
 use crate::base::clock::Timestamp;
 use crate::base::secret::Secret;
 use crate::policy::feed::Feed;
@@ -43,6 +43,8 @@ pub enum Here {
     Clients,
     /// `/operators`
     Operators,
+    /// `/alerts`
+    Alerts,
     /// `/vaults`
     Vaults,
     /// `/drills`
@@ -231,7 +233,11 @@ fn nav(admin: &Admin, here: Here) -> Vec<NavGroup> {
     vec![
         NavGroup {
             title: "See",
-            links: vec![link(Here::Overview, "/", "Overview", 0), link(Here::Activity, "/activity", "Activity", 0)],
+            links: vec![
+                link(Here::Overview, "/", "Overview", 0),
+                link(Here::Activity, "/activity", "Activity", 0),
+                link(Here::Alerts, "/alerts", "Alerts", alerts::unseen(admin)),
+            ],
         },
         NavGroup { title: "Stop", links: vec![link(Here::Kill, "/kill", "Kill switch", 0)] },
         NavGroup {

@@ -132,6 +132,21 @@ pub async fn run(admin: &Admin, actor: &Actor, order: BackupOrder) -> Verb<Backu
     Ok(done)
 }
 
+/// Which copies lack something of the destination.
+pub(super) async fn behind(admin: &Admin) -> Vec<String> {
+    let Ok((folder, _)) = catalogue(admin).await else { return Vec::new() };
+    let mut faults = Vec::new();
+    for path in admin.feed.snapshot().settings.recovery.copies.clone() {
+        let (from, to) = (folder.clone(), std::path::PathBuf::from(&path));
+        match blocking(move || copies::missing(&from, &to)).await {
+            Ok(0) => {}
+            Ok(missing) => faults.push(format!("the copy {path} lacks {missing} files")),
+            Err(fault) => faults.push(format!("the copy {path}: {fault}")),
+        }
+    }
+    faults
+}
+
 /// Brings the copies in line; what kept one from it.
 pub(super) async fn copy(admin: &Admin, folder: &Folder) -> Vec<String> {
     let mut faults = Vec::new();

@@ -36,6 +36,15 @@ pub(super) fn bring_in_line(from: &Folder, to: &Path) -> Verb<usize> {
     Ok(copied)
 }
 
+/// How many files of the destination a copy lacks.
+///
+/// # Errors
+/// When the directory is not there or cannot be read.
+pub(super) fn missing(from: &Folder, to: &Path) -> Verb<usize> {
+    let (here, there) = (files(from)?, files(&Folder::open(to)?)?);
+    Ok(here.difference(&there).count())
+}
+
 /// Only the deny-list: what was ended a moment ago.
 ///
 /// # Errors

@@ -71,6 +71,11 @@ pub async fn destination(admin: &Admin) -> Verb<(folder::Folder, catalogue::Cata
     backup::catalogue(admin).await
 }
 
+/// Copies of the destination that are not in line, and why.
+pub async fn copies_behind(admin: &Admin) -> Vec<String> {
+    backup::behind(admin).await
+}
+
 /// Texts of the identities that this host keeps for the newest archives.
 ///
 /// # Errors

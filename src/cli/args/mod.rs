@@ -10,7 +10,7 @@ pub(super) use desired::{
     AuditCommand, ConfigCommand, FilterArgs, ImportArgs, PolicyCommand, RoleCommand, ServerAddArgs, ServerCommand,
     ServerSecretsArgs, ToolCommand,
 };
-pub(super) use recovery::{BackupCommand, DrillCommand, RebuildArgs, RecipientCommand, RestoreArgs, VaultCommand};
+pub(super) use recovery::{AlertCommand, BackupCommand, DrillCommand, RebuildArgs, RecipientCommand, RestoreArgs, VaultCommand};
 
 /// An enforcement proxy for MCP servers, with a ledger and a kill switch that proves itself.
 #[derive(Debug, Parser)]
@@ -76,6 +76,9 @@ pub(super) enum Command {
     Restore(RestoreArgs),
     /// A deployment from archives and an identity alone; it starts stopped
     Rebuild(RebuildArgs),
+    /// What should have happened and did not
+    #[command(subcommand)]
+    Alert(AlertCommand),
     /// Timed rehearsals of a rebuild
     #[command(subcommand)]
     Drill(DrillCommand),

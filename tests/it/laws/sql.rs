@@ -1,6 +1,6 @@
 //! SQL stands whole in the stores, every statement is listed, and every listed one prepares against a migrated database.
 
-use lifeboat::admin::{clients, drills, kill, operators, publish, servers, vaults};
+use lifeboat::admin::{alerts, clients, drills, kill, operators, publish, servers, vaults};
 use lifeboat::db::{Db, Migrations};
 use lifeboat::jobs;
 
@@ -21,6 +21,7 @@ async fn every_statement_prepares_against_a_migrated_database() {
         &vaults::STATEMENTS,
         &drills::STATEMENTS,
         &jobs::STATEMENTS,
+        &alerts::STATEMENTS,
     ] {
         db.prepare_all(list).await.expect("every statement prepares");
     }
