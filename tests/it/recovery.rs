@@ -209,3 +209,101 @@ fn rec_01_a_backup_that_is_killed_leaves_nothing_that_counts() {
     assert_eq!(done(&data, &["backup", "run"])["ok"], true);
     assert_eq!(done(&data, &["backup", "verify"])["ok"], true);
 }
+
+/// A small disk of its own, for as long as it lives; `None` where only root could make one.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path, size: &str) -> Option<Self> {
+        fs::create_dir_all(at).expect("a place");
+        let done = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size},mode=700"), "tmpfs"]).arg(at).status();
+        done.is_ok_and(|status| status.success()).then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn rec_02_a_full_disk_costs_no_archive_that_is_there_and_leaves_no_part() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let _running = demo(&data);
+    let Some(disk) = SmallDisk::mount(&data.join("archives"), "40m") else { return };
+    done(&data, &["backup", "run"]);
+    let noise: Vec<u8> = (0..14u32 << 18).flat_map(|n| n.wrapping_mul(2_654_435_761).rotate_left(n % 31).to_le_bytes()).collect();
+    fs::write(data.join("vaults/demo/noise"), &noise).expect("noise");
+    fs::write(disk.0.join("filler"), vec![1u8; 12 << 20]).expect("others use the disk too");
+    // What is reserved for the ledger is not touched: it is refused before the first byte, and said.
+    let (answer, exit) = ask(&data, &["backup", "run", "demo"]);
+    assert!(exit == Some(2) && answer["failed"][0]["why"].as_str().is_some_and(|why| why.contains("reserve")), "{answer}");
+    fs::write(data.join("config/lifeboat.toml"), no_reserve(&data)).expect("edited");
+    done(&data, &["config", "commit", "--as", "e2e", "-m", "no reserve"]);
+    // Nobody knows beforehand how large the deployment is: it is the write that fails.
+    fs::rename(data.join("vaults/demo/noise"), data.join("tls/noise")).expect("moved");
+    fs::write(disk.0.join("more"), vec![1u8; 16 << 20]).expect("hardly any room is left");
+    let (answer, exit) = ask(&data, &["backup", "run", "lifeboat"]);
+    assert!(exit == Some(2) && answer["failed"][0]["why"].as_str().is_some_and(|why| why.contains("disk is full")), "{answer}");
+    let listed = done(&data, &["backup", "list"]);
+    let archives = listed["archives"].as_array().expect("archives");
+    assert!(archives.len() == 2 && archives.iter().all(|one| one["verified"] == true), "{listed}");
+    let parts =
+        Command::new("find").arg(&disk.0).args(["-name", ".partial-*", "-o", "-name", ".staging-*"]).output().expect("find");
+    assert!(parts.stdout.is_empty(), "{}", String::from_utf8_lossy(&parts.stdout));
+    for filler in [disk.0.join("filler"), disk.0.join("more"), data.join("tls/noise")] {
+        fs::remove_file(filler).expect("room again");
+    }
+    assert_eq!(done(&data, &["backup", "run"])["ok"], true);
+    // FLT-29: the place of the archives is gone; the backup says so, and calls go on.
+    drop(disk);
+    fs::remove_dir(data.join("archives")).expect("it is empty beneath");
+    assert_eq!(ask(&data, &["backup", "run"]).0["error"]["kind"], "not_found");
+    assert_eq!(done(&data, &["status"])["servers"][0]["state"], "up");
+}
+
+fn no_reserve(data: &Path) -> String {
+    let text = fs::read_to_string(data.join("config/lifeboat.toml")).expect("settings");
+    let mut settings: toml::Table = text.parse().expect("toml");
+    let audit = settings.entry("audit").or_insert_with(|| toml::Table::new().into());
+    audit.as_table_mut().expect("a table").insert("reserve".into(), "0 B".into());
+    settings.to_string()
+}
+
+/// Flips a byte of every page, so that wherever SQLite looks it finds damage.
+fn damage(database: &Path) {
+    let mut bytes = fs::read(database).expect("a database");
+    for page in bytes.chunks_mut(4096).skip(1) {
+        page[0] ^= 0xff;
+        page[5] ^= 0xff;
+    }
+    fs::write(database, bytes).expect("damaged");
+}
+
+#[test]
+fn flt_10_a_damaged_database_is_found_at_the_start_and_a_rebuild_brings_it_back() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let running = demo(&data);
+    done(&data, &["client", "add", "agent", "--role", "demo"]);
+    done(&data, &["backup", "run"]);
+    done(&data, &["kill", "status"]);
+    Command::new("kill").arg("-TERM").arg(running.0.id().to_string()).status().expect("asked to end");
+    std::thread::sleep(Duration::from_millis(1_500));
+    drop(running);
+    for side in ["state.db-wal", "state.db-shm"] {
+        let _ = fs::remove_file(data.join(side));
+    }
+    damage(&data.join("state.db"));
+    let refused = Command::new(env!("CARGO_BIN_EXE_lifeboat")).arg("--data").arg(&data).arg("serve").output().expect("it ends");
+    assert!(!refused.status.success(), "it does not serve from a damaged database");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("database"), "{}", String::from_utf8_lossy(&refused.stderr));
+    let kit = lose(&data, folder.path());
+    let began = Instant::now();
+    let (rebuilt, exit) = rebuild(&kit, &data);
+    assert!(exit == Some(0) && began.elapsed() < Duration::from_secs(60), "{rebuilt}");
+    let _again = start(&data, &["up"]);
+    assert_eq!(done(&data, &["client", "show", "agent"])["state"], "active");
+}

@@ -89,7 +89,7 @@ impl Prepared {
     ///
     /// # Errors
     /// When the archive cannot be written.
-    pub(super) fn feed<W: Write>(self, writer: &mut Writer<W>) -> Result<bool, ArchiveFault> {
+    pub(super) fn feed<W: Write + Send + 'static>(self, writer: &mut Writer<W>) -> Result<bool, ArchiveFault> {
         let mut complete = true;
         for folder in ["keys", "tls", "audit"] {
             writer.dir(folder, 0o700, 0)?;

@@ -87,7 +87,7 @@ impl Prepared {
     ///
     /// # Errors
     /// When the archive cannot be written.
-    pub(super) fn feed<W: Write>(self, writer: &mut Writer<W>) -> Result<bool, ArchiveFault> {
+    pub(super) fn feed<W: Write + Send + 'static>(self, writer: &mut Writer<W>) -> Result<bool, ArchiveFault> {
         let mut complete = self.unread.is_empty();
         for item in &self.items {
             complete &= match (item.kind, self.copies.get(&item.path)) {
@@ -102,7 +102,7 @@ impl Prepared {
         Ok(complete)
     }
 
-    fn plain<W: Write>(&self, writer: &mut Writer<W>, item: &Item) -> Result<bool, ArchiveFault> {
+    fn plain<W: Write + Send + 'static>(&self, writer: &mut Writer<W>, item: &Item) -> Result<bool, ArchiveFault> {
         for attempt in 1..=ATTEMPTS {
             let (file, now, before) = match self.root.read(&item.path) {
                 Ok(opened) => opened,
@@ -136,7 +136,7 @@ impl Prepared {
 }
 
 /// A file that nobody writes any more.
-pub(super) fn whole_file<W: Write>(
+pub(super) fn whole_file<W: Write + Send + 'static>(
     writer: &mut Writer<W>,
     path: &str,
     from: &Path,

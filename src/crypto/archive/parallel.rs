@@ -1,8 +1,8 @@
-//! Decrypts on a thread of its own, so that decrypting and decompressing share the cores. Never holds more than a few chunks.
+//! Reading and writing on threads of their own, so that encryption, compression and digests share the cores. Never holds more than a few chunks.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::{Scope, ScopedJoinHandle};
+use std::thread::{JoinHandle, Scope, ScopedJoinHandle};
 
 const CHUNK: usize = 256 * 1024;
 const AHEAD: usize = 4;
@@ -56,5 +56,68 @@ impl Read for Ahead {
         buffer.get_mut(..count).unwrap_or_default().copy_from_slice(rest.get(..count).unwrap_or_default());
         self.at += count;
         Ok(count)
+    }
+}
+
+/// Passes bytes to a writer on a thread of its own, so that encrypting and compressing share the cores. Never holds more than a few chunks; what
+/// fails there fails the next write, or the end.
+pub(super) struct Behind<W> {
+    chunks: Option<SyncSender<Vec<u8>>>,
+    now: Vec<u8>,
+    thread: Option<JoinHandle<io::Result<W>>>,
+}
+
+impl<W: Write + Send + 'static> Behind<W> {
+    /// Writes to `output` from now on.
+    pub(super) fn spawn(mut output: W) -> Self {
+        let (sender, chunks) = sync_channel::<Vec<u8>>(AHEAD);
+        let thread = std::thread::spawn(move || {
+            for chunk in chunks {
+                output.write_all(&chunk)?;
+            }
+            Ok(output)
+        });
+        Self { chunks: Some(sender), now: Vec::with_capacity(CHUNK), thread: Some(thread) }
+    }
+
+    fn pass(&mut self) -> io::Result<()> {
+        let full = std::mem::replace(&mut self.now, Vec::with_capacity(CHUNK));
+        let told = self.chunks.as_ref().is_some_and(|chunks| chunks.send(full).is_ok());
+        if told { Ok(()) } else { Err(self.failure()) }
+    }
+
+    /// Why the other end does not listen any more.
+    fn failure(&mut self) -> io::Error {
+        self.chunks = None;
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(Err(cause))) => cause,
+            _ => io::Error::other("the archive's writer broke off"),
+        }
+    }
+
+    /// Waits for the last byte; gives the writer back.
+    pub(super) fn finish(mut self) -> io::Result<W> {
+        if !self.now.is_empty() {
+            self.pass()?;
+        }
+        self.chunks = None;
+        let ended = self.thread.take().map(JoinHandle::join);
+        ended.and_then(Result::ok).unwrap_or_else(|| Err(io::Error::other("the archive's writer broke off")))
+    }
+}
+
+impl<W: Write + Send + 'static> Write for Behind<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = bytes.len().min(CHUNK - self.now.len());
+        self.now.extend_from_slice(bytes.get(..count).unwrap_or_default());
+        if self.now.len() == CHUNK {
+            self.pass()?;
+        }
+        Ok(count)
+    }
+
+    // Whole chunks only: who flushes a stream waits for nothing here.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -111,14 +111,33 @@ pub fn open<R: Read + Send>(
     let decryptor = age::Decryptor::new_buffered(io::BufReader::new(input)).map_err(unreadable)?;
     let clear = decryptor.decrypt(identities.0.iter().map(|one| one as &dyn age::Identity)).map_err(unreadable)?;
     std::thread::scope(|scope| {
-        let (ahead, _thread) = Ahead::spawn(scope, clear);
-        let mut decoder = zstd::stream::read::Decoder::new(ahead).map_err(damaged)?.single_frame();
+        let (clear, _decrypting) = Ahead::spawn(scope, clear);
+        let mut decoder = zstd::stream::read::Decoder::new(clear).map_err(damaged)?.single_frame();
         decoder.window_log_max(WINDOW_LOG).map_err(damaged)?;
-        let mut archive = tar::Archive::new(decoder);
+        let (plain, _decompressing) = Ahead::spawn(scope, OneFrame(Some(decoder)));
+        let mut archive = tar::Archive::new(plain);
         let opened = entries(&mut archive, limits, sink)?;
         end(archive.into_inner())?;
         Ok(opened)
     })
+}
+
+/// One frame and nothing after it. Its end is the end of the encryption's last chunk: reading on is what proves that nothing was cut off.
+struct OneFrame<R: Read>(Option<zstd::stream::read::Decoder<'static, io::BufReader<R>>>);
+
+impl<R: Read> Read for OneFrame<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(decoder) = &mut self.0 else { return Ok(0) };
+        let count = decoder.read(buffer)?;
+        if count > 0 || buffer.is_empty() {
+            return Ok(count);
+        }
+        let mut more = [0u8; 1];
+        match self.0.take().map(|decoder| decoder.finish().read(&mut more)).transpose()? {
+            Some(1..) => Err(io::Error::other("something stands after the compressed part")),
+            _ => Ok(0),
+        }
+    }
 }
 
 fn unreadable(cause: age::DecryptError) -> ArchiveFault {
@@ -132,19 +151,14 @@ fn damaged(cause: io::Error) -> ArchiveFault {
     ArchiveFault::Damaged(cause.to_string())
 }
 
-/// After the manifest: padding of tar, the end of the frame, and the last chunk of age. Reading on is what proves that nothing was cut off.
-fn end<R: Read>(mut decoder: zstd::stream::read::Decoder<'static, io::BufReader<R>>) -> Result<(), ArchiveFault> {
+/// After the manifest comes padding of tar, and then the end of everything.
+fn end(mut rest: impl Read) -> Result<(), ArchiveFault> {
     let mut padding = Vec::new();
-    decoder.by_ref().take(PADDING_CAP + 1).read_to_end(&mut padding).map_err(damaged)?;
+    rest.by_ref().take(PADDING_CAP + 1).read_to_end(&mut padding).map_err(damaged)?;
     if padding.len() as u64 > PADDING_CAP || padding.iter().any(|byte| *byte != 0) {
         return Err(ArchiveFault::Hostile("something stands after the manifest".to_owned()));
     }
-    let mut rest = decoder.finish();
-    let mut more = [0u8; 1];
-    match rest.read(&mut more).map_err(damaged)? {
-        0 => Ok(()),
-        _ => Err(ArchiveFault::Hostile("something stands after the compressed part".to_owned())),
-    }
+    Ok(())
 }
 
 fn entries<R: Read>(archive: &mut tar::Archive<R>, limits: Limits, sink: &mut dyn Sink) -> Result<Opened, ArchiveFault> {

@@ -8,6 +8,7 @@ use age::x25519;
 
 use super::hashed::{Hashed, hex};
 use super::model::{Entry, EntryKind, FORMAT, Manifest, Meta, Skipped};
+use super::parallel::Behind;
 use super::{ArchiveFault, MANIFEST, META, PAYLOAD, name};
 use crate::base::clock::Timestamp;
 use crate::base::secret::Secret;
@@ -50,17 +51,17 @@ pub struct Sealed<W> {
 }
 
 type Encrypted<W> = StreamWriter<W>;
-type Compressed<W> = zstd::stream::write::Encoder<'static, Encrypted<W>>;
+type Compressed<W> = zstd::stream::write::Encoder<'static, Behind<Encrypted<W>>>;
 
 /// Takes entries one by one.
-pub struct Writer<W: Write> {
+pub struct Writer<W: Write + Send + 'static> {
     tar: tar::Builder<Compressed<W>>,
     manifest: Manifest,
     /// Bytes that stand for the rest of a file that became shorter while it was read.
     shrunk: Vec<String>,
 }
 
-impl<W: Write> Writer<W> {
+impl<W: Write + Send + 'static> Writer<W> {
     /// Begins an archive to recipients (`age1…`).
     ///
     /// # Errors
@@ -73,7 +74,7 @@ impl<W: Write> Writer<W> {
         let encryptor = age::Encryptor::with_recipients(parsed.iter().map(|one| one as &dyn age::Recipient))
             .map_err(|cause| ArchiveFault::Key(cause.to_string()))?;
         let begun = || -> io::Result<Compressed<W>> {
-            let mut encoder = zstd::stream::write::Encoder::new(encryptor.wrap_output(output)?, LEVEL)?;
+            let mut encoder = zstd::stream::write::Encoder::new(Behind::spawn(encryptor.wrap_output(output)?), LEVEL)?;
             encoder.include_checksum(true)?;
             encoder.multithread(WORKERS)?;
             Ok(encoder)
@@ -139,7 +140,12 @@ impl<W: Write> Writer<W> {
         let manifest = std::mem::replace(&mut self.manifest, empty(now));
         let bytes = self.document(MANIFEST, &manifest, now)?;
         let end = ArchiveFault::io("the archive cannot be ended");
-        let ended = self.tar.into_inner().and_then(zstd::stream::write::Encoder::finish).and_then(StreamWriter::finish);
+        let ended = self
+            .tar
+            .into_inner()
+            .and_then(zstd::stream::write::Encoder::finish)
+            .and_then(Behind::finish)
+            .and_then(StreamWriter::finish);
         let output = ended.map_err(end)?;
         Ok(Sealed { output, manifest_sha256: hex(&sha256(&bytes)), manifest })
     }
