@@ -32,7 +32,7 @@ pub use lock::is_held;
 pub use offline::{Offline, local_actor};
 pub use trust::{Trust, install as trust_install, remove as trust_remove};
 
-use crate::admin::{Admin, drills, kill, operators};
+use crate::admin::{Admin, drills, kill, operators, vaults};
 use crate::base::fault::{Fault, Verb};
 use crate::config::paths::DataDir;
 use crate::crypto::tls::ServerTls;
@@ -121,6 +121,7 @@ impl App {
         let kill_runtime = planes::kill_runtime()?;
         let runtimes = planes::Runtimes { proxy: proxy_runtime.handle(), kill: kill_runtime.handle() };
         let (planes, doors) = planes::start(&options, handed, opened, &lifecycle, runtimes).await?;
+        vaults::sweep(&admin.data);
         drills::sweep(&admin).await?;
         if operators::needs_setup(&admin) {
             first.setup_code = operators::ensure_setup_code(&admin.db, admin.entropy.as_ref()).await?;

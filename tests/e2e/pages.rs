@@ -1,8 +1,19 @@
 //! Where things are on the dashboard: paths, form fields, selectors. The one place to change when a page changes.
 
 /// Paths of the navigation that exist, each visited by the browser tests.
-pub const NAV: &[&str] =
-    &["/", "/activity", "/alerts", "/kill", "/servers", "/clients", "/operators", "/revisions", "/vaults", "/vaults/kit", "/drills"];
+pub const NAV: &[&str] = &[
+    "/",
+    "/activity",
+    "/alerts",
+    "/kill",
+    "/servers",
+    "/clients",
+    "/operators",
+    "/revisions",
+    "/vaults",
+    "/vaults/kit",
+    "/drills",
+];
 
 /// The first admin of a deployment under test.
 pub const ADMIN: &str = "ana";

@@ -204,6 +204,11 @@ fn rec_01_a_backup_that_is_killed_leaves_nothing_that_counts() {
         running = start(&data, &["up"]);
         let listed = done(&data, &["backup", "list"]);
         assert!(listed["faults"].is_null(), "{listed}");
+        // ATK-B09: nothing plain and nothing half written is left either.
+        let left =
+            Command::new("find").arg(data.join("archives")).args(["-name", ".partial-*", "-o", "-name", ".staging-*"]).output();
+        let left = left.expect("find").stdout;
+        assert!(left.is_empty(), "{}", String::from_utf8_lossy(&left));
         assert!(listed["archives"].as_array().expect("archives").iter().all(|one| one["verified"] == true), "{listed}");
     }
     assert_eq!(done(&data, &["backup", "run"])["ok"], true);
@@ -259,7 +264,7 @@ fn rec_02_a_full_disk_costs_no_archive_that_is_there_and_leaves_no_part() {
     assert_eq!(done(&data, &["backup", "run"])["ok"], true);
     // FLT-29: the place of the archives is gone; the backup says so, and calls go on.
     drop(disk);
-    fs::remove_dir(data.join("archives")).expect("it is empty beneath");
+    fs::remove_dir_all(data.join("archives")).expect("it is gone");
     assert_eq!(ask(&data, &["backup", "run"]).0["error"]["kind"], "not_found");
     assert_eq!(done(&data, &["status"])["servers"][0]["state"], "up");
 }

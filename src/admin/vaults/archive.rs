@@ -66,6 +66,9 @@ pub(super) struct Made {
     pub identity: Secret<String>,
 }
 
+/// What the directory for plain copies begins with.
+pub(super) const STAGING: &str = ".staging-";
+
 /// A directory for plain copies, closed to everybody else, removed with all that is in it.
 pub(super) struct Staging(PathBuf);
 
@@ -75,7 +78,7 @@ impl Staging {
     /// # Errors
     /// When it cannot be made.
     pub(super) fn new(parent: &Path, id: &str) -> Verb<Self> {
-        let path = parent.join(format!(".staging-{id}"));
+        let path = parent.join(format!("{STAGING}{id}"));
         let made = fs::DirBuilder::new().mode(0o700).create(&path);
         made.map_err(|e| Fault::unavailable(format!("{} cannot be made: {e}", path.display())).because(e))?;
         Ok(Self(path))

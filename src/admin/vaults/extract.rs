@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::folder::sync_disk;
-use crate::crypto::archive::Sink;
+use crate::crypto::archive::{Sink, copy};
 
 /// The directory that is filled.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Sink for Extract {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target)?;
-        self.bytes += io::copy(content, &mut file)?;
+        self.bytes += copy(content, &mut file)?;
         self.files += 1;
         file.set_permissions(Permissions::from_mode(mode))?;
         file.set_times(FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(mtime)))

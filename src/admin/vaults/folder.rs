@@ -74,6 +74,11 @@ impl Folder {
         partial.commit()
     }
 
+    /// Removes what was never finished: directories at the top that begin with `staging`, and partial files.
+    pub(super) fn sweep(&self, staging: &str) {
+        sweep(&self.0, staging, DEPTH);
+    }
+
     /// Opens a file.
     ///
     /// # Errors
@@ -114,6 +119,25 @@ pub(super) fn sync_disk(path: &Path) -> io::Result<()> {
 
 // Archives stand two folders deep: VAULT/YEAR/FILE.
 const DEPTH: usize = 3;
+
+fn sweep(folder: &Path, staging: &str, depth: usize) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let (name, is_dir) = (entry.file_name(), entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        let name = name.to_string_lossy();
+        let gone = match is_dir {
+            true if name.starts_with(staging) => fs::remove_dir_all(entry.path()),
+            true if depth > 1 => {
+                sweep(&entry.path(), staging, depth - 1);
+                Ok(())
+            }
+            false if name.starts_with(PARTIAL) => fs::remove_file(entry.path()),
+            _ => Ok(()),
+        };
+        if let Err(fault) = gone {
+            tracing::warn!(%fault, path = %entry.path().display(), "what was never finished stays");
+        }
+    }
+}
 
 fn collect(folder: &Path, prefix: &str, suffix: &str, found: &mut Vec<String>) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {

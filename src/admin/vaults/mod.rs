@@ -71,6 +71,12 @@ pub async fn destination(admin: &Admin) -> Verb<(folder::Folder, catalogue::Cata
     backup::catalogue(admin).await
 }
 
+/// At the start: what a process that died has left of archives it was making is removed, plain copies first of all.
+pub fn sweep(data: &DataDir) {
+    let Ok(folder) = folder::Folder::open(&data.archives()) else { return };
+    folder.sweep(archive::STAGING);
+}
+
 /// Copies of the destination that are not in line, and why.
 pub async fn copies_behind(admin: &Admin) -> Vec<String> {
     backup::behind(admin).await

@@ -55,10 +55,14 @@ pub fn plan(archives: &[Candidate], rules: &Retention, now: Timestamp) -> Result
     for (count, name, slot) in slots(rules) {
         fill(&sorted, &mut reasons, count, name, slot);
     }
-    let good: Vec<usize> = (0..sorted.len()).filter(|at| sorted[*at].verified).collect();
+    let mut good: Vec<usize> = (0..sorted.len()).filter(|at| sorted[*at].verified).collect();
+    if good.is_empty() {
+        // Archives that are not whole are worth more than none.
+        good = (0..sorted.len()).collect();
+    }
     for (place, at) in good.iter().take(rules.min_verified.max(1) as usize).enumerate() {
         if reasons[*at].is_empty() {
-            reasons[*at].push(format!("verified archive {} of the {} that always stay", place + 1, rules.min_verified.max(1)));
+            reasons[*at].push(format!("archive {} of the {} that always stay", place + 1, rules.min_verified.max(1)));
         }
     }
     let fate = |(one, why): (&&Candidate, Vec<String>)| {
@@ -196,7 +200,9 @@ mod tests {
                     one.verified && newest.is_some_and(|newest| newest.id == one.id) && newer.len() < count as usize
                 });
                 let among = archives.iter().filter(|other| other.verified && other.created_at > one.created_at).count();
-                let minimum = one.verified && among < 3;
+                let none = archives.iter().all(|other| !other.verified);
+                let older = archives.iter().filter(|other| other.created_at > one.created_at).count();
+                let minimum = one.verified && among < 3 || none && older < 3;
                 prop_assert_eq!(fate.keep, young || slotted || minimum, "{:?}", one);
             }
         }

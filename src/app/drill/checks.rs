@@ -13,7 +13,7 @@ use crate::admin::vaults::deny::DenyList;
 use crate::admin::{Actor, Admin, servers, tools};
 use crate::base::fault::{Fault, Verb};
 use crate::base::secret::Secret;
-use crate::config::Class;
+use crate::config::{Class, UpstreamConfig};
 use crate::policy::{Mode, Scope};
 use serde_json::Value;
 
@@ -167,13 +167,27 @@ impl Bench {
     }
 
     async fn definitions(&self, server: &str) -> Verb<(Vec<Value>, String)> {
-        let shown = self.client(server, Some(&self.full)).await?.tools().await?;
+        let begun = self.client(server, Some(&self.full)).await.map_err(|fault| self.explained(server, fault))?;
+        let shown = begun.tools().await?;
         let known = self.admin.feed.snapshot().servers.get(server).map_or(0, |entry| entry.config.tools.len());
         let drifts = tools::diff(&self.admin, &actor(), Some(server)).await?.drifts;
         let differing: Vec<String> = drifts.iter().map(|drift| format!("{} {}", drift.tool, drift.state)).collect();
         want(differing.is_empty(), || format!("its tools are not those that were taken in: {}", differing.join(", ")))?;
         want(shown.len() == known, || format!("a client sees {} tools, the configuration has {known}", shown.len()))?;
         Ok((shown, format!("{known} tools with the definitions that were taken in")))
+    }
+
+    /// A server that does not begin: what is known of it, and what to do.
+    fn explained(&self, server: &str, fault: Fault) -> Fault {
+        let snapshot = self.admin.feed.snapshot();
+        let Some(UpstreamConfig::Stdio(stdio)) = snapshot.servers.get(server).map(|entry| &entry.config.upstream) else {
+            return fault;
+        };
+        let program = stdio.command.first().cloned().unwrap_or_default();
+        let why = self.admin.feed.server(server).map(|state| state.detail).unwrap_or_default();
+        let gone = program.starts_with('/') && !std::path::Path::new(&program).exists();
+        let todo = if gone { format!("there is no {program} here: install it where the deployment is rebuilt") } else { why };
+        Fault::unavailable(format!("{}; {todo}", fault.message.trim_end_matches('.')))
     }
 
     /// A read tool, best one that wants no arguments: its call changes nothing.

@@ -60,6 +60,24 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// Copies everything, in pieces that are worth a call to the system.
+///
+/// # Errors
+/// When one of the two fails.
+pub fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<u64> {
+    let (mut buffer, mut copied) = (vec![0u8; 256 * 1024], 0);
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => return Ok(copied),
+            Ok(count) => count,
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => continue,
+            Err(cause) => return Err(cause),
+        };
+        to.write_all(buffer.get(..count).unwrap_or_default())?;
+        copied += count as u64;
+    }
+}
+
 /// SHA-256 and length of a whole file, from its beginning.
 ///
 /// # Errors

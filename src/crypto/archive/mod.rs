@@ -11,7 +11,7 @@ mod read;
 mod tests;
 mod write;
 
-pub use hashed::{Hashed, digest_file, hex};
+pub use hashed::{Hashed, copy, digest_file, hex};
 pub use model::{Entry, EntryKind, FORMAT, Manifest, Meta, Skipped};
 pub use name::check as check_name;
 pub use read::{Identities, Limits, Opened, Sink, open};

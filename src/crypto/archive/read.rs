@@ -7,7 +7,7 @@ use std::io::{self, Read};
 
 use age::x25519;
 
-use super::hashed::{Hashed, hex};
+use super::hashed::{Hashed, copy, hex};
 use super::model::{Entry, EntryKind, FORMAT, Manifest, Meta};
 use super::parallel::Ahead;
 use super::{ArchiveFault, MANIFEST, META, PAYLOAD, name};
@@ -252,7 +252,7 @@ impl Walk {
                 return Err(ArchiveFault::Damaged(why));
             }
             written.map_err(put)?;
-            io::copy(&mut content, &mut io::sink()).map_err(damaged)?;
+            copy(&mut content, &mut io::sink()).map_err(damaged)?;
             if content.inner.passed() != size {
                 return Err(ArchiveFault::Damaged(format!("{raw:?} ends too early")));
             }

@@ -16,7 +16,7 @@ use crate::crypto::keys::sha256;
 
 const LEVEL: i32 = 3;
 const WORKERS: u32 = 2;
-/// Room for the block that tar pads with.
+/// What is read, and handed to the compressor, at once.
 const BUFFER: usize = 256 * 1024;
 
 /// An identity made for one archive: opens it to verify it, and for drills while it is among the newest.
@@ -55,7 +55,8 @@ type Compressed<W> = zstd::stream::write::Encoder<'static, Behind<Encrypted<W>>>
 
 /// Takes entries one by one.
 pub struct Writer<W: Write + Send + 'static> {
-    tar: tar::Builder<Compressed<W>>,
+    // tar copies in small pieces; the compressor takes large ones.
+    tar: tar::Builder<io::BufWriter<Compressed<W>>>,
     manifest: Manifest,
     /// Bytes that stand for the rest of a file that became shorter while it was read.
     shrunk: Vec<String>,
@@ -79,7 +80,8 @@ impl<W: Write + Send + 'static> Writer<W> {
             encoder.multithread(WORKERS)?;
             Ok(encoder)
         };
-        let mut tar = tar::Builder::new(begun().map_err(ArchiveFault::io("the archive cannot be begun"))?);
+        let begun = begun().map_err(ArchiveFault::io("the archive cannot be begun"))?;
+        let mut tar = tar::Builder::new(io::BufWriter::with_capacity(BUFFER, begun));
         tar.mode(tar::HeaderMode::Deterministic);
         let manifest = Manifest {
             format: FORMAT,
@@ -140,12 +142,8 @@ impl<W: Write + Send + 'static> Writer<W> {
         let manifest = std::mem::replace(&mut self.manifest, empty(now));
         let bytes = self.document(MANIFEST, &manifest, now)?;
         let end = ArchiveFault::io("the archive cannot be ended");
-        let ended = self
-            .tar
-            .into_inner()
-            .and_then(zstd::stream::write::Encoder::finish)
-            .and_then(Behind::finish)
-            .and_then(StreamWriter::finish);
+        let ended = self.tar.into_inner().and_then(|buffer| buffer.into_inner().map_err(io::IntoInnerError::into_error));
+        let ended = ended.and_then(zstd::stream::write::Encoder::finish).and_then(Behind::finish).and_then(StreamWriter::finish);
         let output = ended.map_err(end)?;
         Ok(Sealed { output, manifest_sha256: hex(&sha256(&bytes)), manifest })
     }
