@@ -234,8 +234,8 @@ fn config(command: &ConfigCommand) -> Verb<Order> {
             let reason = reason.as_deref().unwrap_or_default();
             Order::post("/api/v1/config/rollback", json!({"to": revision, "reason": reason, "dry_run": dry_run}))
         }
-        ConfigCommand::Push => return Err(not_yet("config push")),
-        ConfigCommand::Pull => return Err(not_yet("config pull")),
+        ConfigCommand::Push => Order::post("/api/v1/config/push", json!({})).must("ok"),
+        ConfigCommand::Pull { much } => Order::post("/api/v1/config/pull", json!({"much": much})),
     })
 }
 
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn what_is_not_built_says_so_with_exit_1() {
-        for words in [vec!["incident", "list"], vec!["graduate"], vec!["config", "push"], vec!["inspect", "-"]] {
+        for words in [vec!["incident", "list"], vec!["graduate"], vec!["runbook", "list"], vec!["inspect", "-"]] {
             let fault = asked(&words).expect_err("not built");
             assert_eq!(fault.kind.exit(), 1, "{words:?}");
             assert!(fault.message.ends_with("is not available in this version"), "{fault}");

@@ -59,6 +59,9 @@ pub(super) fn settings(document: &Document<'_>, settings: &Settings, faults: &mu
         let absolute = path.starts_with('/') && !path.split('/').any(|part| part == "..");
         check.must(absolute, &["recovery", "copies", &index.to_string()], "must be an absolute path");
     }
+    if let Some(why) = settings.config.remote.as_deref().and_then(|remote| wrong_remote(remote).err()) {
+        check.must(false, &["config", "remote"], why);
+    }
     let upstream = &settings.upstream;
     let at_least_one = [
         ("connect_ms", upstream.connect_ms),
@@ -80,6 +83,27 @@ pub(super) fn settings(document: &Document<'_>, settings: &Settings, faults: &mu
     check.must(fits, &["audit", "keep_size"], "must hold two segments at least; 0 B means no cap");
     check.must(audit.reserve <= MAX_SEGMENT, &["audit", "reserve"], format!("must be at most {MAX_SEGMENT}"));
     check.range(audit.checkpoint_seconds, &["audit", "checkpoint_seconds"], 1, DAY_SECONDS);
+}
+
+/// An address that git takes for nothing but an address.
+fn wrong_remote(remote: &str) -> Result<(), &'static str> {
+    if remote.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err("must have no spaces");
+    }
+    if remote.starts_with('/') {
+        return Ok(());
+    }
+    let rest = remote.strip_prefix("https://").or_else(|| remote.strip_prefix("ssh://"));
+    let rest = rest.ok_or("must be https://…, ssh://… or an absolute path")?;
+    let authority = rest.split('/').next().unwrap_or_default();
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    if user.contains(':') || remote.starts_with("https://") && !user.is_empty() {
+        return Err("must hold no credential: git keeps this file for ever");
+    }
+    if host.is_empty() || host.starts_with('-') || user.starts_with('-') {
+        return Err("names no host");
+    }
+    Ok(())
 }
 
 fn listen(check: &mut Checker<'_, '_>, settings: &Settings) {

@@ -40,6 +40,19 @@ pub struct Settings {
     pub audit: Audit,
     /// What a recovery is promised to take.
     pub recovery: Recovery,
+    /// Where the configuration's repository is pushed to and pulled from.
+    #[serde(skip_serializing_if = "is_default")]
+    pub config: ConfigRemote,
+}
+
+/// A remote of the configuration's repository.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConfigRemote {
+    /// `https://…`, `ssh://…` or an absolute path. Its credential is the account's own (an ssh key, an agent), never part of the address.
+    /// Default none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
 }
 
 /// What drills are measured against.

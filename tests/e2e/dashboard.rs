@@ -7,9 +7,9 @@ use crate::harness::{Lifeboat, text};
 use crate::https;
 use crate::ledger;
 use crate::pages::{
-    ADMIN, CLIENT_NAME, CLIENT_SUBMIT, CLIENTS, KILL, LOGIN, LOGIN_NAME, LOGIN_PASSWORD, LOGIN_SUBMIT, NAV, NEW_KEY, PASSWORD,
-    RELEASE_EVERYTHING, RELEASE_REASON, RELEASE_SUBMIT, SETUP, SETUP_CODE, SETUP_NAME, SETUP_PASSWORD, SETUP_SUBMIT, STOP,
-    STOP_NOW, STOPPED_BANNER,
+    ADMIN, ARCHIVE_ROW, BACK_UP_ALL, CLIENT_NAME, CLIENT_SUBMIT, CLIENTS, DRILL_REPORT, DRILL_SUBMIT, GO_BACK, GO_BACK_REASON,
+    GO_BACK_SUBMIT, KILL, LOGIN, LOGIN_NAME, LOGIN_PASSWORD, LOGIN_SUBMIT, NAV, NEW_KEY, PASSWORD, RELEASE_EVERYTHING,
+    RELEASE_REASON, RELEASE_SUBMIT, SETUP, SETUP_CODE, SETUP_NAME, SETUP_PASSWORD, SETUP_SUBMIT, STOP, STOP_NOW, STOPPED_BANNER,
 };
 use crate::snippets::run;
 
@@ -82,9 +82,12 @@ async fn every_page_is_accessible_quiet_and_fits_each_screen() {
     have_something_to_show(&lifeboat);
     enter(&browser).await;
     for path in NAV {
-        let name = if *path == "/" { "overview" } else { path.trim_start_matches('/') };
-        look(&browser, path, name, &mut faults).await;
+        let name = if *path == "/" { "overview".to_owned() } else { path.trim_start_matches('/').replace('/', "-") };
+        look(&browser, path, &name, &mut faults).await;
     }
+    let drill = lifeboat.json(&["drill", "list"])["drills"][0]["id"].as_str().unwrap().to_owned();
+    look(&browser, &format!("/drills/{drill}"), "drill-report", &mut faults).await;
+    look(&browser, "/revisions/diff?from=HEAD&to=HEAD~1", "revisions-diff", &mut faults).await;
     lifeboat.json(&["kill", "engage", "--reason", "runaway client"]);
     for (path, name) in [("/", "overview-stopped"), (KILL, "kill-stopped")] {
         look(&browser, path, name, &mut faults).await;
@@ -102,6 +105,8 @@ fn have_something_to_show(lifeboat: &Lifeboat) {
     lifeboat.json(&["kill", "release", "--reason", "a new key is out", "--client", "demo-client"]);
     called();
     lifeboat.client_for("demo", "second-client");
+    lifeboat.json(&["backup", "run"]);
+    lifeboat.json(&["drill", "run"]);
     lifeboat.cli(&["client", "revoke", "second-client"]);
     https::get(&lifeboat.proxy, &lifeboat.ca(), "/mcp/demo").unwrap();
 }
@@ -130,6 +135,35 @@ async fn look(browser: &Browser, path: &str, name: &str, faults: &mut Vec<String
         browser.complaints().await;
         faults.extend(found.into_iter().map(|fault| format!("{path} {width} {scheme}: {fault}")));
     }
+}
+
+/// From the first backup to a report, by hand.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_is_rehearsed_from_the_pages() {
+    let lifeboat = Lifeboat::start();
+    sign_in(&lifeboat);
+    let browser = Browser::open(&lifeboat.admin).await;
+    enter(&browser).await;
+    browser.goto("/vaults").await;
+    browser.click(BACK_UP_ALL).await;
+    browser.find(ARCHIVE_ROW).await;
+    browser.goto("/drills").await;
+    browser.click(DRILL_SUBMIT).await;
+    // The page shows the drill at work, and renews itself until it is over.
+    browser.click(DRILL_REPORT).await;
+    let title = browser.find("h1").await.text().await.unwrap();
+    assert_eq!(title, "Rebuild drill: passed");
+    let listed = lifeboat.json(&["drill", "list"]);
+    assert!(listed["drills"][0]["passed"] == true && listed["drills"][0]["by"] == ADMIN, "{listed}");
+    // A revision is gone back to from the history.
+    lifeboat.configure("roles/by-hand.toml", "[[grant]]\ntools = [\"demo/read_graph\"]\nclasses = [\"read\"]\n");
+    browser.goto("/revisions").await;
+    browser.click(GO_BACK).await;
+    browser.fill(GO_BACK_REASON, "it was a mistake").await;
+    browser.click(GO_BACK_SUBMIT).await;
+    browser.find("#history").await;
+    assert!(!lifeboat.data().join("config/roles/by-hand.toml").exists());
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -51,3 +51,16 @@ pub const CLIENTS: &str = "/clients";
 pub const CLIENT_NAME: &str = "form[action='/clients/add'] input[name=name]";
 pub const CLIENT_SUBMIT: &str = "form[action='/clients/add'] button";
 pub const NEW_KEY: &str = "#new-key pre";
+
+/// Vaults: an archive of every vault; a row that one made.
+pub const BACK_UP_ALL: &str = "form[action='/vaults/backup']:not(:has(input)) button";
+pub const ARCHIVE_ROW: &str = "#archives tbody tr";
+
+/// Drills: run the first scenario; the report of the newest that is over.
+pub const DRILL_SUBMIT: &str = "form[action='/drills/run'] button";
+pub const DRILL_REPORT: &str = "tr[id^='drill-'] th a";
+
+/// Revisions: back to the state before the newest, with its reason.
+pub const GO_BACK: &str = "#history a.btn";
+pub const GO_BACK_REASON: &str = "form[action='/revisions/rollback'] [name=reason]";
+pub const GO_BACK_SUBMIT: &str = "form[action='/revisions/rollback'] button";

@@ -1,25 +1,12 @@
 //! `up --demo` with the real program: it completes what is missing, and brings nothing back that was revoked.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn ask(data: &Path, words: &[&str]) -> (Value, Option<i32>) {
-    let output = Command::new(env!("CARGO_BIN_EXE_lifeboat")).arg("--data").arg(data).arg("--json").args(words).output();
-    let output = output.expect("the command runs");
-    (serde_json::from_slice(&output.stdout).unwrap_or(Value::Null), output.status.code())
-}
+use crate::support::program::{Running, ask};
 
 fn up(data: &Path) -> Running {
     let child = Command::new(env!("CARGO_BIN_EXE_lifeboat"))

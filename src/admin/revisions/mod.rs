@@ -3,15 +3,20 @@
 
 mod change;
 pub mod pages;
+mod remote;
 pub mod routes;
 pub mod sides;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_remote;
+mod transport;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use change::{Between, Difference, FileDifference, RollbackOrder, RolledBack, diff, rollback};
+pub use remote::{Pull, PullOrder, Push, pull, push};
 
 use super::actor::Right;
 use super::policy;

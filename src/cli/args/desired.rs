@@ -226,10 +226,14 @@ pub(crate) enum ConfigCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Not available in this version
+    /// Takes HEAD to the remote; where that has gone another way, to a branch of its own
     Push,
-    /// Not available in this version
-    Pull,
+    /// Takes what the remote has, where that is a fast forward, and runs it
+    Pull {
+        /// Even when it removes more than half of the files
+        #[arg(long)]
+        much: bool,
+    },
 }
 
 /// `audit …`.

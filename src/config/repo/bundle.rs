@@ -6,7 +6,7 @@ use std::path::Path;
 
 use git2::{Oid, RepositoryInitOptions};
 
-use super::{BRANCH, Repository, bad};
+use super::{BRANCH, Files, Repository, bad};
 use crate::base::fault::{Fault, Verb};
 
 const SIGNATURE: &str = "# v2 git bundle\n";
@@ -61,12 +61,14 @@ impl Repository {
                 raw.find_commit(*id)?;
                 raw.reference(name, *id, false, "lifeboat: rebuilt")?;
             }
-            let mut checkout = git2::build::CheckoutBuilder::new();
-            checkout.force().disable_filters(true);
-            raw.checkout_head(Some(&mut checkout))
+            Ok(())
         };
         make().map_err(|e| bad(e, BACK))?;
-        Self::open(root)
+        // Not by git's own checkout: what may stand in a configuration is checked first, and no attribute changes a byte.
+        let made = Self::open(root)?;
+        let files = made.head()?.files;
+        made.bring_in(&made.raw()?, &Files::new(), &files)?;
+        Ok(made)
     }
 }
 

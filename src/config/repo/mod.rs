@@ -2,6 +2,7 @@
 //! other program, never follows a link, never sweeps up or overwrites somebody's uncommitted edits. All calls block.
 
 mod bundle;
+mod forward;
 mod history;
 mod tree;
 mod working;

@@ -1,5 +1,6 @@
 //! The whole app in this process, on free ports, with a data directory of its own and a scripted upstream.
 
+pub(crate) mod program;
 pub(crate) mod upstream;
 pub(crate) mod wire;
 

@@ -15,7 +15,7 @@ use super::super::routes::{Caller, Limit, parse, query, reply};
 use crate::admin::actor::Right;
 use crate::admin::clients::AddClient;
 use crate::admin::policy::{ExplainOrder, TestOrder};
-use crate::admin::revisions::{Between, CommitOrder, RollbackOrder};
+use crate::admin::revisions::{Between, CommitOrder, PullOrder, RollbackOrder};
 use crate::admin::roles::SetRole;
 use crate::admin::servers::import::{ImportOrder, Imported};
 use crate::admin::servers::{AddServer, ServerKeep};
@@ -171,6 +171,19 @@ fn states() -> Api {
             .takes::<RollbackOrder>(back),
             config_rollback,
         )
+        .serve(
+            changes::<revisions::Push>("/config/push", "Takes HEAD to the remote, never by force", Right::Administer),
+            config_push,
+        )
+        .serve(
+            changes::<revisions::Pull>(
+                "/config/pull",
+                "Takes what the remote has, where that is a fast forward",
+                Right::Administer,
+            )
+            .takes::<PullOrder>(json!({"much": false})),
+            config_pull,
+        )
 }
 
 async fn client_list(State(admin): Shared, Caller(actor): Caller) -> Response {
@@ -324,6 +337,15 @@ async fn config_commit(State(admin): Shared, Caller(actor): Caller, body: Bytes)
 async fn config_diff(State(admin): Shared, Caller(actor): Caller, RawQuery(text): RawQuery) -> Response {
     let read = async || revisions::diff(&admin, &actor, query::<Between>(text)?).await;
     reply(read().await)
+}
+
+async fn config_push(State(admin): Shared, Caller(actor): Caller) -> Response {
+    reply(revisions::push(&admin, &actor).await)
+}
+
+async fn config_pull(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
+    let act = async || revisions::pull(&admin, &actor, parse::<PullOrder>(&body)?).await;
+    reply(act().await)
 }
 
 async fn config_rollback(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
