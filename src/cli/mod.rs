@@ -5,6 +5,7 @@ mod control;
 mod difference;
 mod doctor;
 mod drill;
+mod evidence;
 mod harden;
 mod import;
 mod local;
@@ -80,6 +81,7 @@ fn perform(cli: Cli) -> u8 {
         Command::Tls(command) => local::tls(&data, command, voice),
         Command::Trust(command) => local::trust(&data, command, voice),
         Command::Rebuild(args) => rebuild::rebuild(args, voice),
+        Command::Evidence(command) => evidence::evidence(&data, command, voice),
         Command::Recipient(RecipientCommand::Prove { name, identity: Some(file), .. }) => recovery::prove(&data, name, file, voice),
         command => tool(&data, command, voice),
     };

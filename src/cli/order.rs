@@ -46,7 +46,9 @@ impl Order {
 /// When a file or standard input that the command names cannot be read, or the capability is not built yet.
 pub(super) fn order(command: &Command) -> Verb<Option<Order>> {
     Ok(Some(match command {
-        Command::Up(_) | Command::Serve | Command::Tls(_) | Command::Trust(_) | Command::Rebuild(_) => return Ok(None),
+        Command::Up(_) | Command::Serve | Command::Tls(_) | Command::Trust(_) | Command::Rebuild(_) | Command::Evidence(_) => {
+            return Ok(None);
+        }
         Command::Status => Order::get("/api/v1/status"),
         Command::Doctor => Order::get("/api/v1/doctor").must("ok"),
         Command::Kill(command) => kill(command),
@@ -71,7 +73,7 @@ pub(super) fn order(command: &Command) -> Verb<Option<Order>> {
     }))
 }
 
-const LATER: [&str; 6] = ["credential", "incident", "runbook", "evidence", "graduate", "inspect"];
+const LATER: [&str; 5] = ["credential", "incident", "runbook", "graduate", "inspect"];
 
 fn later_or_unknown(name: &str) -> Fault {
     if LATER.contains(&name) { not_yet(name) } else { Fault::invalid(name, "there is no such command; see lifeboat --help") }

@@ -70,7 +70,7 @@ fn tell(step: &Step) {
 }
 
 /// The key itself, or a file that holds it.
-fn trusted(text: &str) -> Verb<PublicKey> {
+pub(super) fn trusted(text: &str) -> Verb<PublicKey> {
     vaults::read_key(text).or_else(|fault| match std::fs::read_to_string(text) {
         Ok(held) => vaults::read_key(&held),
         Err(_) => Err(fault),

@@ -164,9 +164,36 @@ fn rec_23_every_drill_ends_as_its_scenario_says_and_touches_nothing() {
     assert_eq!(done(&data, &["kill", "status"])["engaged"], before["engaged"]);
     let left: Vec<_> = data.read_dir().expect("a folder").flatten().map(|entry| entry.file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".drill")), "{left:?}");
+    evidence(&data, folder.path(), &report);
     let identity = data.join("keys/recovery.key").display().to_string();
     assert_eq!(done(&data, &["drill", "run", "--identity", &identity])["key"], "recovery");
     assert!(done(&data, &["status"])["last_drill"].is_string());
+}
+
+/// REC-24: a report verifies with the instance's key, and with no character changed.
+fn evidence(data: &Path, folder: &Path, report: &Value) {
+    let path = folder.join("report.json");
+    let verify = |text: &str, more: &[&str]| {
+        fs::write(&path, text).expect("written");
+        ask(data, &[&["evidence", "verify", path.to_str().expect("UTF-8")], more].concat())
+    };
+    let whole = report.to_string();
+    assert_eq!(verify(&whole, &[]).1, Some(0));
+    let mut tried = 0;
+    // Some sixty of them: each is a process of its own.
+    for at in (0..whole.len()).step_by(whole.len() / 60) {
+        let mut bytes = whole.clone().into_bytes();
+        bytes[at] = if bytes[at] == b'7' { b'8' } else { b'7' };
+        let Ok(changed) = String::from_utf8(bytes) else { continue };
+        let (answer, exit) = verify(&changed, &[]);
+        assert!(matches!(exit, Some(2 | 64)), "byte {at}: {answer}");
+        tried += 1;
+    }
+    assert!(tried > 50, "{tried}");
+    let added = whole.replacen('{', "{\"later\":1,", 1);
+    assert_eq!(verify(&added, &[]).1, Some(2), "a field that was added");
+    let other = "ed25519/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    assert_eq!(verify(&whole, &["--trust", other]).1, Some(2), "another instance");
 }
 
 #[test]

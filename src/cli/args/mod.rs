@@ -10,7 +10,9 @@ pub(super) use desired::{
     AuditCommand, ConfigCommand, FilterArgs, ImportArgs, PolicyCommand, RoleCommand, ServerAddArgs, ServerCommand,
     ServerSecretsArgs, ToolCommand,
 };
-pub(super) use recovery::{AlertCommand, BackupCommand, DrillCommand, RebuildArgs, RecipientCommand, RestoreArgs, VaultCommand};
+pub(super) use recovery::{
+    AlertCommand, BackupCommand, DrillCommand, EvidenceCommand, RebuildArgs, RecipientCommand, RestoreArgs, VaultCommand,
+};
 
 /// An enforcement proxy for MCP servers, with a ledger and a kill switch that proves itself.
 #[derive(Debug, Parser)]
@@ -79,6 +81,9 @@ pub(super) enum Command {
     /// What should have happened and did not
     #[command(subcommand)]
     Alert(AlertCommand),
+    /// Signed reports
+    #[command(subcommand)]
+    Evidence(EvidenceCommand),
     /// Timed rehearsals of a rebuild
     #[command(subcommand)]
     Drill(DrillCommand),

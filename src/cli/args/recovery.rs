@@ -128,6 +128,19 @@ pub(in crate::cli) struct RebuildArgs {
     pub to: PathBuf,
 }
 
+/// `evidence …`.
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum EvidenceCommand {
+    /// Whether a report is as it was signed; needs no running Lifeboat
+    Verify {
+        /// The report, as drill show --json gives it
+        file: PathBuf,
+        /// The key it must be signed with: ed25519/…, or a file that holds it [default: keys/instance.pub of the data directory]
+        #[arg(long, value_name = "PUBKEY")]
+        trust: Option<String>,
+    },
+}
+
 /// `alert …`.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum AlertCommand {
