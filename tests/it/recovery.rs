@@ -305,12 +305,12 @@ fn damage(database: &Path) {
 fn flt_10_a_damaged_database_is_found_at_the_start_and_a_rebuild_brings_it_back() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let data = folder.path().join("data");
-    let running = demo(&data);
+    let mut running = demo(&data);
     done(&data, &["client", "add", "agent", "--role", "demo"]);
     done(&data, &["backup", "run"]);
     done(&data, &["kill", "status"]);
     Command::new("kill").arg("-TERM").arg(running.0.id().to_string()).status().expect("asked to end");
-    std::thread::sleep(Duration::from_millis(1_500));
+    assert!(running.0.wait().expect("it ends").success());
     drop(running);
     for side in ["state.db-wal", "state.db-shm"] {
         let _ = fs::remove_file(data.join(side));

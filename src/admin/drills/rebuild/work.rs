@@ -26,6 +26,9 @@ use crate::crypto::ca;
 use crate::db::foreign::{self, Facts};
 use crate::db::{Db, Migrations};
 
+/// How long a ledger that was closed may keep its lock.
+const FREE_WAIT: Duration = Duration::from_secs(2);
+
 /// A rebuild under way.
 pub(super) struct Work {
     /// What it is made from.
@@ -227,8 +230,7 @@ impl Work {
         let recorded = recorder.record(event, audit::Durability::Synced).await;
         ledger.shutdown().await;
         drop((ledger, recorder));
-        // The writer's thread gives up its lock when it sees the end.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        free(&self.data.audit()).await?;
         recorded.map_err(|e| Fault::unavailable("the ledger cannot be written").because(e))?;
         if !report.ok {
             let detail = report.detail.unwrap_or_default();
@@ -261,6 +263,18 @@ impl Work {
         to.parent().map_or(Ok(()), |parent| fs::File::open(parent)?.sync_all()).map_err(io("the rebuild is not on the disk"))?;
         let more = if outside.is_empty() { String::new() } else { format!(", and {}", outside.join(", ")) };
         Ok(((), format!("{}{more}", to.display())))
+    }
+}
+
+/// Waits until the ledger that was closed has given up its lock: the next start wants it at once.
+async fn free(audit: &Path) -> Verb<()> {
+    let until = Instant::now() + FREE_WAIT;
+    loop {
+        match audit::begin::lock(audit) {
+            Ok(_) => return Ok(()),
+            Err(fault) if Instant::now() > until => return Err(fault),
+            Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
     }
 }
 
