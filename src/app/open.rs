@@ -1,6 +1,7 @@
 //! Opens the parts both planes stand on: database, ledger, configuration, policy, kill state. The kill state is read before anything
 //! listens, and an unreadable one means engaged.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
@@ -58,6 +59,7 @@ pub(super) async fn open(data: &DataDir, purpose: Purpose) -> Verb<Opened> {
     keep_public(data, signer.public())?;
     let opening =
         Opening::new(data.audit(), settings, clock.clone(), signer.clone()).sink(to_repository(repository.clone(), clock.clone()));
+    let opening = opening.sink(to_archives(data.archives()));
     let opening = if purpose == Purpose::Serve { opening.sink(Box::new(to_stdout)) } else { opening };
     let (ledger, recorder) = Ledger::open(opening)?;
     let (feed, probes) = Feed::new(snapshot, overlay);
@@ -123,6 +125,16 @@ impl Pace {
         *last = Some(checkpoint.ts);
         true
     }
+}
+
+/// Beside the archives: a rebuild says by it how much of the ledger came after the backup.
+fn to_archives(archives: PathBuf) -> checkpoint::CheckpointSink {
+    Box::new(move |checkpoint: &Checkpoint| {
+        let line = format!("{}\n", as_line(checkpoint));
+        if let Err(fault) = files::write(&archives.join(vaults::CHECKPOINT), line.as_bytes(), Readers::Owner) {
+            tracing::warn!(%fault, "a checkpoint is not beside the archives");
+        }
+    })
 }
 
 fn to_stdout(checkpoint: &Checkpoint) {

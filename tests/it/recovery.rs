@@ -85,6 +85,8 @@ fn what_was_destroyed_comes_back_and_what_was_ended_stays_ended() {
     let kit = lose(&data, folder.path());
     let (rebuilt, exit) = rebuild(&kit, &data);
     assert_eq!(exit, Some(0), "{rebuilt}");
+    let warned = rebuilt["warnings"].to_string();
+    assert!(warned.contains("came after the backup"), "the stop and the revocation are in no archive: {warned}");
     let steps: Vec<&str> = rebuilt["steps"].as_array().expect("steps").iter().filter_map(|step| step["name"].as_str()).collect();
     assert!(steps.len() >= 13, "{steps:?}");
     assert_eq!(fs::read_to_string(data.join("vaults/demo/memory.jsonl")).expect("memory"), memory());

@@ -6,9 +6,9 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::admin::vaults::catalogue::Catalogue;
-use crate::admin::vaults::deny;
 use crate::admin::vaults::folder::Folder;
 use crate::admin::vaults::sidecar::Sidecar;
+use crate::admin::vaults::{CHECKPOINT, deny};
 use crate::base::fault::{Fault, Verb};
 use crate::config::paths;
 
@@ -81,7 +81,12 @@ pub(super) fn corrupted(folder: &Folder, found: &Catalogue, to: &Path) -> Verb<(
             copy(folder, &note.file, to)?;
         }
     }
-    if folder.path(deny::FILE).exists() { copy(folder, deny::FILE, to) } else { Ok(()) }
+    for file in [deny::FILE, CHECKPOINT] {
+        if folder.path(file).exists() {
+            copy(folder, file, to)?;
+        }
+    }
+    Ok(())
 }
 
 /// The same file under another name; a copy where the file system has no second names.

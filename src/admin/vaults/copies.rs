@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use super::folder::Folder;
-use super::{deny, pruned};
+use super::{CHECKPOINT, deny, pruned};
 use crate::base::fault::{Fault, Verb};
 use crate::crypto::archive::digest_file;
 
@@ -25,7 +25,7 @@ pub(super) fn bring_in_line(from: &Folder, to: &Path) -> Verb<usize> {
         put(from, &copy, file, false)?;
         copied += 1;
     }
-    for file in [pruned::FILE, deny::FILE] {
+    for file in [pruned::FILE, deny::FILE, CHECKPOINT] {
         if from.path(file).exists() {
             put(from, &copy, file, true)?;
         }

@@ -47,6 +47,9 @@ use crate::config::vault::DEPLOYMENT;
 use crate::config::{Desired, UpstreamConfig, VaultConfig};
 use crate::db::Db;
 
+/// The ledger's newest signed head, beside the archives.
+pub const CHECKPOINT: &str = "checkpoint.json";
+
 /// What the verbs of archives remember.
 pub struct Vaults {
     /// One run at a time.

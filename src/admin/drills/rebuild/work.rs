@@ -13,9 +13,9 @@ use crate::admin::vaults::deny::DenyList;
 use crate::admin::vaults::deployment::{BUNDLE, STATE};
 use crate::admin::vaults::extract::Extract;
 use crate::admin::vaults::folder::Folder;
-use crate::admin::vaults::{self, Origin, Vault};
+use crate::admin::vaults::{self, CHECKPOINT, Origin, Vault};
 use crate::admin::{kill, tree};
-use crate::audit::{self, Event, Ledger, Opening};
+use crate::audit::{self, Checkpoint, Event, Ledger, Opening};
 use crate::base::fault::{Fault, Verb};
 use crate::config::paths::DataDir;
 use crate::config::repo::Repository;
@@ -219,11 +219,24 @@ impl Work {
         Ok(((), format!("everything is stopped until an admin releases it; {narrower} narrower stops stay beneath")))
     }
 
-    pub(super) async fn record(&self, head: &str) -> Verb<((), String)> {
+    /// How much of the ledger came after the backup, by its signed head beside the archives.
+    fn after(&self, head: u64) -> Option<String> {
+        let text = fs::read_to_string(self.folder.path(CHECKPOINT)).ok()?;
+        let newest: Checkpoint = serde_json::from_str(text.trim()).ok()?;
+        if !newest.is_signed_by(&self.source.trust) {
+            return Some(format!("{CHECKPOINT} beside the archives is not signed by this instance"));
+        }
+        let lost = newest.seq.saturating_sub(head);
+        (lost > 0).then(|| format!("{lost} events of the ledger until {} came after the backup and are not in it", newest.ts))
+    }
+
+    pub(super) async fn record(&mut self, head: &str) -> Verb<((), String)> {
         let signer = audit::load_or_create_key(&self.data.ledger_key())?;
         let opening = Opening::new(self.data.audit(), Settings::default().audit, self.source.clock.clone(), signer);
         let (ledger, recorder) = Ledger::open(opening)?;
         let report = ledger.verify(Vec::new()).await?;
+        let after = self.after(ledger.checkpoint("rebuild").await?.seq);
+        self.warnings.extend(after.clone());
         let mut event = Event::system("rebuild.done", head);
         let archives: BTreeMap<&str, &str> = self.vaults.iter().map(|one| (one.vault.as_str(), one.archive.as_str())).collect();
         event.params = Some(serde_json::json!({ "archives": archives, "warnings": self.warnings }));
@@ -236,7 +249,8 @@ impl Work {
             let detail = report.detail.unwrap_or_default();
             return Err(Fault::unavailable(format!("the ledger in the archive does not verify: {detail}")));
         }
-        Ok(((), format!("the ledger verifies: {} events in {} segments", report.events, report.segments)))
+        let more = after.map(|after| format!("; {after}")).unwrap_or_default();
+        Ok(((), format!("the ledger verifies: {} events in {} segments{more}", report.events, report.segments)))
     }
 
     pub(super) fn put(&self, place: &Path) -> Verb<((), String)> {
