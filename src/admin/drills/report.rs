@@ -74,6 +74,10 @@ pub async fn show(admin: &Admin, actor: &Actor, id: &str) -> Verb<Signed> {
 pub fn check(document: &Value, key: &PublicKey) -> Verb<String> {
     let wrong = |why: &str| Fault::invalid("report", why.to_owned());
     let signed: Signed = serde_json::from_value(document.clone()).map_err(|e| wrong(&format!("is no report of a drill: {e}")))?;
+    // The one field that the signature does not cover must say what was trusted beforehand.
+    if signed.key_public != vaults::key_text(key) {
+        return Err(wrong("names another key than the one that is trusted"));
+    }
     let mut bare = document.clone();
     if let Some(map) = bare.as_object_mut() {
         for field in ["sha256", "prev", "key_public", "signature"] {
