@@ -27,7 +27,8 @@ impl Sandbox {
     /// When it cannot be made.
     pub(super) fn new(data: &Path, id: &str) -> Verb<Self> {
         let data = std::path::absolute(data).map_err(io(data))?;
-        let path = data.join(format!("{PREFIX}{id}"));
+        // Short: a path of a socket, which stands deep in here, has room for 107 characters.
+        let path = data.join(format!("{PREFIX}{}", id.get(id.len().saturating_sub(8)..).unwrap_or(id)));
         fs::DirBuilder::new().mode(paths::open_mode()).create(&path).map_err(io(&path))?;
         Ok(Self(path))
     }

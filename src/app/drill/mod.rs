@@ -37,7 +37,7 @@ pub async fn perform(told: Instructions, tell: Arc<dyn Fn(&Told) + Send + Sync>)
 }
 
 async fn attempt(told: &Instructions, steps: &mut Steps, outcome: &mut Outcome) -> Verb<()> {
-    let data = DataDir::new(told.sandbox.join("deployment"));
+    let data = DataDir::new(told.sandbox.join("d"));
     let outside = told.sandbox.join("outside");
     std::fs::create_dir_all(&outside).map_err(|e| Fault::unavailable("the sandbox cannot be written").because(e))?;
     let trust = vaults::read_key(&told.trust)?;
