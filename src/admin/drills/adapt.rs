@@ -10,8 +10,9 @@ use crate::base::fault::Verb;
 use crate::base::ids::Entropy;
 use crate::config::paths::DataDir;
 use crate::config::repo::{Author, Change, Files, Repository};
+use crate::config::schedules::{self, Schedules};
 use crate::config::server::StdioUpstream;
-use crate::config::settings::Listen;
+use crate::config::settings::{ConfigRemote, Listen, Recovery};
 use crate::config::{Desired, RoleConfig, ServerConfig, Settings, UpstreamConfig};
 use crate::crypto::seal::InstanceKey;
 use crate::db::{Db, Migrations};
@@ -48,6 +49,7 @@ pub async fn adapt(places: &Places<'_>, missing: bool, now: Timestamp, entropy: 
     let mut changes = vec![
         Change::Put { path: RoleConfig::path(FULL), bytes: FULL_TOML.into() },
         Change::Put { path: RoleConfig::path(READ), bytes: READ_TOML.into() },
+        Change::Put { path: schedules::FILE.into(), bytes: paused(&desired.schedules).to_toml()?.into_bytes() },
         Change::Put { path: "lifeboat.toml".into(), bytes: settings(&desired.settings).to_toml()?.into_bytes() },
     ];
     let (mut fates, mut broken) = (Vec::new(), false);
@@ -99,10 +101,20 @@ fn fate(name: &str, server: &ServerConfig, state: &str, detail: String) -> Fate 
     Fate { name: name.to_owned(), state: state.to_owned(), critical: server.critical, detail }
 }
 
+/// Nothing is done by itself in a sandbox: a slot that came since the backup would be worked on there.
+fn paused(before: &Schedules) -> Schedules {
+    let mut schedules = before.clone();
+    (schedules.backup.paused, schedules.drill.paused) = (true, true);
+    schedules
+}
+
 /// Listeners of its own; nothing of the world in front of production.
 fn settings(before: &Settings) -> Settings {
     let any = "127.0.0.1:0".to_owned();
     Settings {
+        // Nor is anything copied or pushed from there.
+        recovery: Recovery { copies: Vec::new(), ..before.recovery.clone() },
+        config: ConfigRemote::default(),
         public_url: None,
         dashboard_url: None,
         trusted_proxies: Vec::new(),

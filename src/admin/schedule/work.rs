@@ -63,6 +63,9 @@ impl Job for Backup {
     fn run(&self) -> Pin<Box<dyn Future<Output = Verb<String>> + Send + '_>> {
         Box::pin(async {
             let done = vaults::run(&self.0, &actor(), vaults::BackupOrder::default()).await?;
+            if let Some(copy) = done.copies.first() {
+                return Err(Fault::unavailable(format!("{} archives, but {copy}", done.archives.len())));
+            }
             match done.failed.first() {
                 None => Ok(format!("{} archives, {}; {}", done.archives.len(), done.set, pruned(&self.0).await)),
                 Some(failed) => Err(Fault::unavailable(format!("vault {}: {}", failed.vault, failed.why))),
