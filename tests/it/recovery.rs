@@ -198,6 +198,32 @@ fn evidence(data: &Path, folder: &Path, report: &Value) {
     assert_eq!(verify(&whole, &["--trust", other]).1, Some(2), "another instance");
 }
 
+/// A rebuilt deployment has the keys of production: nothing of it may reach the places that production writes to.
+#[test]
+fn rec_23_a_drill_writes_to_no_copy_and_pushes_nothing() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
+    let _running = demo(&data);
+    fs::create_dir(&copy).expect("a copy");
+    let text = fs::read_to_string(data.join("config/lifeboat.toml")).expect("settings");
+    let mut settings: toml::Table = text.parse().expect("toml");
+    let recovery = settings.entry("recovery").or_insert_with(|| toml::Table::new().into()).as_table_mut().expect("a table");
+    recovery.insert("copies".into(), vec![copy.display().to_string()].into());
+    fs::write(data.join("config/lifeboat.toml"), settings.to_string()).expect("edited");
+    done(&data, &["config", "commit", "--as", "e2e", "-m", "a copy"]);
+    done(&data, &["backup", "run"]);
+    let look = || {
+        let listed = Command::new("find").arg(&copy).args(["-type", "f", "-printf", "%p %s %T@\n"]).output().expect("find");
+        let mut lines: Vec<String> = String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let before = look();
+    assert!(before.len() >= 5, "two archives with their notes, and the deny-list: {before:?}");
+    done(&data, &["drill", "run"]);
+    assert_eq!(look(), before);
+}
+
 #[test]
 fn rec_01_a_backup_that_is_killed_leaves_nothing_that_counts() {
     let folder = tempfile::TempDir::new().expect("a folder");
