@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Deserializer};
+
 /// Holds a secret; `Debug` and `Display` print dots.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret<T>(T);
@@ -15,6 +17,13 @@ impl<T> Secret<T> {
     /// Gives the secret itself, for the one place that needs it.
     pub fn reveal(&self) -> &T {
         &self.0
+    }
+}
+
+/// From the text of an order; writing one back has no way.
+impl<'de> Deserialize<'de> for Secret<String> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self)
     }
 }
 

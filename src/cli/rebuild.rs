@@ -34,7 +34,6 @@ pub(super) fn rebuild(args: &RebuildArgs, voice: Voice) -> Verb<u8> {
         to: whole(&args.to)?,
         outside: None,
         instead: (None, None),
-        until: None,
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
     };

@@ -1,27 +1,14 @@
 //! `up --demo` with the real program: it completes what is missing, and brings nothing back that was revoked.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::program::{Running, ask};
+use crate::support::program::{Running, ask, start};
 
 fn up(data: &Path) -> Running {
-    let child = Command::new(env!("CARGO_BIN_EXE_lifeboat"))
-        .args(["up", "--demo", "--admin", "127.0.0.1:0", "--proxy", "127.0.0.1:0", "--data"])
-        .arg(data)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let running = Running(child.expect("lifeboat runs"));
-    let started = Instant::now();
-    while ask(data, &["status"]).0["servers"][0]["state"] != "up" {
-        assert!(started.elapsed() < Duration::from_secs(30), "the demo is not up: {}", ask(data, &["status"]).0);
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    running
+    start(data, &["up", "--demo"])
 }
 
 #[test]

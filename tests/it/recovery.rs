@@ -8,29 +8,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::program::{Running, ask};
+use crate::support::program::{Running, ask, start};
 
 fn done(data: &Path, words: &[&str]) -> Value {
     let (answer, exit) = ask(data, words);
     assert_eq!(exit, Some(0), "{words:?}: {answer}");
     answer
-}
-
-fn start(data: &Path, words: &[&str]) -> Running {
-    let child = Command::new(env!("CARGO_BIN_EXE_lifeboat"))
-        .args(words)
-        .args(["--admin", "127.0.0.1:0", "--proxy", "127.0.0.1:0", "--data"])
-        .arg(data)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let running = Running(child.expect("lifeboat runs"));
-    let started = Instant::now();
-    while ask(data, &["status"]).0["servers"][0]["state"] != "up" {
-        assert!(started.elapsed() < Duration::from_secs(30), "the demo is not up: {}", ask(data, &["status"]).0);
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    running
 }
 
 fn demo(data: &Path) -> Running {
@@ -48,6 +31,15 @@ struct Kit {
     archives: PathBuf,
     identity: PathBuf,
     trust: PathBuf,
+}
+
+/// A stop waits for no disk: what is told beside the archives comes there right after it.
+fn reaches(file: &Path, word: &str) {
+    let started = Instant::now();
+    while !fs::read_to_string(file).is_ok_and(|text| text.contains(word)) {
+        assert!(started.elapsed() < Duration::from_secs(10), "{word} is not in {}", file.display());
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// What an operator keeps elsewhere, and the machine is gone.
@@ -81,6 +73,8 @@ fn what_was_destroyed_comes_back_and_what_was_ended_stays_ended() {
     let revision = status["revision"].as_str().expect("a revision").split('+').next().map(str::to_owned);
     done(&data, &["client", "revoke", "late"]);
     done(&data, &["kill", "engage", "--reason", "runaway", "--client", "demo-client"]);
+    reaches(&data.join("archives/checkpoint.json"), "kill.engage");
+    reaches(&data.join("archives/deny-list.json"), "runaway");
     drop(running);
     let kit = lose(&data, folder.path());
     let (rebuilt, exit) = rebuild(&kit, &data);

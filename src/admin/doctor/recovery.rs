@@ -7,8 +7,6 @@ use crate::base::clock::Timestamp;
 const DAY_MS: i64 = 86_400_000;
 /// A quarter and a few days.
 const DRILL_DAYS: i64 = 100;
-/// Daily, and two hours for a late one.
-const ARCHIVE_MS: i64 = 26 * 3_600_000;
 
 pub(super) async fn checks(admin: &Admin) -> Vec<Check> {
     let actor = Actor::system("doctor");
@@ -26,7 +24,8 @@ async fn archives(admin: &Admin, actor: &Actor) -> Check {
         return check(NAME, State::Warn, fault.clone(), mend);
     }
     let newest = found.archives.iter().filter(|one| one.verified).map(|one| one.started_at).max();
-    let old = |at: Timestamp| admin.clock.now().since_ms(at) > ARCHIVE_MS;
+    let promised = i64::try_from(drills::targets(admin).rpo_seconds.saturating_mul(1_000)).unwrap_or(i64::MAX);
+    let old = |at: Timestamp| admin.clock.now().since_ms(at) > promised;
     match newest {
         None => check(NAME, State::Warn, "there is none: what this host holds cannot be brought back", "lifeboat backup run"),
         Some(at) if old(at) => check(NAME, State::Warn, format!("the newest verified one is of {at}"), "lifeboat backup run"),

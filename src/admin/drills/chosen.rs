@@ -4,7 +4,6 @@
 use crate::admin::vaults::catalogue::{Catalogue, compare};
 use crate::admin::vaults::folder::Folder;
 use crate::admin::vaults::sidecar::Sidecar;
-use crate::base::clock::Timestamp;
 
 /// The archive of one vault.
 #[derive(Clone, Debug)]
@@ -15,11 +14,10 @@ pub struct Chosen {
     pub damaged: Vec<String>,
 }
 
-/// The archive to use for a vault, not younger than `until`; `None` when there is none that is whole. Blocks while files are read.
-pub fn choose(folder: &Folder, found: &Catalogue, vault: &str, until: Option<Timestamp>) -> Option<Chosen> {
+/// The archive to use for a vault; `None` when there is none that is whole. Blocks while files are read.
+pub fn choose(folder: &Folder, found: &Catalogue, vault: &str) -> Option<Chosen> {
     let mut damaged = Vec::new();
-    let of_vault = found.archives.iter().filter(|note| note.vault == vault);
-    for note in of_vault.filter(|note| until.is_none_or(|until| note.started_at <= until)) {
+    for note in found.archives.iter().filter(|note| note.vault == vault) {
         match compare(folder, note) {
             Ok(()) => return Some(Chosen { note: note.clone(), damaged }),
             Err(why) => damaged.push(why.to_string()),

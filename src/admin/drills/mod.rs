@@ -25,7 +25,7 @@ pub use store::STATEMENTS;
 
 use super::actor::Right;
 use super::{Actor, Admin, vaults};
-use crate::audit::Event;
+use crate::audit::{Event, Filter};
 use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids;
@@ -122,7 +122,8 @@ async fn perform(
     let detail = removed.as_ref().map_or_else(ToString::to_string, |()| "nothing of it is left".to_owned());
     heard.steps.push(around(TEARDOWN, begun, removed.is_ok(), detail));
     let (begun, after) = (Instant::now(), tripwire(admin).await?);
-    let (same, detail) = compare(&before, &after);
+    let others = others(admin, started_at).await?;
+    let (same, detail) = compare(&before, &after, &others);
     heard.steps.push(around(UNTOUCHED, begun, same, detail));
     let drill = drill_of(admin, (id, scenario, started_at), heard, (&actor.name, recovery, targets));
     report::keep(admin, &drill).await?;
@@ -218,7 +219,22 @@ async fn tripwire(admin: &Admin) -> Verb<Tripwire> {
     })
 }
 
-fn compare(before: &Tripwire, after: &Tripwire) -> (bool, String) {
+/// What others did since, by the ledger: a drill itself does nothing there.
+async fn others(admin: &Admin, since: Timestamp) -> Verb<Vec<String>> {
+    let filter = Filter { since: Some(since), limit: Some(1_000), ..Filter::default() };
+    let events = admin.ledger.query(&filter).await?.events;
+    let own = |action: &str| action.starts_with("drill.") || action.starts_with("alert.");
+    let said = events.into_iter().filter_map(|event| {
+        let action = event.action.filter(|action| !own(action))?;
+        Some(format!("{action} by {}", event.operator.as_deref().unwrap_or("Lifeboat")))
+    });
+    let mut said: Vec<String> = said.collect();
+    said.sort_unstable();
+    said.dedup();
+    Ok(said)
+}
+
+fn compare(before: &Tripwire, after: &Tripwire, others: &[String]) -> (bool, String) {
     if before == after {
         let said = "configuration, kill state, keys, servers and archives are as they were before";
         return (true, format!("{said} ({}, {} archives)", after.head.get(..12).unwrap_or_default(), after.archives.len()));
@@ -231,7 +247,11 @@ fn compare(before: &Tripwire, after: &Tripwire) -> (bool, String) {
         ("archives", before.archives == after.archives),
     ];
     let changed: Vec<&str> = parts.iter().filter(|(_, same)| !same).map(|(name, _)| *name).collect();
-    (false, format!("changed while the drill ran, by it or by somebody else: {}", changed.join(", ")))
+    let changed = changed.join(", ");
+    if others.is_empty() {
+        return (false, format!("changed while the drill ran, and nobody else did anything: {changed}"));
+    }
+    (true, format!("changed while the drill ran: {changed}. The ledger says by whom: {}", others.join(", ")))
 }
 
 fn drill_of(

@@ -15,13 +15,8 @@ pub struct DrillOrder {
     /// What is lost: `host-lost` when not given.
     pub scenario: Option<String>,
     /// Text of an age identity: proves the recovery key itself.
-    #[serde(deserialize_with = "hidden")]
     #[schemars(with = "Option<String>")]
     pub identity: Option<Secret<String>>,
-}
-
-fn hidden<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Secret<String>>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
 }
 
 /// What was promised.

@@ -66,7 +66,9 @@ impl Scenario {
             Self::ArchiveCorrupt => "the damaged archive is found, and the one before it is used",
             Self::KeyLost => "it fails at the first archive and names the identities that would open it",
             Self::PackageMissing => "the server without its program is named, the others work",
-            Self::StaleBackup => "everything is rebuilt, and the verdict says that too much is lost",
+            Self::StaleBackup => {
+                "everything is rebuilt, and the verdict says that too much is lost: the disaster is taken to come an hour later than a backup may be old"
+            }
         }
     }
 }

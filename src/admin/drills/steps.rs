@@ -70,11 +70,6 @@ impl Steps {
         self.begun.elapsed().as_secs_f64()
     }
 
-    /// Whether every step passed.
-    pub fn passed(&self) -> bool {
-        self.done.iter().all(|step| step.passed)
-    }
-
     /// The steps.
     pub fn into_steps(self) -> Vec<Step> {
         self.done

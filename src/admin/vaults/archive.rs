@@ -111,8 +111,7 @@ impl Workshop {
         let id = ids::mint("ar", started_at, self.entropy.as_ref());
         // On the same disk as the archives, and never in a folder that others share.
         let staging = Staging::new(self.folder.root(), &id)?;
-        let (ready, facts, expected) = self.prepare(vault, staging.path())?;
-        self.need_room(expected)?;
+        let (ready, facts) = self.prepare(vault, staging.path())?;
         let meta = Meta {
             format: archive::FORMAT,
             id: id.clone(),
@@ -143,18 +142,19 @@ impl Workshop {
         noted.map(|()| Made { note, digest, identity: key.text() })
     }
 
-    fn prepare(&self, vault: &Vault, staging: &Path) -> Verb<(Ready, Value, u64)> {
+    fn prepare(&self, vault: &Vault, staging: &Path) -> Verb<(Ready, Value)> {
         match &vault.origin {
             Origin::Deployment => {
+                self.need_room(0)?;
                 let ready = deployment::prepare(&self.data, &self.db, &self.repository, staging)?;
                 let facts = json!({ "state": ready.facts });
-                Ok((Ready::Deployment(ready), facts, 0))
+                Ok((Ready::Deployment(ready), facts))
             }
             Origin::Directory(path) => {
                 let excluded: Vec<&str> = vault.exclude.iter().map(String::as_str).collect();
-                let ready = source::prepare(path, &excluded, staging)?;
-                let (facts, bytes) = (json!({ "databases": ready.facts }), ready.bytes());
-                Ok((Ready::Files(ready), facts, bytes))
+                let ready = source::prepare(path, &excluded, staging, |bytes| self.need_room(bytes))?;
+                let facts = json!({ "databases": ready.facts });
+                Ok((Ready::Files(ready), facts))
             }
         }
     }

@@ -69,11 +69,14 @@ fn view(folder: &Folder, note: Sidecar, checks: &Checks) -> Archive {
 pub async fn list(admin: &Admin, actor: &Actor) -> Verb<ArchiveList> {
     actor.need(Right::Read, "backup.list")?;
     let (folder, found) = catalogue(admin).await?;
-    let checks = store::checks(&admin.db).await?;
-    Ok(ArchiveList {
-        archives: found.archives.into_iter().map(|note| view(&folder, note, &checks)).collect(),
-        faults: found.faults,
-    })
+    let (checks, kept) = (store::checks(&admin.db).await?, store::keys(&admin.db).await?);
+    // Nothing stands behind the end of the chain: only this host knows that there was more.
+    let there = |id: &String| found.removed.contains(id) || found.archives.iter().any(|note| note.id == *id);
+    let mut gone: Vec<&String> = kept.keys().filter(|id| !there(id)).collect();
+    gone.sort_unstable();
+    let mut faults = found.faults.clone();
+    faults.extend(gone.into_iter().map(|id| format!("{id} is gone, and nobody signed that")));
+    Ok(ArchiveList { archives: found.archives.into_iter().map(|note| view(&folder, note, &checks)).collect(), faults })
 }
 
 /// Makes an archive of every vault, or of one.

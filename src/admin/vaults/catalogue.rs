@@ -1,7 +1,7 @@
 //! The archives of a destination, read from their signed notes alone: no database, no configuration. A note that this instance did not sign
 //! does not count, and a chain that does not fit together is said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read as _;
 
@@ -22,8 +22,12 @@ pub const ARCHIVE: &str = ".tar.zst.age";
 pub struct Catalogue {
     /// Archives with a note of ours, newest first.
     pub archives: Vec<Sidecar>,
-    /// What is wrong: strangers' notes, gaps in the chain, archives without note.
+    /// What is wrong: strangers' notes, gaps in the chain.
     pub faults: Vec<String>,
+    /// Archives that are signed as removed and still lie here: a crash came in between.
+    pub unfinished: Vec<Sidecar>,
+    /// Ids of all that are signed as removed.
+    pub removed: BTreeSet<String>,
     /// Digest of the newest note of the chain; empty when there is none.
     pub head: String,
     /// Its place.
@@ -56,9 +60,9 @@ pub fn read(folder: &Folder, key: &PublicKey) -> Verb<Catalogue> {
     if let Some((seq, last)) = gone.last_key_value().filter(|(seq, _)| **seq > found.seq) {
         (found.head, found.seq) = (last.note.clone(), *seq);
     }
-    // A crash came between the signature and the removal: it is gone all the same, and the next removal finishes it.
-    notes.retain(|(note, _)| !gone.contains_key(&note.seq));
-    found.archives = notes.into_iter().rev().map(|(note, _)| note).collect();
+    let (unfinished, there) = notes.into_iter().map(|(note, _)| note).partition(|note| gone.contains_key(&note.seq));
+    (found.unfinished, found.archives) = (unfinished, there);
+    found.removed = gone.into_values().map(|entry| entry.id).collect();
     found.archives.sort_by_key(|note| std::cmp::Reverse((note.created_at, note.seq)));
     Ok(found)
 }

@@ -2,8 +2,6 @@
 //! and applied by each rebuild, so that an older archive never brings back what was ended after it. A key never leaves it.
 
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,11 +14,13 @@ use crate::admin::Admin;
 use crate::audit::PublicKey;
 use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
+use crate::crypto::files::{self, Readers};
 use crate::policy::KillOverlay;
 
 /// Its name at a destination.
 pub const FILE: &str = "deny-list.json";
 const FORMAT: u32 = 1;
+const DOMAIN: &str = "lifeboat-deny-list-v1\n";
 const AGAIN: Duration = Duration::from_secs(15);
 
 /// What a rebuild must not bring back.
@@ -63,7 +63,7 @@ pub fn read(folder: &Folder, key: &PublicKey) -> Verb<Option<DenyList>> {
     if value["format"].as_u64().is_some_and(|format| format > u64::from(FORMAT)) {
         return Err(wrong("was written by a newer Lifeboat".to_owned()));
     }
-    if !key.verify(&sidecar::text(&value), value["signature"].as_str().unwrap_or_default()) {
+    if !key.verify(&sidecar::text(DOMAIN, &value), value["signature"].as_str().unwrap_or_default()) {
         return Err(wrong(format!("is not signed by this instance (key {})", key.id())));
     }
     serde_json::from_value(value).map(Some).map_err(|cause| wrong(format!("cannot be read: {cause}")))
@@ -107,7 +107,7 @@ pub async fn push(admin: &Admin) -> Verb<()> {
         list.at = at;
         list.signature = String::new();
         let value = serde_json::to_value(&list).map_err(|e| Fault::bug("the deny-list cannot be written").because(e))?;
-        list.signature = signer.sign(&sidecar::text(&value));
+        list.signature = signer.sign(&sidecar::text(DOMAIN, &value));
         replace(&folder, &list)?;
         let failed = copied.iter().filter_map(|path| copies::bring_deny_list(&folder, path.as_ref()).err()).next();
         // The primary has it; a copy that does not is tried again.
@@ -129,18 +129,9 @@ fn union(before: Vec<String>, more: impl IntoIterator<Item = String>) -> Vec<Str
 }
 
 fn replace(folder: &Folder, list: &DenyList) -> Verb<()> {
-    let (path, beside) = (folder.path(FILE), folder.path(".deny-list.new"));
     let mut bytes = serde_json::to_vec_pretty(list).map_err(|e| Fault::bug("the deny-list cannot be written").because(e))?;
     bytes.push(b'\n');
-    let put = || -> std::io::Result<()> {
-        let _ = fs::remove_file(&beside);
-        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, &path)?;
-        fs::File::open(folder.root())?.sync_all()
-    };
-    put().map_err(|e| Fault::unavailable(format!("{} cannot be written: {e}", path.display())).because(e))
+    files::write(&folder.path(FILE), &bytes, Readers::Owner)
 }
 
 /// The task that writes it at each kill, release and revocation, and at the start. Runs until `stop`.

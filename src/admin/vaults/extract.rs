@@ -11,6 +11,11 @@ use std::time::{Duration, SystemTime};
 use super::folder::sync_disk;
 use crate::crypto::archive::{Sink, copy};
 
+/// Whether a path is the one that is asked for, or stands below it; everything when nothing is.
+pub(super) fn within(only: Option<&str>, path: &str) -> bool {
+    only.is_none_or(|only| path == only || path.strip_prefix(only).is_some_and(|rest| rest.starts_with('/')))
+}
+
 /// The directory that is filled.
 #[derive(Debug)]
 pub struct Extract {
@@ -31,8 +36,7 @@ impl Extract {
     }
 
     fn wanted(&self, path: &str) -> bool {
-        let below = |only: &str| path == only || path.strip_prefix(only).is_some_and(|rest| rest.starts_with('/'));
-        self.only.as_deref().is_none_or(below)
+        within(self.only.as_deref(), path)
     }
 
     /// Sets the modes of the directories, which had to be writable until now, and brings everything to the disk.

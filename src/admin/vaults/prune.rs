@@ -80,6 +80,10 @@ pub async fn prune(admin: &Admin, actor: &Actor, order: PruneOrder) -> Verb<Prun
     let (folder, found) = catalogue(admin).await?;
     let (checks, holds) = (store::checks(&admin.db).await?, store::holds(&admin.db).await?);
     let rules = admin.feed.snapshot().settings.recovery.keep.clone();
+    if !order.dry_run {
+        let (folder, unfinished) = (folder.clone(), found.unfinished.clone());
+        blocking(move || unfinished.iter().try_for_each(|note| finish(&folder, note))).await?;
+    }
     let mut by_vault: BTreeMap<&str, Vec<Candidate>> = BTreeMap::new();
     for note in &found.archives {
         let whole = fs::metadata(folder.path(&note.file)).is_ok_and(|file| file.len() == note.bytes);

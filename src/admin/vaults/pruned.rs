@@ -16,6 +16,7 @@ use crate::base::fault::{Fault, Verb};
 
 /// Its name at a destination: one line for each archive.
 pub const FILE: &str = "pruned.jsonl";
+const DOMAIN: &str = "lifeboat-removal-v1\n";
 
 /// One archive that was removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,7 +48,7 @@ pub fn read(folder: &Folder, key: &PublicKey) -> Verb<BTreeMap<u64, Pruned>> {
     };
     let line = |line: &str| {
         let value: serde_json::Value = serde_json::from_str(line).ok()?;
-        let signed = key.verify(&sidecar::text(&value), value["signature"].as_str().unwrap_or_default());
+        let signed = key.verify(&sidecar::text(DOMAIN, &value), value["signature"].as_str().unwrap_or_default());
         let entry: Pruned = serde_json::from_value(value).ok().filter(|_| signed)?;
         Some((entry.seq, entry))
     };
@@ -62,7 +63,7 @@ pub fn add(folder: &Folder, note: &Sidecar, note_digest: String, (at, by): (Time
     let mut entry =
         Pruned { id: note.id.clone(), seq: note.seq, note: note_digest, at, by: by.to_owned(), signature: String::new() };
     let bug = |e: serde_json::Error| Fault::bug("a removal cannot be written").because(e);
-    entry.signature = signer.sign(&sidecar::text(&serde_json::to_value(&entry).map_err(bug)?));
+    entry.signature = signer.sign(&sidecar::text(DOMAIN, &serde_json::to_value(&entry).map_err(bug)?));
     let mut line = serde_json::to_vec(&entry).map_err(bug)?;
     line.push(b'\n');
     let put = || -> std::io::Result<()> {

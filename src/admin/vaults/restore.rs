@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::archive::Staging;
 use super::backup::{blocking, catalogue, kept};
 use super::catalogue::{Catalogue, Unusable, extract};
-use super::extract::Extract;
+use super::extract::{Extract, within};
 use super::folder::Folder;
 use super::sidecar::Sidecar;
 use super::store;
@@ -39,13 +39,8 @@ pub struct RestoreOrder {
     /// Reads and compares everything, and writes nothing.
     pub dry_run: bool,
     /// Text of an age identity, for archives that this host keeps none for.
-    #[serde(deserialize_with = "hidden")]
     #[schemars(with = "Option<String>")]
     pub identity: Option<Secret<String>>,
-}
-
-fn hidden<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Secret<String>>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
 }
 
 /// One archive that was brought back.
@@ -93,7 +88,7 @@ pub async fn restore(admin: &Admin, actor: &Actor, order: RestoreOrder) -> Verb<
     let (folder, found) = catalogue(admin).await?;
     let checks = store::checks(&admin.db).await?;
     let sound = |note: &Sidecar| checks.get(&note.id).is_none_or(|(_, fault)| fault.is_none());
-    let chosen = choose(&found, &order, sound)?;
+    let chosen = choose(&folder, &found, &order, sound)?;
     let several = chosen.len() > 1 || order.archive == LATEST;
     let (mut keys, mut done) = (kept(admin).await?, Restored { archives: Vec::new(), dry_run: order.dry_run });
     let mut jobs = Vec::new();
@@ -120,7 +115,7 @@ pub async fn restore(admin: &Admin, actor: &Actor, order: RestoreOrder) -> Verb<
 const LATEST: &str = "latest";
 
 /// The archives that an order means.
-fn choose(found: &Catalogue, order: &RestoreOrder, sound: impl Fn(&Sidecar) -> bool) -> Verb<Vec<Sidecar>> {
+fn choose(folder: &Folder, found: &Catalogue, order: &RestoreOrder, sound: impl Fn(&Sidecar) -> bool) -> Verb<Vec<Sidecar>> {
     let until = |note: &&Sidecar| order.at.is_none_or(|at| note.started_at <= at);
     let newest = |vault: &str| found.archives.iter().filter(until).find(|note| note.vault == vault && sound(note)).cloned();
     let none = || Fault::not_found(format!("there is no archive {}; see lifeboat backup list", order.archive));
@@ -128,8 +123,8 @@ fn choose(found: &Catalogue, order: &RestoreOrder, sound: impl Fn(&Sidecar) -> b
         return newest(vault).map(|note| vec![note]).ok_or_else(none);
     }
     if order.archive != LATEST {
-        let named = found.archives.iter().find(|note| note.id == order.archive || note.file.ends_with(&order.archive));
-        return named.filter(|_| !order.archive.is_empty()).map(|note| vec![note.clone()]).ok_or_else(none);
+        let named = found.archives.iter().find(|note| is_named(folder, note, &order.archive));
+        return named.map(|note| vec![note.clone()]).ok_or_else(none);
     }
     let mut vaults: Vec<&str> = found.archives.iter().map(|note| note.vault.as_str()).collect();
     vaults.sort_unstable();
@@ -137,6 +132,12 @@ fn choose(found: &Catalogue, order: &RestoreOrder, sound: impl Fn(&Sidecar) -> b
     // The deployment's keys are not laid open beside everything else; whoever wants them names the vault.
     let chosen: Vec<Sidecar> = vaults.into_iter().filter(|vault| *vault != DEPLOYMENT).filter_map(newest).collect();
     if chosen.is_empty() { Err(none()) } else { Ok(chosen) }
+}
+
+/// Its id, its path as `backup list` shows it, or the name of its file: as a whole, for a part could be another's.
+fn is_named(folder: &Folder, note: &Sidecar, name: &str) -> bool {
+    let file = note.file.rsplit('/').next();
+    note.id == name || file == Some(name) || folder.path(&note.file) == Path::new(name)
 }
 
 struct Aim {
@@ -209,8 +210,7 @@ impl Sink for Count<'_> {
     }
 
     fn file(&mut self, path: &str, size: u64, _: (u32, u64), _: &mut dyn std::io::Read) -> std::io::Result<()> {
-        let below = |only: &str| path == only || path.strip_prefix(only).is_some_and(|rest| rest.starts_with('/'));
-        if self.only.is_none_or(below) {
+        if within(self.only, path) {
             self.files += 1;
             self.bytes += size;
         }

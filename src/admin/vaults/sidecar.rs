@@ -73,7 +73,7 @@ impl Sidecar {
     /// `Bug` when it cannot be written.
     pub fn sign(&mut self, signer: &Signer) -> Verb<Vec<u8>> {
         self.key = signer.public().id();
-        self.signature = signer.sign(&text(&to_value(self)?));
+        self.signature = signer.sign(&text(DOMAIN, &to_value(self)?));
         let mut bytes = serde_json::to_vec_pretty(self).map_err(|e| Fault::bug("a note cannot be written").because(e))?;
         bytes.push(b'\n');
         Ok(bytes)
@@ -91,7 +91,7 @@ impl Sidecar {
             return Err(wrong(format!("has format {format}; this version reads format {FORMAT}")));
         }
         let signature = value["signature"].as_str().unwrap_or_default().to_owned();
-        if !key.verify(&text(&value), &signature) {
+        if !key.verify(&text(DOMAIN, &value), &signature) {
             return Err(wrong(format!("is not signed by this instance (key {})", key.id())));
         }
         let note: Self = serde_json::from_value(value).map_err(|cause| wrong(format!("is no note of an archive: {cause}")))?;
@@ -119,9 +119,9 @@ fn to_value(note: &Sidecar) -> Verb<Value> {
     serde_json::to_value(note).map_err(|e| Fault::bug("a note cannot be written").because(e))
 }
 
-/// What is signed: every field but the signature, those of a later version too, with sorted keys and without spaces.
-pub(in crate::admin) fn text(value: &Value) -> String {
-    let mut out = DOMAIN.to_owned();
+/// What is signed: what kind of document it is, and every field but the signature, those of a later version too, with sorted keys and without spaces.
+pub(in crate::admin) fn text(domain: &str, value: &Value) -> String {
+    let mut out = domain.to_owned();
     write(&mut out, value, true);
     out
 }

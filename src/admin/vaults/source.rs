@@ -33,8 +33,8 @@ pub(super) struct Prepared {
 /// Scans a directory, or the one file at `path`, and copies its databases into `staging`. Blocks.
 ///
 /// # Errors
-/// `NotFound` when it is not there; what a single database says when it cannot be copied.
-pub(super) fn prepare(path: &Path, excluded: &[&str], staging: &Path) -> Verb<Prepared> {
+/// `NotFound` when it is not there; what `need_room` says of the bytes that will be written.
+pub(super) fn prepare(path: &Path, excluded: &[&str], staging: &Path, need_room: impl Fn(u64) -> Verb<()>) -> Verb<Prepared> {
     let (folder, Found { mut items, special, unread }, root) = if path.is_dir() {
         let root = Root::open(path)?;
         let found = root.scan(excluded);
@@ -51,6 +51,10 @@ pub(super) fn prepare(path: &Path, excluded: &[&str], staging: &Path) -> Verb<Pr
     let databases: Vec<String> = items.iter().filter(|item| prepared.is_database(item)).map(|item| item.path.clone()).collect();
     let beside = |path: &str| databases.iter().any(|one| BESIDE.iter().any(|end| path.strip_suffix(end) == Some(one)));
     items.retain(|item| !beside(&item.path));
+    // A database is copied before it is archived: for a while it is there twice.
+    let sizes = |item: &&Item| databases.contains(&item.path);
+    let twice: u64 = items.iter().filter(sizes).map(|item| item.size).sum();
+    need_room(twice + items.iter().map(|item| item.size).sum::<u64>())?;
     for (at, one) in databases.iter().enumerate() {
         let copy = staging.join(format!("{at}.sqlite"));
         let copied = Handle::current().block_on(foreign::snapshot(&folder.join(one), &copy));
@@ -70,11 +74,6 @@ pub(super) fn prepare(path: &Path, excluded: &[&str], staging: &Path) -> Verb<Pr
 }
 
 impl Prepared {
-    /// Bytes that are about to be read.
-    pub(super) fn bytes(&self) -> u64 {
-        self.items.iter().map(|item| item.size).sum()
-    }
-
     fn is_database(&self, item: &Item) -> bool {
         let mut head = [0u8; 16];
         item.kind == EntryKind::File

@@ -48,7 +48,6 @@ async fn attempt(told: &Instructions, steps: &mut Steps, outcome: &mut Outcome) 
         to: data.root().to_owned(),
         outside: Some(outside.clone()),
         instead: (told.bundle.clone(), told.state.clone()),
-        until: None,
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
     };

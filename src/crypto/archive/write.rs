@@ -16,6 +16,8 @@ use crate::crypto::keys::sha256;
 
 const LEVEL: i32 = 3;
 const WORKERS: u32 = 2;
+/// What one worker compresses at a time. Eight times as much by itself, which only takes memory.
+const JOB: u32 = 1024 * 1024;
 /// What is read, and handed to the compressor, at once.
 const BUFFER: usize = 256 * 1024;
 
@@ -78,6 +80,7 @@ impl<W: Write + Send + 'static> Writer<W> {
             let mut encoder = zstd::stream::write::Encoder::new(Behind::spawn(encryptor.wrap_output(output)?), LEVEL)?;
             encoder.include_checksum(true)?;
             encoder.multithread(WORKERS)?;
+            encoder.set_parameter(zstd::zstd_safe::CParameter::JobSize(JOB))?;
             Ok(encoder)
         };
         let begun = begun().map_err(ArchiveFault::io("the archive cannot be begun"))?;

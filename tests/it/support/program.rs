@@ -1,7 +1,8 @@
 //! The real program as a process: ended with the test that started it.
 
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -20,4 +21,22 @@ pub(crate) fn ask(data: &Path, words: &[&str]) -> (Value, Option<i32>) {
     let output = Command::new(env!("CARGO_BIN_EXE_lifeboat")).arg("--data").arg(data).arg("--json").args(words).output();
     let output = output.expect("the command runs");
     (serde_json::from_slice(&output.stdout).unwrap_or(Value::Null), output.status.code())
+}
+
+/// Starts it on free ports, and waits until its first server is up.
+pub(crate) fn start(data: &Path, words: &[&str]) -> Running {
+    let child = Command::new(env!("CARGO_BIN_EXE_lifeboat"))
+        .args(words)
+        .args(["--admin", "127.0.0.1:0", "--proxy", "127.0.0.1:0", "--data"])
+        .arg(data)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let running = Running(child.expect("lifeboat runs"));
+    let started = Instant::now();
+    while ask(data, &["status"]).0["servers"][0]["state"] != "up" {
+        assert!(started.elapsed() < Duration::from_secs(30), "the demo is not up: {}", ask(data, &["status"]).0);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    running
 }

@@ -1,6 +1,7 @@
 //! A deployment from archives, an identity and a public key alone: no database, no configuration, no catalogue. It is put together beside its
 //! place, given its name when it is whole, and starts stopped. Never touches what is there already.
 
+mod settle;
 mod work;
 
 use std::collections::BTreeMap;
@@ -37,8 +38,6 @@ pub struct Source {
     pub outside: Option<PathBuf>,
     /// The configuration's bundle and the database to use instead of the archived ones.
     pub instead: (Option<PathBuf>, Option<PathBuf>),
-    /// No archive younger than this.
-    pub until: Option<Timestamp>,
     /// The time.
     pub clock: SharedClock,
     /// Chance.
@@ -94,7 +93,11 @@ pub async fn rebuild(source: Source, steps: &mut Steps) -> Verb<Rebuilt> {
     let (folder, found) = steps.take("find-archives", async { find(&source) }).await?;
     let list = steps.take("read-deny-list", async { deny_list(&folder, &source) }).await?;
     let data = DataDir::new(place.0.join("content"));
-    let mut work = Work { warnings: found.faults.clone(), source, folder, found, keys, data, vaults: Vec::new() };
+    let mut warnings = found.faults.clone();
+    if list.is_none() {
+        warnings.push(format!("there is no {}: what was revoked after the backup counts again; revoke it anew", deny::FILE));
+    }
+    let mut work = Work { warnings, source, folder, found, keys, data, vaults: Vec::new() };
     let (chosen, unpacked) = work.deployment(steps).await?;
     let head = steps.take("restore-configuration", async { work.configuration(&unpacked) }).await?;
     steps.take("restore-keys", async { work.keys_and_certificates(&unpacked) }).await?;

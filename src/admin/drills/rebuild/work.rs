@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Back, Source, io};
+use super::{Back, Source, io, settle};
 use crate::admin::drills::chosen::{Chosen, choose};
 use crate::admin::drills::steps::Steps;
 use crate::admin::vaults::catalogue::{self, Catalogue, Unusable};
@@ -58,7 +58,7 @@ impl Work {
     /// The archive of a vault. A damaged newer one fails its own step; the rebuild goes on with the one before.
     fn select(&mut self, vault: &str, steps: &mut Steps) -> Verb<Chosen> {
         let (begun, name) = (Instant::now(), format!("verify-archive {vault}"));
-        let Some(chosen) = choose(&self.folder, &self.found, vault, self.source.until) else {
+        let Some(chosen) = choose(&self.folder, &self.found, vault) else {
             let why = format!("no archive of {vault} is whole; look for another copy of the archives");
             steps.note(&name, begun, false, why.clone());
             return Err(Fault::not_found(why));
@@ -253,8 +253,9 @@ impl Work {
         Ok(((), format!("the ledger verifies: {} events in {} segments{more}", report.events, report.segments)))
     }
 
+    /// Every vault has its place free and ready before the first is given it; the deployment comes last.
     pub(super) fn put(&self, place: &Path) -> Verb<((), String)> {
-        let mut outside = Vec::new();
+        let mut ready = Vec::new();
         for vault in self.wanted()? {
             let from = place.join("vaults").join(&vault.name);
             let Origin::Directory(path) = &vault.origin else { continue };
@@ -267,10 +268,14 @@ impl Work {
                 (false, Some(folder)) => folder.join(&vault.name),
                 (false, None) => path.clone(),
             };
-            settle(&from, &to)?;
+            ready.push((settle::ready(&from, &to)?, own));
+        }
+        let mut outside = Vec::new();
+        for (ready, own) in ready {
             if !own {
-                outside.push(to.display().to_string());
+                outside.push(ready.to().display().to_string());
             }
+            ready.place()?;
         }
         let to = &self.source.to;
         fs::rename(self.data.root(), to).map_err(io(&format!("{} cannot be put in place", to.display())))?;
@@ -289,30 +294,5 @@ async fn free(audit: &Path) -> Verb<()> {
             Err(fault) if Instant::now() > until => return Err(fault),
             Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
         }
-    }
-}
-
-/// Moves a vault to its place: a directory that is not there or empty, or the one file that it is.
-fn settle(from: &Path, to: &Path) -> Verb<()> {
-    let taken =
-        |to: &Path| Fault::conflict(format!("{} is there already and not empty; move it away and rebuild again", to.display()));
-    let single = to.file_name().map(|name| from.join(name)).filter(|file| file.is_file() && !to.is_dir());
-    let count = fs::read_dir(from).map_err(io("a vault cannot be read"))?.count();
-    let (from, file) = match single {
-        Some(file) if count == 1 => (file, true),
-        _ => (from.to_owned(), false),
-    };
-    if to.exists() && (file || fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_some())) {
-        return Err(taken(to));
-    }
-    if let Some(parent) = to.parent() {
-        fs::create_dir_all(parent).map_err(io(&format!("{} cannot be made", parent.display())))?;
-    }
-    match fs::rename(&from, to) {
-        Err(e) if e.kind() == std::io::ErrorKind::CrossesDevices => Err(Fault::unavailable(format!(
-            "{} is on another disk; bring this vault back with lifeboat restore --to, then rebuild without it",
-            to.display()
-        ))),
-        other => other.map_err(io(&format!("{} cannot be put in place", to.display()))),
     }
 }
