@@ -56,8 +56,10 @@ impl Offline {
     /// Brings everything to disk.
     pub async fn close(self) {
         // There is no task that would do it; a command that revoked something must not leave that to the next start.
-        if let Err(fault) = vaults::deny::push(&self.admin).await {
-            tracing::warn!(%fault, "the deny-list is not at its destination");
+        for sent in [vaults::deny::push(&self.admin).await, vaults::deny::send(&self.admin).await] {
+            if let Err(fault) = sent {
+                tracing::warn!(%fault, "the deny-list is not at its destination");
+            }
         }
         self.stop.cancel();
         // Its end is all that is waited for.

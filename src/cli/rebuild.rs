@@ -11,24 +11,27 @@ use super::out::{self, Voice};
 use crate::admin::drills::rebuild::{self, Source};
 use crate::admin::drills::steps::{Step, Steps};
 use crate::admin::vaults;
+use crate::admin::vaults::places::Place;
 use crate::audit::PublicKey;
 use crate::base::clock::SystemClock;
 use crate::base::fault::{Fault, Verb};
 use crate::base::secret::Secret;
+use crate::config::BucketConfig;
 use crate::crypto::random::SystemEntropy;
 
 const DONE: u8 = 0;
 
 /// Rebuilds, and tells each step as it ends.
 pub(super) fn rebuild(args: &RebuildArgs, voice: Voice) -> Verb<u8> {
-    if args.from.contains("://") {
-        return Err(super::order::not_yet("rebuild from anything but a directory"));
-    }
     let whole = |path: &Path| {
         std::path::absolute(path).map_err(|cause| Fault::invalid(path.display().to_string(), "is no path").because(cause))
     };
     let source = Source {
-        from: whole(Path::new(&args.from))?,
+        from: if args.from.contains("://") {
+            Place::Bucket(bucket(&args.from)?)
+        } else {
+            Place::Directory(whole(Path::new(&args.from))?)
+        },
         identities: vec![Secret::new(file(&args.identity)?)],
         trust: trusted(&args.trust)?,
         to: whole(&args.to)?,
@@ -61,6 +64,21 @@ pub(super) fn rebuild(args: &RebuildArgs, voice: Voice) -> Verb<u8> {
         }
     }
     Ok(DONE)
+}
+
+/// A bucket as the variables of its family tell: there is no configuration yet.
+fn bucket(url: &str) -> Verb<BucketConfig> {
+    let set = |names: [&str; 2]| names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    let endpoint = set(["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"]);
+    let ca = set(["AWS_CA_BUNDLE", "SSL_CERT_FILE"]);
+    let plain_loopback = endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"));
+    let region = set(["AWS_REGION", "AWS_DEFAULT_REGION"]);
+    let bucket = BucketConfig { url: url.to_owned(), endpoint, region, credentials_file: None, ca, plain_loopback };
+    match bucket.faults().first() {
+        Some(("url", why)) => Err(Fault::invalid("from", *why)),
+        Some((key, why)) => Err(Fault::invalid(format!("AWS_… ({key})"), *why)),
+        None => Ok(bucket),
+    }
 }
 
 fn tell(step: &Step) {

@@ -67,6 +67,7 @@ pub(super) fn backup(command: &BackupCommand) -> Verb<Order> {
     Ok(match command {
         BackupCommand::Run { vault } => Order::post("/api/v1/backup", json!({"vault": vault})).must("ok"),
         BackupCommand::List => Order::get("/api/v1/archives"),
+        BackupCommand::Copies => Order::get("/api/v1/archives/copies"),
         BackupCommand::Verify => Order::post("/api/v1/archives/verify", json!({})).must("ok"),
         BackupCommand::Prune { dry_run, much } => Order::post("/api/v1/archives/prune", json!({"dry_run": dry_run, "much": much})),
         BackupCommand::Hold { archive, reason } => {

@@ -59,6 +59,11 @@ pub(super) fn settings(document: &Document<'_>, settings: &Settings, faults: &mu
         let absolute = path.starts_with('/') && !path.split('/').any(|part| part == "..");
         check.must(absolute, &["recovery", "copies", &index.to_string()], "must be an absolute path");
     }
+    for (index, bucket) in settings.recovery.buckets.iter().enumerate() {
+        for (key, why) in bucket.faults() {
+            check.must(false, &["recovery", "bucket", &index.to_string(), key], why);
+        }
+    }
     if let Some(why) = settings.config.remote.as_deref().and_then(|remote| wrong_remote(remote).err()) {
         check.must(false, &["config", "remote"], why);
     }
@@ -181,7 +186,7 @@ pub(super) fn role(document: &Document<'_>, role: &RoleConfig, faults: &mut Vec<
 
 pub(super) fn schedules(document: &Document<'_>, schedules: &Schedules, faults: &mut Vec<ConfigFault>) {
     let mut check = Checker { document, faults };
-    for (key, schedule) in [("backup", &schedules.backup), ("drill", &schedules.drill)] {
+    for (key, schedule) in schedules.all() {
         if let Err(message) = Slots::parse(&schedule.cron) {
             check.must(false, &[key, "cron"], message);
         }

@@ -1,6 +1,7 @@
 //! Desired state: the types of the files under `config/`, one file per section. Unknown keys are refused and all faults are
 //! reported together with file and line. Never holds a secret, and never decides anything.
 
+pub mod bucket;
 mod check;
 mod check_server;
 pub mod client;
@@ -20,6 +21,7 @@ pub mod space;
 mod tests;
 pub mod vault;
 
+pub use bucket::BucketConfig;
 pub use check_server::check_tool_name;
 pub use client::ClientConfig;
 pub use desired::{ConfigFault, Desired};

@@ -20,13 +20,32 @@ pub struct Schedules {
     pub backup: Schedule,
     /// A drill that rebuilds the deployment.
     pub drill: Schedule,
+    /// A comparison of every archive with its signed note.
+    pub verify: Schedule,
+}
+
+impl Schedules {
+    /// Each with the name of its work.
+    pub fn all(&self) -> [(&'static str, &Schedule); 3] {
+        [("backup", &self.backup), ("drill", &self.drill), ("verify", &self.verify)]
+    }
+
+    /// The one of some work, to be changed.
+    pub fn of(&mut self, job: &str) -> Option<&mut Schedule> {
+        match job {
+            "backup" => Some(&mut self.backup),
+            "drill" => Some(&mut self.drill),
+            "verify" => Some(&mut self.verify),
+            _ => None,
+        }
+    }
 }
 
 impl Default for Schedules {
     fn default() -> Self {
         let of = |cron: &str| Schedule { cron: cron.to_owned(), paused: false };
         // Off the full hour, when everybody else's work begins.
-        Self { backup: of("17 2 * * *"), drill: of("17 4 2 1,4,7,10 *") }
+        Self { backup: of("17 2 * * *"), drill: of("17 4 2 1,4,7,10 *"), verify: of("17 5 * * SUN") }
     }
 }
 

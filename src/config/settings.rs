@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::bucket::BucketConfig;
 use super::edge::{BrowserOrigin, Plain, ProxyProtocols, PublicUrl, Tls, TrustedProxy};
 use crate::base::size::ByteSize;
 
@@ -69,11 +70,14 @@ pub struct Recovery {
     /// each backup, as absolute paths. Default none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub copies: Vec<String>,
+    /// The same in S3-compatible buckets. Default none.
+    #[serde(skip_serializing_if = "Vec::is_empty", rename = "bucket")]
+    pub buckets: Vec<BucketConfig>,
 }
 
 impl Default for Recovery {
     fn default() -> Self {
-        Self { rto_seconds: 3_600, rpo_seconds: 93_600, keep: Retention::default(), copies: Vec::new() }
+        Self { rto_seconds: 3_600, rpo_seconds: 93_600, keep: Retention::default(), copies: Vec::new(), buckets: Vec::new() }
     }
 }
 

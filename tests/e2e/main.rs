@@ -5,6 +5,7 @@
 
 mod blocked;
 mod browser;
+mod buckets;
 mod bytes;
 mod clients;
 mod conformance;

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::harness::{Lifeboat, binary, root, text, wait};
-use crate::real;
+use crate::{buckets, real};
 
 /// The commands under a marker of the page.
 fn block(name: &str) -> String {
@@ -22,6 +22,7 @@ const ERA: &str = "2025-11-25";
 struct Place {
     folder: PathBuf,
     data: PathBuf,
+    endpoint: String,
 }
 
 impl Place {
@@ -31,13 +32,14 @@ impl Place {
             std::fs::create_dir_all(folder.join(sub)).unwrap();
         }
         std::os::unix::fs::symlink(binary(), folder.join("bin/lifeboat")).unwrap();
-        Self { folder, data: lifeboat.data() }
+        Self { folder, data: lifeboat.data(), endpoint: String::new() }
     }
 
     fn follow(&self, name: &str) -> String {
         let path = format!("{}:{}", self.folder.join("bin").display(), std::env::var("PATH").unwrap_or_default());
         let mut shell = Command::new("bash");
         shell.args(["-e", "-o", "pipefail", "-c", &block(name)]).env("PATH", path).env("LIFEBOAT_DATA", &self.data);
+        shell.env("BUCKET", buckets::URL).env("ENDPOINT", &self.endpoint).env("USER", "ana");
         shell.env("KIT", self.folder.join("kit")).env("COPY", self.folder.join("copy")).env("HOME", self.folder.join("home"));
         let done = shell.stdin(Stdio::null()).output().unwrap();
         assert!(done.status.success(), "{name}: {}{}", text(&done.stdout), text(&done.stderr));
@@ -116,12 +118,33 @@ fn call(lifeboat: &Lifeboat, key: &str, server: &str, tool: &str, arguments: &Va
     message(&send(Some(session), json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": params})).body)
 }
 
+/// Where the archives outlive the machine.
+enum Way {
+    Directory,
+    Bucket(buckets::Bucket),
+}
+
 #[test]
 fn the_page_of_recovery_rebuilds_what_was_destroyed() {
-    let mut lifeboat = Lifeboat::start();
+    let lifeboat = Lifeboat::start();
+    let place = Place::new(&lifeboat);
+    destroyed_and_rebuilt(lifeboat, &place, &Way::Directory);
+}
+
+#[test]
+fn the_page_of_recovery_rebuilds_it_from_a_bucket() {
+    let lifeboat = Lifeboat::start();
+    let mut place = Place::new(&lifeboat);
+    let bucket = buckets::Bucket::start(&place.folder.join("bucket"));
+    std::fs::copy(bucket.credentials(), place.folder.join("kit/bucket.credentials")).unwrap();
+    std::fs::copy(bucket.ca(), place.folder.join("kit/bucket-ca.pem")).unwrap();
+    place.endpoint.clone_from(&bucket.endpoint);
+    destroyed_and_rebuilt(lifeboat, &place, &Way::Bucket(bucket));
+}
+
+fn destroyed_and_rebuilt(mut lifeboat: Lifeboat, place: &Place, way: &Way) {
     real::add_memory(&lifeboat);
     real::add_filesystem(&lifeboat);
-    let place = Place::new(&lifeboat);
     let notes = lifeboat.home().join("notes");
     std::fs::create_dir(&notes).unwrap();
     let database = notes.join("memory.db");
@@ -136,27 +159,36 @@ fn the_page_of_recovery_rebuilds_what_was_destroyed() {
 
     place.follow("kit");
     let acknowledged = writer.acknowledged();
-    place.follow("backup");
-    let report = place.follow("drill");
-    assert!(report.contains("passed: true"), "{report}");
-    for server in ["memory", "filesystem", "demo"] {
-        let row = report.lines().find(|line| line.trim_start().starts_with(server)).unwrap_or_default();
-        assert!(row.contains("rebuilt"), "{server}: {report}");
+    match way {
+        Way::Directory => {
+            place.follow("backup");
+            beside(place);
+        }
+        Way::Bucket(_) => {
+            let said = place.follow("bucket");
+            assert!(said.contains("compliance until"), "{said}");
+        }
     }
-    place.follow("restore");
-    assert!(std::fs::read_to_string(place.folder.join("home/memory-as-it-was/memory.jsonl")).unwrap().contains("harbour"));
-    assert!(place.follow("stock").contains("payload/memory.jsonl"));
 
     lifeboat.json(&["client", "revoke", "late"]);
-    let list = place.data.join("archives/deny-list.json");
-    wait("the deny-list names the key", 10, || std::fs::read_to_string(&list).ok()?.contains(kid(&late)).then_some(()));
-    std::fs::copy(&list, place.folder.join("copy/deny-list.json")).unwrap();
+    match way {
+        Way::Directory => {
+            let list = place.data.join("archives/deny-list.json");
+            wait("the deny-list names the key", 10, || std::fs::read_to_string(&list).ok()?.contains(kid(&late)).then_some(()));
+            std::fs::copy(&list, place.folder.join("copy/deny-list.json")).unwrap();
+        }
+        // Nobody has to carry it there.
+        Way::Bucket(bucket) => {
+            let there = || bucket.object("boat/deny-list.json").contains(kid(&late)).then_some(());
+            wait("the deny-list in the bucket names the key", 10, there);
+        }
+    }
     lifeboat.kill_9();
     drop(writer);
     std::fs::remove_dir_all(&place.data).unwrap();
     std::fs::remove_dir_all(&notes).unwrap();
 
-    place.follow("rebuild");
+    place.follow(if matches!(way, Way::Directory) { "rebuild" } else { "rebuild-bucket" });
     lifeboat.restart();
     let (count, sound) = rows(&database);
     assert!(sound == "ok" && count >= acknowledged, "{count} rows, {acknowledged} were acknowledged before the backup; {sound}");
@@ -168,6 +200,19 @@ fn the_page_of_recovery_rebuilds_what_was_destroyed() {
     assert_eq!(graph(&late)["error"]["data"]["reason"], "auth.unknown", "what was revoked after the backup stays so");
     let letter = std::fs::read_to_string(real::vault(&lifeboat, "filesystem").join("letter.txt")).unwrap();
     assert_eq!(letter, "dear reader");
+}
+
+/// What else the page says to do with archives.
+fn beside(place: &Place) {
+    let report = place.follow("drill");
+    assert!(report.contains("passed: true"), "{report}");
+    for server in ["memory", "filesystem", "demo"] {
+        let row = report.lines().find(|line| line.trim_start().starts_with(server)).unwrap_or_default();
+        assert!(row.contains("rebuilt"), "{server}: {report}");
+    }
+    place.follow("restore");
+    assert!(std::fs::read_to_string(place.folder.join("home/memory-as-it-was/memory.jsonl")).unwrap().contains("harbour"));
+    assert!(place.follow("stock").contains("payload/memory.jsonl"));
 }
 
 /// The public name in `lbk_KID_…`.

@@ -162,13 +162,17 @@ async fn facts(admin: &Admin) -> Verb<Facts> {
         drill_paused: is_paused("drill"),
         recipients: recipients(admin, &actor).await,
         destination: match &archives {
-            Ok(found) => found.faults.clone(),
+            Ok(found) => found.faults.iter().cloned().chain(found.archives.iter().filter_map(damage)).collect(),
             Err(fault) => vec![fault.to_string()],
         },
         copies: vaults::copies_behind(admin).await,
         certificate_ends: health::certificate_ends(admin),
         checkpoint: checkpoint(admin).await,
     })
+}
+
+fn damage(archive: &vaults::Archive) -> Option<String> {
+    archive.fault.as_ref().map(|fault| format!("{}: {fault}", archive.id))
 }
 
 /// When the ledger last signed its head.

@@ -10,7 +10,7 @@ const DRILL_DAYS: i64 = 100;
 
 pub(super) async fn checks(admin: &Admin) -> Vec<Check> {
     let actor = Actor::system("doctor");
-    vec![archives(admin, &actor).await, recipients(admin, &actor).await, drill(admin, &actor).await]
+    vec![archives(admin, &actor).await, copies(admin).await, recipients(admin, &actor).await, drill(admin, &actor).await]
 }
 
 async fn archives(admin: &Admin, actor: &Actor) -> Check {
@@ -30,6 +30,22 @@ async fn archives(admin: &Admin, actor: &Actor) -> Check {
         None => check(NAME, State::Warn, "there is none: what this host holds cannot be brought back", "lifeboat backup run"),
         Some(at) if old(at) => check(NAME, State::Warn, format!("the newest verified one is of {at}"), "lifeboat backup run"),
         Some(at) => ok(NAME, format!("the newest verified one is of {at}")),
+    }
+}
+
+/// What stands on the same machine as what it protects goes with it.
+async fn copies(admin: &Admin) -> Check {
+    const NAME: &str = "copies";
+    let recovery = admin.feed.snapshot().settings.recovery.clone();
+    if recovery.copies.is_empty() && recovery.buckets.is_empty() {
+        let mend = "name a directory or a bucket: [recovery] copies or [[recovery.bucket]] in lifeboat.toml (docs/RECOVERY.md)";
+        return check(NAME, State::Warn, "the archives stand on this machine only", mend);
+    }
+    match vaults::copies_behind(admin).await.into_iter().next() {
+        Some(wrong) => {
+            check(NAME, State::Warn, wrong, "mend the place, then lifeboat backup run; lifeboat backup copies shows all")
+        }
+        None => ok(NAME, format!("{} in line with the archives", recovery.copies.len() + recovery.buckets.len())),
     }
 }
 

@@ -113,7 +113,7 @@ fn settings(before: &Settings) -> Settings {
     let any = "127.0.0.1:0".to_owned();
     Settings {
         // Nor is anything copied or pushed from there.
-        recovery: Recovery { copies: Vec::new(), ..before.recovery.clone() },
+        recovery: Recovery { copies: Vec::new(), buckets: Vec::new(), ..before.recovery.clone() },
         config: ConfigRemote::default(),
         public_url: None,
         dashboard_url: None,

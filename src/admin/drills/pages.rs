@@ -210,7 +210,11 @@ impl Plan {
         let typed = bad.filter(|(job, _)| *job == view.job).map(|(_, cron)| cron.clone());
         Self {
             job: view.job.clone(),
-            title: if view.job == "backup" { "Backup by itself" } else { "Drill by itself" },
+            title: match view.job.as_str() {
+                "backup" => "Backup by itself",
+                "verify" => "Check of archives by itself",
+                _ => "Drill by itself",
+            },
             badge,
             last,
             next: view.next.iter().map(|at| format!("{} {} UTC", human::long_day(*at), human::minute(*at))).collect(),

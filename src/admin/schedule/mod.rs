@@ -1,4 +1,4 @@
-//! What is done by itself and when: the backup of each night, the drill of each quarter. Shows the next dates and what came of the last; the
+//! What is done by itself and when: the backup of each night, the check of each week, the drill of each quarter. Shows the next dates and what came of the last; the
 //! configuration says when.
 
 mod work;
@@ -16,7 +16,7 @@ use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
 use crate::config::schedules::{FILE, Schedule, Schedules, Slots};
 use crate::jobs::{self, Job};
-use work::{Backup, Drill};
+use work::{Backup, Check, Drill};
 
 /// How many dates are shown.
 const SHOWN: usize = 4;
@@ -24,7 +24,7 @@ const SHOWN: usize = 4;
 /// One schedule.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ScheduleView {
-    /// `backup` or `drill`.
+    /// `backup`, `drill` or `verify`.
     pub job: String,
     /// Minute, hour, day of month, month, day of week, in UTC.
     pub cron: String,
@@ -55,7 +55,7 @@ pub struct ScheduleList {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SetSchedule {
-    /// `backup` or `drill`.
+    /// `backup`, `drill` or `verify`.
     pub job: String,
     /// Five fields, in UTC; as it was when not given.
     pub cron: Option<String>,
@@ -71,7 +71,7 @@ pub async fn list(admin: &Admin, actor: &Actor) -> Verb<ScheduleList> {
     actor.need(Right::Read, "drill.schedule")?;
     let schedules = current(admin).await;
     let mut views = Vec::new();
-    for (job, schedule) in [("backup", &schedules.backup), ("drill", &schedules.drill)] {
+    for (job, schedule) in schedules.all() {
         views.push(view(admin, job, schedule).await?);
     }
     Ok(ScheduleList { schedules: views })
@@ -107,8 +107,8 @@ async fn current(admin: &Admin) -> Schedules {
 /// `Denied` without role admin; `Invalid` for a schedule that never comes, or an unknown job.
 pub async fn set(admin: &Admin, actor: &Actor, order: SetSchedule) -> Verb<ScheduleList> {
     actor.need(Right::Administer, "schedule.set")?;
-    if !["backup", "drill"].contains(&order.job.as_str()) {
-        return Err(Fault::invalid("job", "must be backup or drill"));
+    if Schedules::default().of(&order.job).is_none() {
+        return Err(Fault::invalid("job", "must be backup, drill or verify"));
     }
     if let Some(cron) = &order.cron {
         Slots::parse(cron).map_err(|why| Fault::invalid("cron", why))?;
@@ -116,11 +116,10 @@ pub async fn set(admin: &Admin, actor: &Actor, order: SetSchedule) -> Verb<Sched
     let message = format!("Schedule the {}", order.job);
     let made = tree::edit(admin, actor, &message, |desired, _| {
         let mut schedules = desired.schedules.clone();
-        let schedule = if order.job == "backup" { &mut schedules.backup } else { &mut schedules.drill };
-        if let Some(cron) = &order.cron {
-            schedule.cron.clone_from(cron);
+        if let Some(schedule) = schedules.of(&order.job) {
+            schedule.cron = order.cron.clone().unwrap_or_else(|| schedule.cron.clone());
+            schedule.paused = order.paused.unwrap_or(schedule.paused);
         }
-        schedule.paused = order.paused.unwrap_or(schedule.paused);
         if schedules == desired.schedules { Ok(Vec::new()) } else { Ok(vec![tree::write(FILE, schedules.to_toml()?)]) }
     });
     let mut event = Event::action(&actor.name, "schedule.set", order.job.clone());
@@ -133,7 +132,10 @@ pub async fn set(admin: &Admin, actor: &Actor, order: SetSchedule) -> Verb<Sched
 /// The task that does what is due. Runs until `stop`.
 pub async fn keep(admin: Arc<Admin>, stop: CancellationToken) {
     let watched = Arc::new(work::Watched::default());
-    let all: Vec<Arc<dyn Job>> =
-        vec![Arc::new(Backup(admin.clone(), watched.clone())), Arc::new(Drill(admin.clone(), watched.clone()))];
+    let all: Vec<Arc<dyn Job>> = vec![
+        Arc::new(Backup(admin.clone(), watched.clone())),
+        Arc::new(Drill(admin.clone(), watched.clone())),
+        Arc::new(Check(admin.clone(), watched.clone())),
+    ];
     tokio::join!(jobs::drive(admin.db.clone(), admin.clock.clone(), all, stop.clone()), work::watch(&admin, &watched, &stop));
 }

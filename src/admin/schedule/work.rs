@@ -82,6 +82,34 @@ async fn pruned(admin: &Admin) -> String {
     }
 }
 
+/// A comparison of every archive with its note.
+pub(super) struct Check(pub(super) Arc<Admin>, pub(super) Arc<Watched>);
+
+impl Job for Check {
+    fn name(&self) -> &'static str {
+        "verify"
+    }
+
+    fn slots(&self) -> Option<Slots> {
+        self.1.slots(|schedules| &schedules.verify)
+    }
+
+    // A week: then the next one is due.
+    fn grace_ms(&self) -> i64 {
+        7 * 24 * HOUR_MS
+    }
+
+    fn run(&self) -> Pin<Box<dyn Future<Output = Verb<String>> + Send + '_>> {
+        Box::pin(async {
+            let done = vaults::verify(&self.0, &actor()).await?;
+            match done.faults.first() {
+                None => Ok(format!("{} archives compared, {} opened", done.checked, done.opened)),
+                Some(fault) => Err(Fault::unavailable(fault.clone())),
+            }
+        })
+    }
+}
+
 /// A drill that rebuilds the deployment.
 pub(super) struct Drill(pub(super) Arc<Admin>, pub(super) Arc<Watched>);
 

@@ -47,7 +47,7 @@ pub(super) struct Workshop {
 }
 
 /// Where it stands in the run and in the chain.
-pub(super) struct Place<'a> {
+pub(super) struct Link<'a> {
     /// The recovery point.
     pub set: &'a str,
     /// Its number.
@@ -106,7 +106,7 @@ impl Workshop {
     ///
     /// # Errors
     /// What its source says, or the disk; nothing of it is left then.
-    pub(super) fn make(&self, vault: &Vault, place: &Place<'_>) -> Verb<Made> {
+    pub(super) fn make(&self, vault: &Vault, link: &Link<'_>) -> Verb<Made> {
         let started_at = self.clock.now();
         let id = ids::mint("ar", started_at, self.entropy.as_ref());
         // On the same disk as the archives, and never in a folder that others share.
@@ -116,7 +116,7 @@ impl Workshop {
             format: archive::FORMAT,
             id: id.clone(),
             vault: vault.name.clone(),
-            set: place.set.to_owned(),
+            set: link.set.to_owned(),
             source: vault.origin.word().to_owned(),
             program: format!("lifeboat {}", env!("CARGO_PKG_VERSION")),
             head: self.head.clone(),
@@ -127,7 +127,7 @@ impl Workshop {
         let (partial, made) = self.folder.begin(&file, &id)?;
         let key = Ephemeral::generate();
         let mut note = self.write(&meta, ready, made, &key)?;
-        (note.file, note.seq, note.prev) = (file, place.seq, place.prev.to_owned());
+        (note.file, note.seq, note.prev) = (file, link.seq, link.prev.to_owned());
         let parent = Folder::open(partial.path().parent().unwrap_or(self.folder.root()))?;
         self.verify(&note, &parent, partial.path(), &key)?;
         note.verified_at = self.clock.now();

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::archive::{Made, Place, Workshop};
+use super::archive::{Link, Made, Workshop};
 use super::catalogue::{self, Catalogue};
 use super::folder::Folder;
 use super::model::{Archive, ArchiveList, Backup, BackupOrder, Checked, Failed};
+use super::places::Place;
 use super::sidecar::Sidecar;
-use super::{Vault, all, copies, recipients, store};
+use super::{Vault, all, recipients, store};
 use crate::admin::actor::Right;
 use crate::admin::{Actor, Admin, tree};
 use crate::audit::Event;
@@ -117,7 +118,7 @@ pub async fn run(admin: &Admin, actor: &Actor, order: BackupOrder) -> Verb<Backu
     let mut done = Backup { ok: true, set: set.clone(), archives: Vec::new(), failed: Vec::new(), copies: Vec::new() };
     let (mut seq, mut prev) = (found.seq, found.head);
     for vault in vaults {
-        match one(admin, &workshop, &vault, Place { set: &set, seq: seq + 1, prev: &prev }).await {
+        match one(admin, &workshop, &vault, Link { set: &set, seq: seq + 1, prev: &prev }).await {
             Ok(made) => {
                 (seq, prev) = (made.note.seq, made.digest);
                 note_of(admin, actor, &made.note).await?;
@@ -135,38 +136,23 @@ pub async fn run(admin: &Admin, actor: &Actor, order: BackupOrder) -> Verb<Backu
     Ok(done)
 }
 
-/// Which copies lack something of the destination.
-pub(super) async fn behind(admin: &Admin) -> Vec<String> {
-    let Ok((folder, _)) = catalogue(admin).await else { return Vec::new() };
-    let mut faults = Vec::new();
-    for path in admin.feed.snapshot().settings.recovery.copies.clone() {
-        let (from, to) = (folder.clone(), std::path::PathBuf::from(&path));
-        match blocking(move || copies::missing(&from, &to)).await {
-            Ok(0) => {}
-            Ok(missing) => faults.push(format!("the copy {path} lacks {missing} files")),
-            Err(fault) => faults.push(format!("the copy {path}: {fault}")),
-        }
-    }
-    faults
-}
-
 /// Brings the copies in line; what kept one from it.
 pub(super) async fn copy(admin: &Admin, folder: &Folder) -> Vec<String> {
     let mut faults = Vec::new();
-    for path in admin.feed.snapshot().settings.recovery.copies.clone() {
-        let (from, to) = (folder.clone(), std::path::PathBuf::from(path));
-        if let Err(fault) = blocking(move || copies::bring_in_line(&from, &to)).await {
+    for place in Place::copies(&admin.feed.snapshot().settings.recovery) {
+        if let Err(fault) = place.bring_in_line(folder).await {
             tracing::warn!(%fault, "a copy of the archives is not in line");
             faults.push(fault.to_string());
         }
     }
+    admin.vaults.seen.forget();
     faults
 }
 
-async fn one(admin: &Admin, workshop: &Arc<Workshop>, vault: &Vault, place: Place<'_>) -> Verb<Made> {
+async fn one(admin: &Admin, workshop: &Arc<Workshop>, vault: &Vault, link: Link<'_>) -> Verb<Made> {
     let (workshop, vault_copy) = (workshop.clone(), vault.clone());
-    let (set, seq, prev) = (place.set.to_owned(), place.seq, place.prev.to_owned());
-    let made = blocking(move || workshop.make(&vault_copy, &Place { set: &set, seq, prev: &prev })).await?;
+    let (set, seq, prev) = (link.set.to_owned(), link.seq, link.prev.to_owned());
+    let made = blocking(move || workshop.make(&vault_copy, &Link { set: &set, seq, prev: &prev })).await?;
     let (id, text) = (&made.note.id, made.identity.reveal().as_bytes());
     let sealed = admin.sealer.seal(&context(id), text, admin.entropy.as_ref())?;
     store::keep_key(&admin.db, id, &vault.name, &sealed, made.note.created_at).await?;
@@ -207,6 +193,9 @@ pub async fn verify(admin: &Admin, actor: &Actor) -> Verb<Checked> {
     let (folder, found) = catalogue(admin).await?;
     let mut done = Checked { ok: true, checked: 0, opened: 0, faults: found.faults };
     let mut keys = kept(admin).await?;
+    for place in Place::copies(&admin.feed.snapshot().settings.recovery) {
+        done.faults.extend(place.faults(&found.archives).await);
+    }
     for note in found.archives {
         let (folder, key) = (folder.clone(), keys.remove(&note.id));
         let (id, opens) = (note.id.clone(), key.is_some());

@@ -53,7 +53,11 @@ pub(super) fn bring_deny_list(from: &Folder, to: &Path) -> Verb<()> {
     put(from, &Folder::open(to)?, deny::FILE, true)
 }
 
-fn files(folder: &Folder) -> Verb<BTreeSet<String>> {
+/// Every archive and every note.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub(super) fn files(folder: &Folder) -> Verb<BTreeSet<String>> {
     let archives = folder.list(super::catalogue::ARCHIVE)?.into_iter();
     let notes = folder.list(&format!("{}{}", super::catalogue::ARCHIVE, super::sidecar::SUFFIX))?;
     Ok(archives.chain(notes).collect())
@@ -85,11 +89,15 @@ fn put(from: &Folder, to: &Folder, file: &str, replace: bool) -> Verb<()> {
     })
 }
 
+/// Ids of what was signed as removed.
+pub(super) fn gone(folder: &Folder) -> Vec<String> {
+    let text = fs::read_to_string(folder.path(pruned::FILE)).unwrap_or_default();
+    text.lines().filter_map(|line| serde_json::from_str::<pruned::Pruned>(line).ok()).map(|entry| entry.id).collect()
+}
+
 /// A copy that holds archives of others keeps those: only what this destination once had is removed.
 fn remove(copy: &Folder, file: &str) -> Verb<()> {
-    let gone = fs::read_to_string(copy.path(pruned::FILE)).unwrap_or_default();
-    let ours = gone.lines().filter_map(|line| serde_json::from_str::<pruned::Pruned>(line).ok());
-    if !ours.into_iter().any(|entry| file.contains(&entry.id)) {
+    if !gone(copy).iter().any(|id| file.contains(id)) {
         return Ok(());
     }
     let path = copy.path(file);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::folder::Folder;
-use super::{copies, sidecar, store};
+use super::{copies, places, sidecar, store};
 use crate::admin::Admin;
 use crate::audit::PublicKey;
 use crate::base::clock::Timestamp;
@@ -69,7 +69,7 @@ pub fn read(folder: &Folder, key: &PublicKey) -> Verb<Option<DenyList>> {
     serde_json::from_value(value).map(Some).map_err(|cause| wrong(format!("cannot be read: {cause}")))
 }
 
-/// Writes what is stopped and revoked now to the destination.
+/// Writes what is stopped and revoked now to the destination and to copies in directories.
 ///
 /// # Errors
 /// When it cannot be written. A database that does not answer is no reason: what the list holds already stays in it.
@@ -134,19 +134,35 @@ fn replace(folder: &Folder, list: &DenyList) -> Verb<()> {
     files::write(&folder.path(FILE), &bytes, Readers::Owner)
 }
 
+/// Brings the list to every bucket that lacks it, each on its own: one that hangs keeps no other from it.
+///
+/// # Errors
+/// When one of them does not get it.
+pub async fn send(admin: &Admin) -> Verb<()> {
+    let buckets = admin.feed.snapshot().settings.recovery.buckets.clone();
+    if buckets.is_empty() {
+        return Ok(());
+    }
+    let folder = Folder::open(&admin.data.archives())?;
+    let sent = futures_util::future::join_all(buckets.iter().map(|bucket| places::send_deny_list(&folder, bucket))).await;
+    sent.into_iter().collect()
+}
+
 /// The task that writes it at each kill, release and revocation, and at the start. Runs until `stop`.
 pub async fn keep(admin: Arc<Admin>, stop: CancellationToken) {
     let (mut kill, mut snapshot) = (admin.feed.watch_kill(), admin.feed.watch_snapshot());
     loop {
         kill.mark_unchanged();
         snapshot.mark_unchanged();
-        let failed =
-            push(&admin).await.inspect_err(|fault| tracing::warn!(%fault, "the deny-list is not at its destination")).is_err();
+        let late = |fault: &Fault| tracing::warn!(%fault, "the deny-list is not at its destination");
+        let written = push(&admin).await.inspect_err(late).is_ok();
+        // What waits for a bucket is dropped for the next change: the list that is sent then holds this one too.
         let again = async {
-            if failed {
-                tokio::time::sleep(AGAIN).await;
-            } else {
+            let sent = send(&admin).await.inspect_err(late).is_ok();
+            if written && sent {
                 std::future::pending::<()>().await;
+            } else {
+                tokio::time::sleep(AGAIN).await;
             }
         };
         tokio::select! {

@@ -3,14 +3,17 @@
 
 mod archive;
 mod backup;
+pub mod bucket;
 pub mod catalogue;
 mod copies;
 pub mod deny;
 pub mod deployment;
+mod elsewhere;
 pub mod extract;
 pub mod folder;
 mod model;
 pub mod pages;
+pub mod places;
 mod prune;
 pub mod pruned;
 mod recipients;
@@ -27,6 +30,7 @@ pub mod walk;
 use std::path::PathBuf;
 
 pub use backup::{list, run, verify};
+pub use elsewhere::{CopyList, CopyView, copies};
 pub use model::{
     AddRecipient, AddVault, Archive, ArchiveList, Backup, BackupOrder, Checked, Failed, Proof, ProveRecipient, RecipientList,
     RecipientView, VaultAdded, VaultList, VaultView,
@@ -57,12 +61,14 @@ pub struct Vaults {
     signer: Signer,
     /// A credential that no snapshot holds was ended.
     revoked: tokio::sync::Notify,
+    /// What buckets answered.
+    seen: elsewhere::Seen,
 }
 
 impl Vaults {
     /// Signs with the instance's key.
     pub fn new(signer: Signer) -> Self {
-        Self { turn: tokio::sync::Mutex::default(), signer, revoked: tokio::sync::Notify::new() }
+        Self { turn: tokio::sync::Mutex::default(), signer, revoked: tokio::sync::Notify::new(), seen: elsewhere::Seen::default() }
     }
 }
 
@@ -82,7 +88,8 @@ pub fn sweep(data: &DataDir) {
 
 /// Copies of the destination that are not in line, and why.
 pub async fn copies_behind(admin: &Admin) -> Vec<String> {
-    backup::behind(admin).await
+    let seen = elsewhere::look(admin).await.unwrap_or_default();
+    seen.iter().filter_map(CopyView::wrong).collect()
 }
 
 /// Texts of the identities that this host keeps for the newest archives.

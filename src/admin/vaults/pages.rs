@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use super::elsewhere::CopyView;
 use super::model::{Archive, ArchiveList, RecipientList, VaultList, VaultView};
 use crate::admin::OperatorRole;
 use crate::admin::actor::Right;
@@ -41,6 +42,8 @@ pub struct VaultsView {
     pub recipients: Vec<RecipientRow>,
     /// What is wrong with that.
     pub warnings: Vec<String>,
+    /// Copies of the archives.
+    pub copies: Vec<CopyRow>,
     /// Role operator.
     pub may_run: bool,
     /// Role admin.
@@ -125,6 +128,29 @@ pub struct RecipientRow {
     pub proved: bool,
 }
 
+/// One copy of the archives.
+#[derive(Clone, Debug)]
+pub struct CopyRow {
+    /// Where.
+    pub place: String,
+    /// What is to be known of it.
+    pub note: String,
+    /// Whether it is in line.
+    pub well: bool,
+}
+
+impl CopyRow {
+    fn of(copy: &CopyView, now: Timestamp) -> Self {
+        let note = match (&copy.fault, copy.missing, &copy.lock) {
+            (Some(fault), _, _) => sentence(fault),
+            (None, 0, Some(lock)) => format!("in line, the newest kept by the bucket: {lock}"),
+            (None, 0, None) => format!("in line {}", human::ago(copy.at, now)),
+            (None, missing, _) => format!("lacks {}", human::plural(missing as u64, "file")),
+        };
+        Self { place: copy.place.clone(), note, well: copy.wrong().is_none() }
+    }
+}
+
 fn recipients(list: &RecipientList, now: Timestamp) -> Vec<RecipientRow> {
     let row = |one: &super::RecipientView| RecipientRow {
         name: one.name.clone(),
@@ -152,6 +178,8 @@ pub struct Facts<'a> {
     pub vaults: &'a VaultList,
     /// Archives.
     pub archives: &'a ArchiveList,
+    /// Copies of them.
+    pub copies: &'a [CopyView],
     /// Who opens them.
     pub recipients: &'a RecipientList,
     /// What was typed.
@@ -170,6 +198,7 @@ pub fn page(shell: Shell, facts: Facts<'_>, role: OperatorRole) -> VaultsPage {
         more: all.len().saturating_sub(SHOWN),
         recipients: recipients(facts.recipients, now),
         warnings: facts.recipients.warnings.iter().map(|warning| sentence(warning)).collect(),
+        copies: facts.copies.iter().map(|copy| CopyRow::of(copy, now)).collect(),
         may_run: role.has(Right::Operate),
         may_restore: role.has(Right::Administer),
         form: facts.form,

@@ -8,6 +8,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::backup::blocking;
+use super::elsewhere;
 use super::pages::{self, Facts, RestoreForm};
 use super::{BackupOrder, RestoreOrder, list, list_recipients, restore, run, vaults, verify};
 use crate::admin::Admin;
@@ -48,7 +49,8 @@ async fn whole(visit: &Visit, status: StatusCode, form: RestoreForm, refusal: Op
     match read().await {
         Ok((vaults, archives, recipients)) => {
             let shell = visit.shell(Here::Vaults, "Vaults").same("lifeboat backup list", "GET /api/v1/archives");
-            let facts = Facts { vaults: &vaults, archives: &archives, recipients: &recipients, form };
+            let copies = elsewhere::known(admin).await;
+            let facts = Facts { vaults: &vaults, archives: &archives, copies: &copies, recipients: &recipients, form };
             html_with(status, &pages::page(shell.refusing(refusal), facts, actor.role))
         }
         Err(fault) => visit.fail(&fault),

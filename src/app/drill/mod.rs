@@ -11,6 +11,7 @@ use crate::admin::drills::adapt::{self, Places};
 use crate::admin::drills::order::{Instructions, Outcome, Scenario, Told};
 use crate::admin::drills::rebuild::{self, Source};
 use crate::admin::drills::steps::{Step, Steps};
+use crate::admin::vaults::places::Place;
 use crate::admin::vaults::{self, deny, folder::Folder};
 use crate::base::clock::{Clock, SystemClock};
 use crate::base::fault::{Fault, Verb};
@@ -42,7 +43,7 @@ async fn attempt(told: &Instructions, steps: &mut Steps, outcome: &mut Outcome) 
     std::fs::create_dir_all(&outside).map_err(|e| Fault::unavailable("the sandbox cannot be written").because(e))?;
     let trust = vaults::read_key(&told.trust)?;
     let source = Source {
-        from: told.from.clone(),
+        from: Place::Directory(told.from.clone()),
         identities: told.identities.iter().cloned().map(Secret::new).collect(),
         trust: trust.clone(),
         to: data.root().to_owned(),

@@ -65,6 +65,8 @@ pub(in crate::cli) enum BackupCommand {
     },
     /// Every archive, newest first
     List,
+    /// What the copies of the archives lack, and until when a bucket keeps them
+    Copies,
     /// Compares every archive with its signed note
     Verify,
     /// Removes archives that no rule keeps
@@ -174,10 +176,10 @@ pub(in crate::cli) enum DrillCommand {
         /// Its id
         id: String,
     },
-    /// When drills and backups are due next; with an option, changes it
+    /// When drills, backups and checks of archives are due next; with an option, changes it
     Schedule {
         /// Whose schedule changes
-        #[arg(long, value_parser = ["drill", "backup"], default_value = "drill")]
+        #[arg(long, value_parser = ["drill", "backup", "verify"], default_value = "drill")]
         job: String,
         /// Minute, hour, day of month, month, day of week, in UTC
         #[arg(long, value_name = "FIELDS")]

@@ -27,6 +27,7 @@ pub(in crate::admin::api) fn routes() -> Api {
         .serve(reads::<vaults::VaultList>("/vaults", "Every vault"), vault_list)
         .serve(changes::<vaults::VaultAdded>("/vaults", "Adds a vault", admin).takes::<AddVault>(vault), vault_add)
         .serve(reads::<vaults::ArchiveList>("/archives", "Every archive, newest first"), archive_list)
+        .serve(reads::<vaults::CopyList>("/archives/copies", "What the copies of the archives lack"), copy_list)
         .serve(
             changes::<vaults::Backup>("/backup", "Makes an archive of every vault, or of one", operate)
                 .takes::<BackupOrder>(json!({"vault": "demo"})),
@@ -139,6 +140,10 @@ async fn vault_list(State(admin): Shared, Caller(actor): Caller) -> Response {
 async fn vault_add(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
     let act = async || vaults::add(&admin, &actor, parse(&body)?).await;
     reply(act().await)
+}
+
+async fn copy_list(State(admin): Shared, Caller(actor): Caller) -> Response {
+    reply(vaults::copies(&admin, &actor).await)
 }
 
 async fn archive_list(State(admin): Shared, Caller(actor): Caller) -> Response {

@@ -6,7 +6,8 @@ mod work;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde::Serialize;
 
@@ -14,11 +15,13 @@ use super::steps::Steps;
 use crate::admin::vaults::catalogue::{self, Catalogue};
 use crate::admin::vaults::deny::{self, DenyList};
 use crate::admin::vaults::folder::Folder;
+use crate::admin::vaults::places::{self, Place};
 use crate::audit::PublicKey;
 use crate::base::clock::{SharedClock, Timestamp};
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids::{self, SharedEntropy};
 use crate::base::secret::Secret;
+use crate::config::BucketConfig;
 use crate::config::paths::DataDir;
 use crate::crypto::archive::Identities;
 use crate::db::foreign::Facts;
@@ -26,8 +29,8 @@ use work::Work;
 
 /// What a rebuild is made from.
 pub struct Source {
-    /// The directory of archives.
-    pub from: PathBuf,
+    /// Where the archives are.
+    pub from: Place,
     /// Texts of age identities.
     pub identities: Vec<Secret<String>>,
     /// The key that the notes must be signed with.
@@ -90,7 +93,11 @@ impl Drop for Unfinished {
 pub async fn rebuild(source: Source, steps: &mut Steps) -> Verb<Rebuilt> {
     let place = steps.take("preflight", async { preflight(&source) }).await?;
     let keys = steps.take("unlock-key", async { unlock(&source) }).await?;
-    let (folder, found) = steps.take("find-archives", async { find(&source) }).await?;
+    let from = match &source.from {
+        Place::Directory(path) => path.clone(),
+        Place::Bucket(bucket) => steps.take("fetch-archives", fetch(bucket, &place.0, &source)).await?,
+    };
+    let (folder, found) = steps.take("find-archives", async { find(&from, &source) }).await?;
     let list = steps.take("read-deny-list", async { deny_list(&folder, &source) }).await?;
     let data = DataDir::new(place.0.join("content"));
     let mut warnings = found.faults.clone();
@@ -145,12 +152,22 @@ fn unlock(source: &Source) -> Verb<(Identities, String)> {
     Ok((keys, detail))
 }
 
-fn find(source: &Source) -> Verb<((Folder, Catalogue), String)> {
-    let folder = Folder::open(&source.from)?;
+/// Beside the place, on the same disk: what was fetched goes with what was put together.
+async fn fetch(bucket: &BucketConfig, place: &Path, source: &Source) -> Verb<(PathBuf, String)> {
+    let (to, begun) = (place.join("fetched"), Instant::now());
+    fs::create_dir(&to).map_err(io("no place for what is fetched"))?;
+    let got = places::fetch(bucket, &to, &source.trust).await?;
+    let mib = got.bytes as f64 / 1_048_576.0;
+    let detail = format!("{} files, {mib:.1} MiB at {:.1} MiB/s", got.files, mib / begun.elapsed().as_secs_f64().max(0.001));
+    Ok((to, detail))
+}
+
+fn find(from: &Path, source: &Source) -> Verb<((Folder, Catalogue), String)> {
+    let folder = Folder::open(from)?;
     let found = catalogue::read(&folder, &source.trust)?;
     if found.archives.is_empty() {
         let why = found.faults.first().map_or_else(|| "there is none".to_owned(), Clone::clone);
-        return Err(Fault::not_found(format!("no archive of the trusted instance in {}: {why}", source.from.display())));
+        return Err(Fault::not_found(format!("no archive of the trusted instance in {}: {why}", source.from.name())));
     }
     let detail = format!("{} archives signed by {}; {} faults", found.archives.len(), source.trust.id(), found.faults.len());
     Ok(((folder, found), detail))

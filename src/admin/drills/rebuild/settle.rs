@@ -102,3 +102,77 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::set_permissions(to, meta.permissions())?;
     fs::File::open(to)?.sync_all()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A vault as it was unpacked, on the disk of the temporary directory.
+    fn vault(folder: &Path) -> PathBuf {
+        let from = folder.join("unpacked");
+        fs::create_dir_all(from.join("sub")).unwrap();
+        fs::write(from.join("sub/a"), "one").unwrap();
+        from
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+    }
+
+    // `/dev/shm` is another disk than the temporary directory's on every machine but those where both are in memory.
+    fn disks() -> Vec<tempfile::TempDir> {
+        [std::env::temp_dir(), PathBuf::from("/dev/shm")]
+            .iter()
+            .filter_map(|disk| tempfile::Builder::new().tempdir_in(disk).ok())
+            .collect()
+    }
+
+    #[test]
+    fn a_vault_gets_its_place_on_any_disk_and_leaves_nothing_beside_it() {
+        for disk in disks() {
+            let home = tempfile::tempdir().unwrap();
+            let there = disk.path().join("empty");
+            fs::create_dir(&there).unwrap();
+            for to in [there, disk.path().join("new/memory")] {
+                ready(&vault(home.path()), &to).unwrap().place().unwrap();
+                assert_eq!(fs::read_to_string(to.join("sub/a")).unwrap(), "one");
+                assert_eq!(names(&to), ["sub"]);
+            }
+            assert_eq!(names(&disk.path().join("new")), ["memory"]);
+        }
+    }
+
+    #[test]
+    fn a_vault_of_one_file_gets_its_place_and_replaces_none() {
+        for disk in disks() {
+            let home = tempfile::tempdir().unwrap();
+            let to = disk.path().join("memory.db");
+            for taken in [false, true] {
+                let from = home.path().join("unpacked");
+                fs::create_dir_all(&from).unwrap();
+                fs::write(from.join("memory.db"), "two").unwrap();
+                let ready = ready(&from, &to);
+                if taken {
+                    assert!(ready.err().unwrap().to_string().contains("there already"));
+                } else {
+                    ready.unwrap().place().unwrap();
+                }
+                assert_eq!((fs::read_to_string(&to).unwrap().as_str(), names(disk.path()).len()), ("two", 1));
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_made_ready_and_got_no_place_is_gone() {
+        for disk in disks() {
+            let home = tempfile::tempdir().unwrap();
+            drop(ready(&vault(home.path()), &disk.path().join("memory")).unwrap());
+            assert!(names(disk.path()).is_empty());
+            let full = disk.path().join("full");
+            fs::create_dir(&full).unwrap();
+            fs::write(full.join("kept"), "").unwrap();
+            assert!(ready(&vault(home.path()), &full).is_err());
+            assert_eq!(names(&full), ["kept"]);
+        }
+    }
+}
