@@ -70,6 +70,11 @@ pub(super) fn backup(command: &BackupCommand) -> Verb<Order> {
         BackupCommand::Copies => Order::get("/api/v1/archives/copies"),
         BackupCommand::Verify => Order::post("/api/v1/archives/verify", json!({})).must("ok"),
         BackupCommand::Prune { dry_run, much } => Order::post("/api/v1/archives/prune", json!({"dry_run": dry_run, "much": much})),
+        BackupCommand::Reencrypt { identity, dry_run } => {
+            let identity = identity.as_deref().map(file).transpose()?;
+            let order = Order::post("/api/v1/archives/reencrypt", json!({"identity": identity, "dry_run": dry_run}));
+            if *dry_run { order } else { order.must("ok") }
+        }
         BackupCommand::Hold { archive, reason } => {
             Order::post(format!("/api/v1/archives/{}/hold", segment(archive)), json!({"reason": reason}))
         }

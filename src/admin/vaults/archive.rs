@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::catalogue::{ARCHIVE, extract};
-use super::folder::{Folder, forget_pages, free};
+use super::folder::{Folder, Partial, forget_pages, free};
 use super::sidecar::{FORMAT, Sidecar};
 use super::{Origin, Vault, deployment, source};
 use crate::audit::Signer;
@@ -128,13 +128,21 @@ impl Workshop {
         let key = Ephemeral::generate();
         let mut note = self.write(&meta, ready, made, &key)?;
         (note.file, note.seq, note.prev) = (file, link.seq, link.prev.to_owned());
+        self.admit(note, partial, key)
+    }
+
+    /// Reads back what was written, gives it its name, and only then the note that makes it count.
+    ///
+    /// # Errors
+    /// When it does not read back as it was written, or the name or the note cannot be given; nothing of it is left then.
+    pub(super) fn admit(&self, mut note: Sidecar, partial: Partial, key: Ephemeral) -> Verb<Made> {
         let parent = Folder::open(partial.path().parent().unwrap_or(self.folder.root()))?;
         self.verify(&note, &parent, partial.path(), &key)?;
         note.verified_at = self.clock.now();
         partial.commit()?;
         let bytes = note.sign(&self.signer)?;
         let digest = super::sidecar::digest(&bytes);
-        let noted = self.folder.put(&note.path(), &id, &bytes);
+        let noted = self.folder.put(&note.path(), &note.id, &bytes);
         if noted.is_err() {
             // An archive without a note does not count; it would only take room.
             let _ = fs::remove_file(self.folder.path(&note.file));
@@ -162,21 +170,14 @@ impl Workshop {
     fn write(&self, meta: &Meta, ready: Ready, file: File, key: &Ephemeral) -> Verb<Sidecar> {
         let mut recipients = self.recipients.clone();
         recipients.push(key.recipient());
-        let guarded = Guarded { file, since: 0, watch: self.folder.root().to_owned(), reserve: self.reserve };
-        let output = Hashed::new(BufWriter::with_capacity(1 << 18, guarded));
-        let mut writer = Writer::begin(output, &recipients, meta).map_err(unmade)?;
+        let mut writer = Writer::begin(self.output(file), &recipients, meta).map_err(unmade)?;
         let complete = match ready {
             Ready::Files(files) => files.feed(&mut writer),
             Ready::Deployment(files) => files.feed(&mut writer),
         };
         let complete = complete.map_err(unmade)?;
         let sealed = writer.finish(self.clock.now()).map_err(unmade)?;
-        let bytes = sealed.output.passed();
-        let (sha256, output) = sealed.output.finish();
-        let unsynced = |e: io::Error| Fault::unavailable(format!("the archive does not reach the disk: {e}")).because(e);
-        let guarded = output.into_inner().map_err(|e| unsynced(e.into_error()))?;
-        guarded.file.sync_all().map_err(unsynced)?;
-        forget_pages(&guarded.file);
+        let (sha256, bytes) = landed(sealed.output)?;
         let meta = meta.clone();
         Ok(Sidecar {
             format: FORMAT,
@@ -197,11 +198,18 @@ impl Workshop {
             created_at: sealed.manifest.finished_at,
             verified_at: Timestamp(0),
             recipients: self.recipients.clone(),
+            content: None,
             seq: 0,
             prev: String::new(),
             key: String::new(),
             signature: String::new(),
         })
+    }
+
+    /// What an archive is written through: digested, and watched for the room that is left.
+    pub(super) fn output(&self, file: File) -> Output {
+        let guarded = Guarded { file, since: 0, watch: self.folder.root().to_owned(), reserve: self.reserve };
+        Hashed::new(BufWriter::with_capacity(1 << 18, guarded))
     }
 
     /// Reads back what the disk has, by the identity that only this process knows.
@@ -213,7 +221,7 @@ impl Workshop {
         read.map(|_| ()).map_err(|e| Fault::unavailable(format!("the archive does not read back: {e}")).because(e))
     }
 
-    fn need_room(&self, expected: u64) -> Verb<()> {
+    pub(super) fn need_room(&self, expected: u64) -> Verb<()> {
         let Some(free) = free(self.folder.root()) else { return Ok(()) };
         // What compresses badly needs as much again as its source.
         if free < self.reserve.saturating_add(expected) {
@@ -227,13 +235,30 @@ impl Workshop {
     }
 }
 
-fn unmade(cause: ArchiveFault) -> Fault {
+/// What an archive is written through.
+pub(super) type Output = Hashed<BufWriter<Guarded>>;
+
+/// Brings what was written to the disk; its digest and bytes.
+///
+/// # Errors
+/// When it does not get there.
+pub(super) fn landed(output: Output) -> Verb<(String, u64)> {
+    let bytes = output.passed();
+    let (sha256, output) = output.finish();
+    let unsynced = |e: io::Error| Fault::unavailable(format!("the archive does not reach the disk: {e}")).because(e);
+    let guarded = output.into_inner().map_err(|e| unsynced(e.into_error()))?;
+    guarded.file.sync_all().map_err(unsynced)?;
+    forget_pages(&guarded.file);
+    Ok((sha256, bytes))
+}
+
+pub(super) fn unmade(cause: ArchiveFault) -> Fault {
     let what = if cause.is_full() { "the archive is not made: the disk is full" } else { "the archive is not made" };
     Fault::unavailable(format!("{what}: {cause}")).because(cause)
 }
 
 /// `VAULT/2026/VAULT-20261129T050432Z-ID.tar.zst.age`: by vault and year, and in the order of time.
-fn name_of(vault: &str, id: &str, at: Timestamp) -> String {
+pub(super) fn name_of(vault: &str, id: &str, at: Timestamp) -> String {
     let (year, month, day) = at.civil();
     let second = at.ms_of_day() / 1000;
     let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
@@ -244,7 +269,7 @@ fn name_of(vault: &str, id: &str, at: Timestamp) -> String {
 const LOOK: u64 = 64 * 1024 * 1024;
 
 /// A file that stops growing before the disk is so full that the ledger cannot go on.
-struct Guarded {
+pub(super) struct Guarded {
     file: File,
     since: u64,
     watch: PathBuf,

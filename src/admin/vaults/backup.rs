@@ -39,6 +39,22 @@ pub(super) async fn catalogue(admin: &Admin) -> Verb<(Folder, Catalogue)> {
     .await
 }
 
+/// What archives are made with now.
+pub(super) async fn workshop(admin: &Admin, folder: Folder, head: String) -> Verb<Arc<Workshop>> {
+    Ok(Arc::new(Workshop {
+        data: admin.data.clone(),
+        db: admin.db.clone(),
+        repository: admin.repository.clone(),
+        folder,
+        recipients: recipients::keys(admin).await?,
+        signer: admin.vaults.signer.clone(),
+        head,
+        reserve: admin.feed.snapshot().settings.audit.reserve.0,
+        clock: admin.clock.clone(),
+        entropy: admin.entropy.clone(),
+    }))
+}
+
 type Checks = HashMap<String, (Timestamp, Option<String>)>;
 
 fn view(folder: &Folder, note: Sidecar, checks: &Checks) -> Archive {
@@ -102,18 +118,7 @@ pub async fn run(admin: &Admin, actor: &Actor, order: BackupOrder) -> Verb<Backu
         }
     }
     let (folder, found) = catalogue(admin).await?;
-    let workshop = Arc::new(Workshop {
-        data: admin.data.clone(),
-        db: admin.db.clone(),
-        repository: admin.repository.clone(),
-        folder: folder.clone(),
-        recipients: recipients::keys(admin).await?,
-        signer: admin.vaults.signer.clone(),
-        head: head.commit,
-        reserve: admin.feed.snapshot().settings.audit.reserve.0,
-        clock: admin.clock.clone(),
-        entropy: admin.entropy.clone(),
-    });
+    let workshop = workshop(admin, folder.clone(), head.commit).await?;
     let set = ids::mint("rp", admin.clock.now(), admin.entropy.as_ref());
     let mut done = Backup { ok: true, set: set.clone(), archives: Vec::new(), failed: Vec::new(), copies: Vec::new() };
     let (mut seq, mut prev) = (found.seq, found.head);
@@ -121,7 +126,7 @@ pub async fn run(admin: &Admin, actor: &Actor, order: BackupOrder) -> Verb<Backu
         match one(admin, &workshop, &vault, Link { set: &set, seq: seq + 1, prev: &prev }).await {
             Ok(made) => {
                 (seq, prev) = (made.note.seq, made.digest);
-                note_of(admin, actor, &made.note).await?;
+                note_of(admin, actor, "backup.run", &made.note).await?;
                 done.archives.push(view(&folder, made.note, &HashMap::new()));
             }
             Err(fault) => {
@@ -153,14 +158,20 @@ async fn one(admin: &Admin, workshop: &Arc<Workshop>, vault: &Vault, link: Link<
     let (workshop, vault_copy) = (workshop.clone(), vault.clone());
     let (set, seq, prev) = (link.set.to_owned(), link.seq, link.prev.to_owned());
     let made = blocking(move || workshop.make(&vault_copy, &Link { set: &set, seq, prev: &prev })).await?;
-    let (id, text) = (&made.note.id, made.identity.reveal().as_bytes());
-    let sealed = admin.sealer.seal(&context(id), text, admin.entropy.as_ref())?;
-    store::keep_key(&admin.db, id, &vault.name, &sealed, made.note.created_at).await?;
+    keep(admin, &made, None).await?;
     Ok(made)
 }
 
-async fn note_of(admin: &Admin, actor: &Actor, note: &Sidecar) -> Verb<()> {
-    let mut event = Event::action(&actor.name, "backup.run", note.id.clone());
+/// Keeps what opens an archive, sealed, while it is one of the two newest of its vault; in place of that of another, when there was one.
+pub(super) async fn keep(admin: &Admin, made: &Made, instead: Option<&str>) -> Verb<()> {
+    let (id, text) = (&made.note.id, made.identity.reveal().as_bytes());
+    let sealed = admin.sealer.seal(&context(id), text, admin.entropy.as_ref())?;
+    store::keep_key(&admin.db, (id, instead), &made.note.vault, &sealed, made.note.created_at).await
+}
+
+/// Tells the ledger of an archive that was made.
+pub(super) async fn note_of(admin: &Admin, actor: &Actor, action: &str, note: &Sidecar) -> Verb<()> {
+    let mut event = Event::action(&actor.name, action, note.id.clone());
     event.params = Some(serde_json::json!({
         "vault": note.vault, "set": note.set, "sha256": note.sha256, "bytes": note.bytes, "complete": note.complete,
     }));

@@ -141,7 +141,7 @@ pub fn extract(folder: &Folder, note: &Sidecar, identities: &Identities, sink: &
     };
     let bytes = hashed.passed();
     same(note, &hashed.finish().0, bytes)?;
-    if got.manifest_sha256 != note.manifest_sha256 || got.meta.id != note.id || got.meta.vault != note.vault {
+    if got.manifest_sha256 != note.manifest_sha256 || got.meta.id != note.content() || got.meta.vault != note.vault {
         return Err(Unusable::Changed(format!("{} holds another archive than its note says", note.file)));
     }
     Ok(got)

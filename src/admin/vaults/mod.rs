@@ -17,6 +17,7 @@ pub mod places;
 mod prune;
 pub mod pruned;
 mod recipients;
+mod reencrypt;
 mod restore;
 pub mod retention;
 pub mod routes;
@@ -25,6 +26,8 @@ mod source;
 mod store;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_reencrypt;
 pub mod walk;
 
 use std::path::PathBuf;
@@ -37,6 +40,7 @@ pub use model::{
 };
 pub use prune::{Held, HoldOrder, PruneDone, PruneOrder, hold, prune};
 pub use recipients::{add as add_recipient, key_text, list as list_recipients, prove, read_key, remove as remove_recipient};
+pub use reencrypt::{ReencryptDone, ReencryptOrder, reencrypt};
 pub use restore::{RestoreOrder, Restored, restore};
 pub use store::STATEMENTS;
 

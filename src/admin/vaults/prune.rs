@@ -120,7 +120,11 @@ pub async fn prune(admin: &Admin, actor: &Actor, order: PruneOrder) -> Verb<Prun
     Ok(PruneDone { dry_run: order.dry_run, removed, archives })
 }
 
-async fn remove(admin: &Admin, actor: &Actor, folder: &Folder, notes: Vec<Sidecar>) -> Verb<()> {
+/// Signs archives as removed, and removes them.
+///
+/// # Errors
+/// When it cannot be signed, or a file stays; the next pruning ends it.
+pub(super) async fn remove(admin: &Admin, actor: &Actor, folder: &Folder, notes: Vec<Sidecar>) -> Verb<()> {
     for note in notes {
         let (folder, signer, told) = (folder.clone(), admin.vaults.signer.clone(), (admin.clock.now(), actor.name.clone()));
         let mut event = Event::action(&actor.name, "backup.prune", note.id.clone());

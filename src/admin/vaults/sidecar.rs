@@ -55,6 +55,9 @@ pub struct Sidecar {
     pub verified_at: Timestamp,
     /// Who can open it, `age1…`.
     pub recipients: Vec<String>,
+    /// Id that its content was archived under, when it was encrypted anew since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
     /// Place in the chain of this destination, from 1.
     pub seq: u64,
     /// SHA-256 of the note before it, hex; empty for the first.
@@ -67,6 +70,11 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
+    /// Id that its content was archived under: what stands inside of it.
+    pub fn content(&self) -> &str {
+        self.content.as_deref().unwrap_or(&self.id)
+    }
+
     /// Signs it, and gives the bytes of its file.
     ///
     /// # Errors

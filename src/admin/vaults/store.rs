@@ -20,6 +20,8 @@ const SET_CHALLENGE: &str = "UPDATE recipients SET challenge = ?2 WHERE name = ?
 const READ_CHALLENGE: &str = "SELECT challenge FROM recipients WHERE name = ?1 AND removed_at IS NULL";
 const SET_PROVED: &str = "UPDATE recipients SET challenge = NULL, proved_at = ?2 WHERE name = ?1 AND removed_at IS NULL";
 const ADD_KEY: &str = "INSERT INTO archive_keys (archive, vault, sealed, created_at) VALUES (?1, ?2, ?3, ?4)";
+const DROP_KEY: &str = "DELETE FROM archive_keys WHERE archive = ?1";
+const MOVE_HOLD: &str = "UPDATE archive_holds SET archive = ?2 WHERE archive = ?1";
 const AGE_KEYS: &str = "DELETE FROM archive_keys WHERE vault = ?1 AND archive NOT IN
     (SELECT archive FROM archive_keys WHERE vault = ?1 ORDER BY created_at DESC, archive DESC LIMIT 2)";
 const READ_KEYS: &str = "SELECT archive, sealed FROM archive_keys";
@@ -39,7 +41,7 @@ const DENY_OPERATOR: &str = "UPDATE operators SET disabled_at = ?2 WHERE name = 
 const LIFT_EPOCH: &str = "UPDATE credential_epoch SET epoch = max(epoch, ?1) + 1 WHERE id = 1";
 
 /// Every statement, for the test that keeps SQL and migrations together.
-pub const STATEMENTS: [(&str, &str); 22] = [
+pub const STATEMENTS: [(&str, &str); 24] = [
     ("vaults.read_recipients", READ_RECIPIENTS),
     ("vaults.add_recipient", ADD_RECIPIENT),
     ("vaults.had_recipients", HAD_RECIPIENTS),
@@ -48,6 +50,8 @@ pub const STATEMENTS: [(&str, &str); 22] = [
     ("vaults.read_challenge", READ_CHALLENGE),
     ("vaults.set_proved", SET_PROVED),
     ("vaults.add_key", ADD_KEY),
+    ("vaults.drop_key", DROP_KEY),
+    ("vaults.move_hold", MOVE_HOLD),
     ("vaults.age_keys", AGE_KEYS),
     ("vaults.read_keys", READ_KEYS),
     ("vaults.set_check", SET_CHECK),
@@ -153,13 +157,23 @@ pub(super) async fn set_proved(db: &Db, name: &str, now: Timestamp) -> Verb<()> 
     done.map(|_| ()).map_err(|e| fault(e, UNSET))
 }
 
-/// Keeps the identity of a new archive, and destroys those of the vault that are older than the two newest.
+/// Keeps the identity of a new archive, in place of the one it takes over from, and destroys those of the vault that are older than the two newest.
 ///
 /// # Errors
 /// When the database does not answer; nothing of it has then happened.
-pub(super) async fn keep_key(db: &Db, archive: &str, vault: &str, sealed: &[u8], now: Timestamp) -> Verb<()> {
+pub(super) async fn keep_key(
+    db: &Db,
+    (archive, instead): (&str, Option<&str>),
+    vault: &str,
+    sealed: &[u8],
+    now: Timestamp,
+) -> Verb<()> {
     let what = "the archive's identity cannot be kept";
     let mut tx = db.begin().await?;
+    if let Some(old) = instead {
+        sqlx::query(DROP_KEY).bind(old).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
+        sqlx::query(MOVE_HOLD).bind(old).bind(archive).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
+    }
     let row = sqlx::query(ADD_KEY).bind(archive).bind(vault).bind(sealed).bind(now.0);
     row.execute(&mut *tx).await.map_err(|e| fault(e, what))?;
     sqlx::query(AGE_KEYS).bind(vault).execute(&mut *tx).await.map_err(|e| fault(e, what))?;

@@ -78,6 +78,15 @@ pub(in crate::cli) enum BackupCommand {
         #[arg(long)]
         much: bool,
     },
+    /// Encrypts archives anew that open for others than the present recipients
+    Reencrypt {
+        /// An age identity file, for archives that this host keeps none for
+        #[arg(long, value_name = "FILE")]
+        identity: Option<PathBuf>,
+        /// Only says what would be done
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Holds an archive whatever the rules say; without a reason ends that
     Hold {
         /// Its id

@@ -14,7 +14,7 @@ mod write;
 pub use hashed::{Hashed, copy, digest_file, hex};
 pub use model::{Entry, EntryKind, FORMAT, Manifest, Meta, Skipped};
 pub use name::check as check_name;
-pub use read::{Identities, Limits, Opened, Sink, open};
+pub use read::{Identities, Limits, Opened, Sink, open, reencrypt};
 pub use write::{Ephemeral, Sealed, Writer};
 
 /// First entry.

@@ -3,13 +3,14 @@
 //! all of this has passed.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use age::x25519;
 
 use super::hashed::{Hashed, copy, hex};
 use super::model::{Entry, EntryKind, FORMAT, Manifest, Meta};
 use super::parallel::Ahead;
+use super::write::encryptor;
 use super::{ArchiveFault, MANIFEST, META, PAYLOAD, name};
 use crate::base::secret::Secret;
 use crate::crypto::keys::sha256;
@@ -108,8 +109,7 @@ pub fn open<R: Read + Send>(
     limits: Limits,
     sink: &mut dyn Sink,
 ) -> Result<Opened, ArchiveFault> {
-    let decryptor = age::Decryptor::new_buffered(io::BufReader::new(input)).map_err(unreadable)?;
-    let clear = decryptor.decrypt(identities.0.iter().map(|one| one as &dyn age::Identity)).map_err(unreadable)?;
+    let clear = decrypted(input, identities)?;
     std::thread::scope(|scope| {
         let (clear, _decrypting) = Ahead::spawn(scope, clear);
         let mut decoder = zstd::stream::read::Decoder::new(clear).map_err(damaged)?.single_frame();
@@ -120,6 +120,30 @@ pub fn open<R: Read + Send>(
         end(archive.into_inner())?;
         Ok(opened)
     })
+}
+
+/// The compressed part, as it is decrypted.
+fn decrypted<R: Read>(input: R, identities: &Identities) -> Result<age::stream::StreamReader<io::BufReader<R>>, ArchiveFault> {
+    let decryptor = age::Decryptor::new_buffered(io::BufReader::new(input)).map_err(unreadable)?;
+    decryptor.decrypt(identities.0.iter().map(|one| one as &dyn age::Identity)).map_err(unreadable)
+}
+
+/// Encrypts an archive to other recipients; what is inside passes as it is. The caller reads the result back before it counts.
+///
+/// # Errors
+/// `WrongKey` or `Damaged` for the input, `Key` for a recipient; `Io` when the output cannot be written.
+pub fn reencrypt<R: Read, W: Write>(
+    input: R,
+    identities: &Identities,
+    output: W,
+    recipients: &[String],
+) -> Result<W, ArchiveFault> {
+    let mut clear = decrypted(input, identities)?;
+    let begun = encryptor(recipients)?.wrap_output(output);
+    let mut sealed = begun.map_err(ArchiveFault::io("the archive cannot be begun"))?;
+    // One that cannot be read to its end and one that cannot be written look alike here; both leave the old archive as it is.
+    copy(&mut clear, &mut sealed).map_err(ArchiveFault::io("the archive cannot be encrypted anew"))?;
+    sealed.finish().map_err(ArchiveFault::io("the archive cannot be ended"))
 }
 
 /// One frame and nothing after it. Its end is the end of the encryption's last chunk: reading on is what proves that nothing was cut off.

@@ -70,12 +70,7 @@ impl<W: Write + Send + 'static> Writer<W> {
     /// # Errors
     /// `Key` when one of them is no recipient or there is none; `Io` when nothing can be written.
     pub fn begin(output: W, recipients: &[String], meta: &Meta) -> Result<Self, ArchiveFault> {
-        let parsed = recipients
-            .iter()
-            .map(|text| text.parse::<x25519::Recipient>().map_err(|_| ArchiveFault::Key(format!("{text} is no age recipient"))));
-        let parsed: Vec<x25519::Recipient> = parsed.collect::<Result<_, _>>()?;
-        let encryptor = age::Encryptor::with_recipients(parsed.iter().map(|one| one as &dyn age::Recipient))
-            .map_err(|cause| ArchiveFault::Key(cause.to_string()))?;
+        let encryptor = encryptor(recipients)?;
         let begun = || -> io::Result<Compressed<W>> {
             let mut encoder = zstd::stream::write::Encoder::new(Behind::spawn(encryptor.wrap_output(output)?), LEVEL)?;
             encoder.include_checksum(true)?;
@@ -198,6 +193,19 @@ impl<W: Write + Send + 'static> Writer<W> {
         let added = self.tar.append_data(&mut header, &path, io::BufReader::with_capacity(BUFFER, source));
         added.map_err(ArchiveFault::io(format!("{path} cannot be archived")))
     }
+}
+
+/// Encrypts to recipients (`age1…`).
+///
+/// # Errors
+/// `Key` when one of them is no recipient or there is none.
+pub(super) fn encryptor(recipients: &[String]) -> Result<age::Encryptor, ArchiveFault> {
+    let parsed = recipients
+        .iter()
+        .map(|text| text.parse::<x25519::Recipient>().map_err(|_| ArchiveFault::Key(format!("{text} is no age recipient"))));
+    let parsed: Vec<x25519::Recipient> = parsed.collect::<Result<_, _>>()?;
+    age::Encryptor::with_recipients(parsed.iter().map(|one| one as &dyn age::Recipient))
+        .map_err(|cause| ArchiveFault::Key(cause.to_string()))
 }
 
 fn empty(now: Timestamp) -> Manifest {

@@ -15,7 +15,9 @@ use crate::admin::actor::Right;
 use crate::admin::alerts;
 use crate::admin::drills::{self, DrillOrder};
 use crate::admin::schedule::{self, SetSchedule};
-use crate::admin::vaults::{self, AddRecipient, AddVault, BackupOrder, HoldOrder, ProveRecipient, PruneOrder, RestoreOrder};
+use crate::admin::vaults::{
+    self, AddRecipient, AddVault, BackupOrder, HoldOrder, ProveRecipient, PruneOrder, ReencryptOrder, RestoreOrder,
+};
 
 type Shared = State<Arc<Admin>>;
 
@@ -38,6 +40,15 @@ pub(in crate::admin::api) fn routes() -> Api {
             changes::<vaults::PruneDone>("/archives/prune", "Removes archives that no rule keeps", admin)
                 .takes::<PruneOrder>(json!({"dry_run": true})),
             prune,
+        )
+        .serve(
+            changes::<vaults::ReencryptDone>(
+                "/archives/reencrypt",
+                "Encrypts archives anew that open for others than the present recipients",
+                admin,
+            )
+            .takes::<ReencryptOrder>(json!({"dry_run": true})),
+            reencrypt,
         )
         .serve(
             changes::<vaults::Held>(
@@ -157,6 +168,11 @@ async fn backup(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Res
 
 async fn verify(State(admin): Shared, Caller(actor): Caller) -> Response {
     reply(vaults::verify(&admin, &actor).await)
+}
+
+async fn reencrypt(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
+    let act = async || vaults::reencrypt(&admin, &actor, parse(&body)?).await;
+    reply(act().await)
 }
 
 async fn prune(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
