@@ -10,13 +10,13 @@ use serde_json::Value;
 
 use crate::support::program::{Running, ask, start};
 
-fn done(data: &Path, words: &[&str]) -> Value {
+pub(crate) fn done(data: &Path, words: &[&str]) -> Value {
     let (answer, exit) = ask(data, words);
     assert_eq!(exit, Some(0), "{words:?}: {answer}");
     answer
 }
 
-fn demo(data: &Path) -> Running {
+pub(crate) fn demo(data: &Path) -> Running {
     let running = start(data, &["up", "--demo"]);
     fs::write(data.join("vaults/demo/memory.jsonl"), memory()).expect("the demo remembers");
     running
@@ -27,10 +27,10 @@ fn memory() -> String {
     (0..100).map(|n| format!("{{\"type\":\"entity\",\"name\":\"e{n}\",\"entityType\":\"t\",\"observations\":[]}}\n")).collect()
 }
 
-struct Kit {
-    archives: PathBuf,
-    identity: PathBuf,
-    trust: PathBuf,
+pub(crate) struct Kit {
+    pub(crate) archives: PathBuf,
+    pub(crate) identity: PathBuf,
+    pub(crate) trust: PathBuf,
 }
 
 /// A stop waits for no disk: what is told beside the archives comes there right after it.
@@ -52,7 +52,7 @@ fn lose(data: &Path, kit: &Path) -> Kit {
     kit
 }
 
-fn rebuild(kit: &Kit, to: &Path) -> (Value, Option<i32>) {
+pub(crate) fn rebuild(kit: &Kit, to: &Path) -> (Value, Option<i32>) {
     let text = |path: &Path| path.display().to_string();
     let (from, identity, trust, to) = (text(&kit.archives), text(&kit.identity), text(&kit.trust), text(to));
     ask(Path::new("/nonexistent"), &["rebuild", "--from", &from, "--identity", &identity, "--trust", &trust, "--to", &to])
@@ -252,10 +252,10 @@ fn rec_01_a_backup_that_is_killed_leaves_nothing_that_counts() {
 }
 
 /// A small disk of its own, for as long as it lives; `None` where only root could make one.
-struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk(pub(crate) PathBuf);
 
 impl SmallDisk {
-    fn mount(at: &Path, size: &str) -> Option<Self> {
+    pub(crate) fn mount(at: &Path, size: &str) -> Option<Self> {
         fs::create_dir_all(at).expect("a place");
         let done = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size},mode=700"), "tmpfs"]).arg(at).status();
         done.is_ok_and(|status| status.success()).then(|| Self(at.to_owned()))
