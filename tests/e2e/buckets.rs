@@ -275,3 +275,37 @@ fn a_kill_reaches_the_bucket_and_waits_for_none() {
     let kid = client.split('_').nth(1).unwrap();
     wait("both in the bucket", 30, || Some(list()).filter(|text| text.contains("bucket test") && text.contains(kid)));
 }
+
+#[test]
+fn rec_12_two_deployments_in_one_place_leave_each_other_alone() {
+    let (one, two) = (Lifeboat::start(), Lifeboat::start());
+    let bucket = Bucket::start(&one.home().join("bucket"));
+    bucket.configure(&one);
+    one.json(&["backup", "run"]);
+    let before = bucket.keys();
+    bucket.configure(&two);
+    let (status, answer) = backup(&two);
+    let said = answer["copies"].to_string();
+    assert!(status == Some(2) && said.contains("the deny-list of another instance") && said.contains(URL), "{answer}");
+    two.json(&["client", "revoke", "demo-client"]);
+    wait("its own list has it", 10, || {
+        let list = std::fs::read_to_string(two.data().join("archives/deny-list.json")).ok()?;
+        (!list.contains("\"client_keys\": []")).then_some(())
+    });
+    assert_eq!(bucket.keys(), before, "nothing of the first one was touched, and nothing of the second one is there");
+    let (status, answer, said) = bucket.rebuild(&one, &one.home().join("rebuilt"));
+    assert_eq!(status, Some(0), "{answer} {said}");
+
+    // The same in a directory.
+    let shared = one.home().join("shared");
+    std::fs::create_dir(&shared).unwrap();
+    for lifeboat in [&one, &two] {
+        let text = std::fs::read_to_string(lifeboat.data().join("config/lifeboat.toml")).unwrap();
+        let text = text.replacen("[recovery]\n", &format!("[recovery]\ncopies = [\"{}\"]\n", shared.display()), 1);
+        assert!(text.contains("copies"), "{text}");
+        lifeboat.configure("lifeboat.toml", &text);
+    }
+    assert_eq!(backup(&one).0, Some(0));
+    let (status, answer) = backup(&two);
+    assert!(status == Some(2) && answer["copies"].to_string().contains(shared.to_str().unwrap()), "{answer}");
+}

@@ -99,6 +99,11 @@ impl Bucket {
         Ok(Self { store, client, prefix: Key::from(prefix), url: config.url.clone() })
     }
 
+    /// As the configuration names it.
+    pub fn name(&self) -> &str {
+        &self.url
+    }
+
     fn key(&self, file: &str) -> Key {
         let mut key = self.prefix.clone();
         for part in file.split('/') {

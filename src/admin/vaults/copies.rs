@@ -18,6 +18,7 @@ use crate::crypto::archive::digest_file;
 /// When the directory is not there (a mount that is missing must not be filled beneath), or a file cannot be copied as it is.
 pub(super) fn bring_in_line(from: &Folder, to: &Path) -> Verb<usize> {
     let copy = Folder::open(to)?;
+    no_strangers(from, to, fs::read(copy.path(deny::FILE)).ok().as_deref())?;
     let (here, there) = (files(from)?, files(&copy)?);
     let mut copied = 0;
     // A name sorts before the same name with .json behind it: the archive comes before its note.
@@ -50,7 +51,28 @@ pub(super) fn missing(from: &Folder, to: &Path) -> Verb<usize> {
 /// # Errors
 /// As `bring_in_line`.
 pub(super) fn bring_deny_list(from: &Folder, to: &Path) -> Verb<()> {
-    put(from, &Folder::open(to)?, deny::FILE, true)
+    let copy = Folder::open(to)?;
+    no_strangers(from, to, fs::read(copy.path(deny::FILE)).ok().as_deref())?;
+    put(from, &copy, deny::FILE, true)
+}
+
+/// One place has one deny-list: two instances that write theirs by turns would each bring back what the other one ended.
+///
+/// # Errors
+/// `Conflict` when the list that is there names another instance as its writer.
+pub(super) fn no_strangers(from: &Folder, place: &Path, there: Option<&[u8]>) -> Verb<()> {
+    let writer = |bytes: &[u8]| {
+        let list: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+        list["key"].as_str().map(str::to_owned)
+    };
+    let ours = fs::read(from.path(deny::FILE)).ok().as_deref().and_then(writer);
+    match (ours, there.and_then(writer)) {
+        (Some(ours), Some(theirs)) if ours != theirs => Err(Fault::conflict(format!(
+            "{} holds the deny-list of another instance (key {theirs}); give this one a directory or prefix of its own",
+            place.display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Every archive and every note.

@@ -113,6 +113,7 @@ async fn sizes(bucket: &BucketConfig, notes: &[Sidecar]) -> Verb<Vec<String>> {
 }
 
 async fn send(from: &Folder, to: &Bucket) -> Verb<usize> {
+    copies::no_strangers(from, to.name().as_ref(), to.small(deny::FILE).await?.as_deref())?;
     let (here, there) = (copies::files(from)?, to.list().await?);
     let mut sent = 0;
     // A name sorts before the same name with .json behind it: the archive comes before its note.
@@ -153,9 +154,11 @@ pub(super) async fn send_deny_list(from: &Folder, bucket: &BucketConfig) -> Verb
     let path = from.path(deny::FILE);
     let here = fs::read(&path).map_err(|e| Fault::unavailable(format!("{} cannot be read", path.display())).because(e))?;
     let to = Bucket::open(bucket, Patience::Short)?;
-    if to.small(deny::FILE).await?.is_some_and(|there| there == here) {
+    let there = to.small(deny::FILE).await?;
+    if there.as_ref().is_some_and(|there| *there == here) {
         return Ok(());
     }
+    copies::no_strangers(from, to.name().as_ref(), there.as_deref())?;
     to.replace(deny::FILE, here).await
 }
 
