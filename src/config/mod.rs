@@ -1,7 +1,9 @@
 //! Desired state: the types of the files under `config/`, one file per section. Unknown keys are refused and all faults are
 //! reported together with file and line. Never holds a secret, and never decides anything.
 
+pub mod alerts;
 mod check;
+mod check_alerts;
 mod check_server;
 pub mod client;
 pub mod definitions;
