@@ -263,13 +263,19 @@ async fn a_receiver_that_is_gone_is_paused_until_a_test_arrives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn retry_after_is_heeded() {
+async fn retry_after_is_heeded_for_a_week() {
     let site = Site::open().await;
     site.receiver.always(Manner::Answer(503, "retry-after: 1200\r\n", Vec::new()));
     site.alert("al_1").await;
     round(&site.house.admin).await.unwrap();
     let next = site.newest().await.next_at.unwrap();
     assert_eq!(next.since_ms(site.clock.now()), 1_200_000);
+    // A week later it is news to nobody.
+    site.clock.advance_ms(7 * 24 * HOUR_MS + 1);
+    round(&site.house.admin).await.unwrap();
+    let one = site.newest().await;
+    assert_eq!((one.state.as_str(), one.attempts, site.receiver.hits().len()), ("given_up", 1, 1));
+    assert_eq!(site.actions("alert.give_up").await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,6 +6,7 @@ use super::tests_delivery::{HOUR_MS, Site, order};
 use super::tests_receiver::{Hit, Manner, Receiver, signature};
 use super::*;
 use crate::admin::OperatorRole;
+use crate::admin::drills::adapt;
 use crate::admin::revisions::{self, CommitOrder};
 use crate::admin::tests_house::{House, operator, root};
 use crate::audit::Filter;
@@ -102,7 +103,8 @@ async fn a_secret_stands_nowhere_and_what_else_is_in_the_file_stays() {
     let ledger = serde_json::to_string(&admin.ledger.query(&filter).await.unwrap().events).unwrap();
     for one in [&site.secret, &other.secret, &hand.secret] {
         assert!(!shown.contains(one.as_str()) && !ledger.contains(one.as_str()) && !text.contains(one.as_str()));
-        let state = std::fs::read(admin.data.state_db()).unwrap();
+        let log = admin.data.state_db().with_extension("db-wal");
+        let state = [std::fs::read(admin.data.state_db()).unwrap(), std::fs::read(log).unwrap()].concat();
         assert!(!state.windows(one.len()).any(|part| part == one.as_bytes()), "sealed");
     }
     for action in ["alert.receiver.add", "alert.receiver.secret", "alert.receiver.remove", "alert.test"] {
@@ -180,4 +182,17 @@ async fn receivers_are_added_by_admins_and_checked_first() {
     let nobody = House::open().await;
     let tested = test(&nobody.admin, &root(), TestOrder::default()).await.unwrap();
     assert!(!tested.ok && tested.receivers.is_empty() && tested.why.unwrap().contains("no receiver"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_tells_nobody_outside() {
+    let site = Site::open().await;
+    let (root, now) = (site.house.path().to_owned(), site.clock.now());
+    let folder = site.house.close().await;
+    let data = crate::config::DataDir::new(folder.path());
+    let places = adapt::Places { root: &root, data: &data, outside: &root.join("outside") };
+    assert!(data.config().join("alerts.toml").exists());
+    adapt::adapt(&places, false, now, &crate::crypto::random::SystemEntropy).await.unwrap();
+    let head = crate::config::repo::Repository::open(&data.config()).unwrap().head().unwrap();
+    assert!(!head.files.contains_key("alerts.toml"), "{:?}", head.files.keys());
 }

@@ -61,7 +61,6 @@ pub(super) struct Waiting {
     pub kind: String,
     pub alert: String,
     pub body: String,
-    pub made_at: Timestamp,
     pub attempts: u32,
 }
 
@@ -175,7 +174,7 @@ pub(super) async fn round(admin: &Admin) -> Verb<Option<Timestamp>> {
     save(admin).await?;
     let now = admin.clock.now();
     let config = running(admin).await;
-    let due = store::due(&admin.db, now).await?;
+    let due = due(admin, now).await?;
     let rests = locked(&admin.alerts.rests).clone();
     let resting = |name: &String| rests.get(name).map(|rest| rest.until).filter(|until| *until > now);
     let mut next = due.iter().filter_map(resting).min();
@@ -191,6 +190,16 @@ pub(super) async fn round(admin: &Admin) -> Verb<Option<Timestamp>> {
     }
     let later = store::next(&admin.db, now).await?;
     Ok([next, later].into_iter().flatten().min())
+}
+
+/// Receivers for which something is due. What is too old is told to nobody: a deployment that was brought back would tell of another time.
+async fn due(admin: &Admin, now: Timestamp) -> Verb<Vec<String>> {
+    let oldest = now.plus_ms(-plan::OLDEST_MS);
+    if store::is_old(&admin.db, oldest).await? {
+        let expired = store::expire(&admin.db, oldest, now).await?;
+        tell(admin, "alert.give_up", "outbox", json!({ "notices": expired, "why": "older than a week" })).await;
+    }
+    store::due(&admin.db, now).await
 }
 
 /// One turn of one receiver: oldest first, up to the first that fails.
@@ -237,11 +246,10 @@ async fn settle(admin: &Admin, receiver: &ReceiverConfig, waiting: &Waiting, ans
     let (now, attempts) = (admin.clock.now(), waiting.attempts + 1);
     let delivered = answered.is_ok();
     let gone = answered.status == Some(GONE);
-    let old = now.since_ms(waiting.made_at) > plan::OLDEST_MS;
     let asked = answered.retry_after.as_deref().and_then(|text| retry_after(text, now));
     let mut chance = [0u8; 1];
     admin.entropy.fill(&mut chance);
-    let step = match plan::next(attempts, asked, now, chance[0]).filter(|_| !gone && !old) {
+    let step = match plan::next(attempts, asked, now, chance[0]).filter(|_| !gone) {
         _ if delivered => Step::Delivered,
         Some(at) => Step::Again(at),
         None => Step::GivenUp,

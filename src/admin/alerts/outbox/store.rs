@@ -19,7 +19,7 @@ const ENDED: &str =
     "INSERT INTO alert_outbox (id, receiver, kind, alert, body, state, made_at, attempts, next_at, status, why, ms, ended_at)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?7, ?8, ?9, ?10, ?11)";
 const DUE: &str = "SELECT DISTINCT receiver FROM alert_outbox WHERE state = 'waiting' AND next_at <= ?1";
-const DUE_OF: &str = "SELECT id, receiver, kind, alert, body, made_at, attempts FROM alert_outbox
+const DUE_OF: &str = "SELECT id, receiver, kind, alert, body, attempts FROM alert_outbox
     WHERE state = 'waiting' AND receiver = ?1 AND next_at <= ?2 ORDER BY made_at, id LIMIT ?3";
 const NEXT: &str = "SELECT MIN(next_at) FROM alert_outbox WHERE state = 'waiting' AND next_at > ?1";
 const SETTLE: &str =
@@ -27,6 +27,9 @@ const SETTLE: &str =
     WHERE id = ?1 AND state = 'waiting'";
 const GIVE_UP: &str =
     "UPDATE alert_outbox SET state = 'given_up', ended_at = ?2, why = ?3 WHERE receiver = ?1 AND state = 'waiting'";
+const IS_OLD: &str = "SELECT EXISTS (SELECT 1 FROM alert_outbox WHERE state = 'waiting' AND made_at < ?1)";
+const EXPIRE: &str = "UPDATE alert_outbox SET state = 'given_up', ended_at = ?2, why = 'it is news to nobody any more'
+    WHERE state = 'waiting' AND made_at < ?1";
 const PRUNE: &str = "DELETE FROM alert_outbox WHERE state <> 'waiting' AND id IN (
     SELECT id FROM (
         SELECT id, ROW_NUMBER() OVER (PARTITION BY receiver ORDER BY ended_at DESC, id DESC) AS place
@@ -38,7 +41,7 @@ const LIST: &str = "SELECT id, kind, alert, state, attempts, status, why, ms, ma
 const COUNT: &str = "SELECT COUNT(*) FROM alert_outbox WHERE receiver = ?1 AND state = 'waiting'";
 
 /// Every statement, for the test that keeps SQL and migrations together.
-pub const STATEMENTS: [(&str, &str); 13] = [
+pub const STATEMENTS: [(&str, &str); 15] = [
     ("outbox.put", PUT),
     ("outbox.drop", DROP),
     ("outbox.dropped", DROPPED),
@@ -48,6 +51,8 @@ pub const STATEMENTS: [(&str, &str); 13] = [
     ("outbox.next", NEXT),
     ("outbox.settle", SETTLE),
     ("outbox.give_up", GIVE_UP),
+    ("outbox.is_old", IS_OLD),
+    ("outbox.expire", EXPIRE),
     ("outbox.prune", PRUNE),
     ("outbox.forget", FORGET),
     ("outbox.list", LIST),
@@ -121,7 +126,6 @@ pub(super) async fn due_of(db: &Db, receiver: &str, now: Timestamp, most: u32) -
             kind: row.try_get("kind")?,
             alert: row.try_get("alert")?,
             body: row.try_get("body")?,
-            made_at: Timestamp(row.try_get("made_at")?),
             attempts: row.try_get("attempts")?,
         })
     };
@@ -158,6 +162,23 @@ pub(super) async fn settle(db: &Db, settled: &Settled) -> Verb<()> {
 /// When the database does not answer.
 pub(super) async fn give_up(db: &Db, receiver: &str, why: &str, now: Timestamp) -> Verb<u64> {
     let done = sqlx::query(GIVE_UP).bind(receiver).bind(now.0).bind(why).execute(db.writer()).await;
+    done.map(|done| done.rows_affected()).map_err(|e| fault(e, UNSET))
+}
+
+/// Whether something waits that came about before a moment.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn is_old(db: &Db, before: Timestamp) -> Verb<bool> {
+    sqlx::query_scalar(IS_OLD).bind(before.0).fetch_one(db.reader()).await.map_err(|e| fault(e, UNREAD))
+}
+
+/// Gives up everything that came about before a moment; how many that were.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn expire(db: &Db, before: Timestamp, now: Timestamp) -> Verb<u64> {
+    let done = sqlx::query(EXPIRE).bind(before.0).bind(now.0).execute(db.writer()).await;
     done.map(|done| done.rows_affected()).map_err(|e| fault(e, UNSET))
 }
 
