@@ -217,7 +217,7 @@ fn whole(text: &str) -> Result<Url, String> {
         _ => false,
     };
     if !same {
-        return Err(format!("\"{written}\" would be read as {host}; write that"));
+        return Err(format!("\"{written}\" would be read as {host}; write what is meant"));
     }
     if !is_host(&bare(host)) || authority.ends_with(':') {
         return Err(SHAPE.into());

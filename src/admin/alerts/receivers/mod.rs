@@ -194,13 +194,13 @@ pub async fn list(admin: &Admin, actor: &Actor) -> Verb<ReceiverList> {
 async fn describe(admin: &Admin, receiver: &ReceiverConfig) -> Verb<Receiver> {
     let kept = store::read(&admin.db, &receiver.name).await?;
     let (waiting, deliveries) = outbox::store::list(&admin.db, &receiver.name, outbox::KEPT).await?;
-    let last = deliveries.iter().find(|one| one.ended_at.is_some()).cloned();
+    let last = deliveries.iter().find(|one| one.ended_at.is_some());
     let paused = kept.as_ref().and_then(|kept| kept.paused_at.filter(|_| kept.paused_url.as_ref() == Some(&receiver.url)));
     // What was tried and still waits is newer than what ended well before it.
     let failing = deliveries.iter().find(|one| one.ended_at.is_none() && one.attempts > 0);
-    let failed = failing.or(last.as_ref().filter(|one| one.state == "given_up"));
+    let failed = failing.or(last.filter(|one| one.state == "given_up"));
     let (state, why) = match (&kept, paused, failed) {
-        (None, ..) => ("no_secret", Some(format!("lifeboat alert receiver secret {}", receiver.name))),
+        (None, ..) => ("no_secret", Some(format!("it has no secret yet: lifeboat alert receiver secret {}", receiver.name))),
         (_, Some(at), _) => ("paused", Some(format!("it said 410 Gone at {at}; a test that arrives ends that"))),
         (_, _, Some(one)) => ("failing", one.why.clone()),
         _ => ("ready", None),
@@ -215,7 +215,8 @@ async fn describe(admin: &Admin, receiver: &ReceiverConfig) -> Verb<Receiver> {
         secret_since: kept.as_ref().map(|kept| kept.minted_at),
         old_until: kept.and_then(|kept| kept.old_until).filter(|until| *until > now),
         waiting,
-        last,
+        last: last.map(|one| one.state.clone()),
+        last_at: last.and_then(|one| one.ended_at),
         deliveries,
     })
 }

@@ -64,8 +64,10 @@ pub struct Receiver {
     pub old_until: Option<Timestamp>,
     /// Notices that wait for it.
     pub waiting: u64,
-    /// The notice that ended last.
-    pub last: Option<Delivery>,
+    /// How the notice ended that ended last: `delivered`, `given_up` or `dropped`.
+    pub last: Option<String>,
+    /// When that was.
+    pub last_at: Option<Timestamp>,
     /// Notices that wait or ended, the newest.
     pub deliveries: Vec<Delivery>,
 }

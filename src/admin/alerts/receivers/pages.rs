@@ -59,7 +59,8 @@ impl ReceiverRow {
             "no_secret" => Badge::new(Tone::Warn, "no secret"),
             other => Badge::new(Tone::Warn, other),
         };
-        let mut note = format!("rules {}", receiver.rules.join(", "));
+        let every = receiver.rules.iter().any(|rule| rule == "*");
+        let mut note = if every { "every alert".to_owned() } else { format!("alerts of {}", receiver.rules.join(", ")) };
         if let Some(until) = receiver.old_until {
             note.push_str(&format!("; the secret before signs too and ends {}", human::until(until, now)));
         }
@@ -67,7 +68,8 @@ impl ReceiverRow {
             0 => String::new(),
             count => format!(" {} waiting.", human::plural(count, "notice")),
         };
-        let last = match (&receiver.why, &receiver.last) {
+        let ended = receiver.deliveries.iter().find(|one| one.ended_at.is_some());
+        let last = match (&receiver.why, ended) {
             (Some(why), _) => sentence(why),
             (None, Some(last)) => sentence(&told(last, now)),
             (None, None) => "Nothing was sent yet".to_owned(),
@@ -209,7 +211,7 @@ pub fn outcome(tested: &Tested) -> String {
         None => format!("{} took it in {} ms", one.name, one.ms),
         Some(why) => format!("{} did not take it: {why}", one.name),
     };
-    sentence(&tested.receivers.iter().map(one).collect::<Vec<_>>().join("; "))
+    format!("A test was sent: {}.", tested.receivers.iter().map(one).collect::<Vec<_>>().join("; "))
 }
 
 /// The answer to an addition or a new secret.
