@@ -66,6 +66,11 @@ async fn atk_w05_the_secret_before_signs_beside_a_new_one_for_a_day() {
     assert_eq!(sent("al_2").await, (2, true, true));
     site.clock.advance_ms(1);
     assert_eq!(sent("al_3").await, (1, false, true));
+    // A secret of another instance signs nothing, and nothing is sent without it.
+    sqlx::query("UPDATE alert_receivers SET sealed = x'01'").execute(admin.db.writer()).await.unwrap();
+    let tested = test(admin, &root(), TestOrder::default()).await.unwrap();
+    assert!(!tested.ok && tested.receivers[0].why.as_ref().unwrap().contains("does not open"), "{tested:?}");
+    assert_eq!(site.receiver.hits().len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

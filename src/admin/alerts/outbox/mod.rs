@@ -237,7 +237,10 @@ pub(super) async fn attempt(admin: &Admin, receiver: &ReceiverConfig, keys: &rec
     let now = admin.clock.now();
     match keys.sign(letter, now) {
         Some(signed) => post::send(&target, &admin.alerts.lookup, letter, &signed).await,
-        None => Answered::failed("its secret is none; mint another with lifeboat alert receiver secret".to_owned()),
+        None => {
+            let mend = format!("its secret does not open here; mint another: lifeboat alert receiver secret {}", receiver.name);
+            Answered::failed(mend)
+        }
     }
 }
 

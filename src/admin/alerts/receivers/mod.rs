@@ -39,7 +39,8 @@ pub(super) struct Kept {
 
 /// What signs now, and whether anything may be sent.
 pub(super) struct Keys {
-    secret: Secret<String>,
+    /// `None` when it does not open with this instance's key.
+    secret: Option<Secret<String>>,
     old: Option<(Secret<String>, Timestamp)>,
     paused_url: Option<String>,
 }
@@ -55,7 +56,7 @@ impl Keys {
         let seconds = now.0.div_euclid(1_000);
         let signature = |secret| webhook::sign(secret, letter.id, seconds, letter.body.as_bytes());
         let old = self.old.as_ref().filter(|(_, until)| *until > now).and_then(|(secret, _)| signature(secret));
-        let signatures = [Some(signature(&self.secret)?), old].into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let signatures = [Some(signature(self.secret.as_ref()?)?), old].into_iter().flatten().collect::<Vec<_>>().join(" ");
         Some(Signed { seconds, signatures })
     }
 }
@@ -63,13 +64,15 @@ impl Keys {
 /// The secrets of a receiver; `None` when none was minted on this host.
 pub(super) async fn keys(admin: &Admin, name: &str) -> Verb<Option<Keys>> {
     let Some(kept) = store::read(&admin.db, name).await? else { return Ok(None) };
-    let open = |sealed: &[u8]| -> Verb<Secret<String>> {
-        let plain = admin.sealer.open(&label(name), sealed)?;
-        let text = String::from_utf8(plain.reveal().clone()).map_err(|_| Fault::bug("a receiver's secret is no text"))?;
-        Ok(Secret::new(text))
+    let open = |sealed: &[u8]| match admin.sealer.open(&label(name), sealed) {
+        Ok(plain) => String::from_utf8(plain.reveal().clone()).ok().map(Secret::new),
+        Err(fault) => {
+            tracing::error!(%fault, alert.receiver = name, "a receiver's secret does not open");
+            None
+        }
     };
-    let old = kept.old.as_deref().map(open).transpose()?.zip(kept.old_until);
-    Ok(Some(Keys { secret: open(&kept.sealed)?, old, paused_url: kept.paused_url }))
+    let old = kept.old.as_deref().and_then(open).zip(kept.old_until);
+    Ok(Some(Keys { secret: open(&kept.sealed), old, paused_url: kept.paused_url }))
 }
 
 /// Pauses a receiver at a URL, or ends that.
