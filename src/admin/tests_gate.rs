@@ -173,9 +173,18 @@ fn check_page(html: &str, nonce: &str, path: &str) {
 async fn atk_a07_a08_every_page_is_dressed_and_every_htmx_element_has_its_nonce() {
     let house = House::open().await;
     let token = session(&house.admin, OperatorRole::Admin).await;
-    for path in
-        ["/", "/kill", "/activity", "/servers", "/clients", "/operators", "/login?again=1", "/nope", "/kill?scope=client&client=x"]
-    {
+    for path in [
+        "/",
+        "/kill",
+        "/activity",
+        "/alerts",
+        "/servers",
+        "/clients",
+        "/operators",
+        "/login?again=1",
+        "/nope",
+        "/kill?scope=client&client=x",
+    ] {
         let response = Ask::new("GET", path).cookie(&token).send(&house).await;
         let headers = response.headers().clone();
         for (name, value) in [("x-frame-options", "DENY"), ("x-content-type-options", "nosniff"), ("cache-control", "no-store")] {
@@ -347,4 +356,28 @@ async fn atk_a04_a_live_page_ends_with_its_session_however_many_calls_there_are(
         () = calls => panic!("it goes on after its session"),
         told = text(live) => assert!(told.contains("test.call"), "{told}"),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_is_added_by_a_plain_form_and_its_secret_is_on_that_answer_only() {
+    let house = House::open().await;
+    let token = session(&house.admin, OperatorRole::Admin).await;
+    let wrong = "name=pager&url=https%3A%2F%2F2130706433%2F&rules=backup.*";
+    let refused = Ask::new("POST", "/alerts/receivers/add").cookie(&token).body(wrong).send(&house).await;
+    assert_eq!(refused.status(), StatusCode::UNPROCESSABLE_ENTITY);
+    let html = text(refused).await;
+    assert!(html.contains("id=\"url-e\"") && html.contains("value=\"backup.*\""), "what was typed stays: {html}");
+    let right = "name=pager&url=https%3A%2F%2Fhooks.example.com%2Fa&rules=backup.*+drill.*&addresses=10.0.0.0%2F8";
+    let made = Ask::new("POST", "/alerts/receivers/add").cookie(&token).body(right).send(&house).await;
+    assert_eq!(made.status(), StatusCode::OK);
+    let html = text(made).await;
+    let secret = html.split("whsec_").nth(1).and_then(|rest| rest.get(..44)).expect("shown once").to_owned();
+    let page = text(Ask::new("GET", "/alerts").cookie(&token).send(&house).await).await;
+    assert!(page.contains("https://hooks.example.com/a") && page.contains("alerts of backup.*, drill.*"), "{page}");
+    assert!(!page.contains("whsec_") && !page.contains(&secret), "{page}");
+    let viewer = session(&house.admin, OperatorRole::Viewer).await;
+    let seen = text(Ask::new("GET", "/alerts").cookie(&viewer).send(&house).await).await;
+    assert!(seen.contains("hooks.example.com") && !seen.contains("/alerts/receivers/"), "a viewer only reads: {seen}");
+    let gone = Ask::new("POST", "/alerts/receivers/pager/remove").cookie(&token).send(&house).await;
+    assert_eq!((gone.status(), location(&gone)), (StatusCode::SEE_OTHER, "/alerts"));
 }

@@ -19,7 +19,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Actor, Admin, OperatorRole, Parts, Via, kill, publish};
 use crate::audit::{self, Ledger, Opening};
-use crate::base::clock::{Clock, SystemClock};
+use crate::base::clock::{Clock, SharedClock, SystemClock};
 use crate::config::paths::DataDir;
 use crate::config::repo::{Author, Repository};
 use crate::config::{Class, Settings};
@@ -66,6 +66,11 @@ impl House {
 
     /// Opens a house on the directory of an earlier one.
     pub(crate) async fn open_at(dir: tempfile::TempDir) -> Self {
+        Self::open_with(dir, Arc::new(SystemClock)).await
+    }
+
+    /// The same, by another clock.
+    pub(crate) async fn open_with(dir: tempfile::TempDir, clock: SharedClock) -> Self {
         tls::install();
         let data = DataDir::new(dir.path());
         data.create().unwrap();
@@ -83,7 +88,7 @@ impl House {
         let overlay = kill::load(Some(&db), data.root(), now, &SystemEntropy).await;
         let (snapshot, refused) = publish::first(&db, &repository, &sealer).await.unwrap();
         let (feed, probes) = Feed::new(snapshot, overlay);
-        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let entropy = Arc::new(SystemEntropy);
         let admin =
             Admin::open(Parts { db, repository, feed, recorder, ledger, clock, entropy, data, sealer, refused, signer }).await;
         let stop = CancellationToken::new();

@@ -179,6 +179,10 @@ fn tend(admin: &Arc<Admin>, lifecycle: &Lifecycle, here: &Handle, tls: &Arc<Serv
     let (a, s) = with(admin);
     lifecycle.tended(here, "alerts", move || alerts::keep(a.clone(), s.clone()));
     let (a, s) = with(admin);
+    lifecycle.tended(here, "alert delivery", move || alerts::outbox::keep(a.clone(), s.clone()));
+    let (a, s) = with(admin);
+    lifecycle.tended(here, "alert watchdog", move || alerts::watchdog::keep(a.clone(), s.clone()));
+    let (a, s) = with(admin);
     lifecycle.tended(here, "schedule", move || schedule::keep(a.clone(), s.clone()));
     let (a, s) = with(admin);
     lifecycle.tended(here, "ledger index", move || a.ledger.clone().run_index(s.clone()));

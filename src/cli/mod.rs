@@ -1,5 +1,6 @@
 //! The command line: parse, perform the verb, print, exit status (docs/CONTRACT.md, "Commands"). Never holds a rule of its own.
 
+mod alerts;
 mod args;
 mod control;
 mod difference;

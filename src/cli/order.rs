@@ -10,7 +10,7 @@ use super::args::{
     AuditCommand, ClientCommand, Command, ConfigCommand, FilterArgs, KillCommand, OperatorCommand, OperatorKeyCommand,
     PolicyCommand, RoleCommand, ScopeArgs, ServerAddArgs, ServerCommand, ServerSecretsArgs, ToolCommand,
 };
-use super::{import, recovery};
+use super::{alerts, import, recovery};
 use crate::base::fault::{Fault, Verb};
 
 /// One request to the API.
@@ -64,7 +64,7 @@ pub(super) fn order(command: &Command) -> Verb<Option<Order>> {
         Command::Vault(command) => recovery::vault(command)?,
         Command::Backup(command) => recovery::backup(command)?,
         Command::Restore(args) => recovery::restore(args)?,
-        Command::Alert(command) => recovery::alert(command)?,
+        Command::Alert(command) => alerts::alert(command)?,
         Command::Drill(command) => recovery::drill(command)?,
         Command::Later(words) => {
             let name = words.first().cloned().unwrap_or_default();

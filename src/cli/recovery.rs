@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use super::args::{AlertCommand, BackupCommand, DrillCommand, RecipientCommand, RestoreArgs, VaultCommand};
+use super::args::{BackupCommand, DrillCommand, RecipientCommand, RestoreArgs, VaultCommand};
 use super::order::{Order, file, not_yet, segment, standard_input};
 use super::out::{self, Voice};
 use crate::base::fault::{Fault, Verb};
@@ -109,15 +109,6 @@ pub(super) fn drill(command: &DrillCommand) -> Verb<Order> {
         DrillCommand::Schedule { job, cron, paused } => {
             Order::post("/api/v1/schedules", json!({"job": job, "cron": cron, "paused": paused}))
         }
-    })
-}
-
-/// `alert …`.
-pub(super) fn alert(command: &AlertCommand) -> Verb<Order> {
-    Ok(match command {
-        AlertCommand::List => Order::get("/api/v1/alerts"),
-        AlertCommand::Ack { id } => Order::post(format!("/api/v1/alerts/{}/ack", segment(id)), json!({})),
-        AlertCommand::Test => return Err(not_yet("alert test")),
     })
 }
 

@@ -123,7 +123,7 @@ fn decode_pin(pin: &str) -> Option<[u8; 32]> {
     STANDARD.decode(pin.strip_prefix("sha256/")?).ok()?.try_into().ok()
 }
 
-fn is_cidr(range: &str) -> bool {
+pub(super) fn is_cidr(range: &str) -> bool {
     let Some((address, bits)) = range.split_once('/') else { return false };
     let most = match address.parse::<IpAddr>() {
         Ok(IpAddr::V4(_)) => 32,

@@ -5,10 +5,11 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
+use super::alerts::{Alerting, FILE as ALERTS};
 use super::definitions::{self, Definitions};
 use super::document::{self, Document};
 use super::schedules::{FILE as SCHEDULES, Schedules};
-use super::{ClientConfig, RoleConfig, ServerConfig, Settings, VaultConfig, check, check_server};
+use super::{ClientConfig, RoleConfig, ServerConfig, Settings, VaultConfig, check, check_alerts, check_server};
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids::check_name;
 
@@ -27,6 +28,8 @@ pub struct Desired {
     pub vaults: BTreeMap<String, VaultConfig>,
     /// `schedules.toml`.
     pub schedules: Schedules,
+    /// `alerts.toml`.
+    pub alerts: Alerting,
     /// What the definitions in `tools/SERVER/TOOL.json` ask of calls.
     pub definitions: Definitions,
 }
@@ -70,7 +73,7 @@ impl ConfigFault {
 /// The file of the settings.
 pub const SETTINGS: &str = "lifeboat.toml";
 /// Files at the top that other versions and other parts read.
-const OTHER_FILES: [&str; 2] = ["alerts.toml", "waivers.toml"];
+const OTHER_FILES: [&str; 1] = ["waivers.toml"];
 /// Folders that other versions and other parts read.
 const OTHER_FOLDERS: [&str; 6] = ["tools", "exceptions", "policy-tests", "templates", "runbooks", "reviews"];
 
@@ -90,6 +93,9 @@ impl Desired {
                 }
                 Place::Schedules => {
                     desired.schedules = section(file, bytes, &mut faults, check::schedules).unwrap_or_default();
+                }
+                Place::Alerts => {
+                    desired.alerts = section(file, bytes, &mut faults, check_alerts::alerts).unwrap_or_default();
                 }
                 Place::Server(name) => {
                     let read = named(file, name, bytes, &mut faults, check_server::server);
@@ -128,6 +134,7 @@ fn names<'a>(files: &'a BTreeMap<String, Vec<u8>>, folder: &str) -> BTreeSet<&'a
 enum Place<'a> {
     Settings,
     Schedules,
+    Alerts,
     Server(&'a str),
     Client(&'a str),
     Role(&'a str),
@@ -142,6 +149,7 @@ impl<'a> Place<'a> {
             return match file {
                 SETTINGS => Self::Settings,
                 SCHEDULES => Self::Schedules,
+                ALERTS => Self::Alerts,
                 known if OTHER_FILES.contains(&known) => Self::Other,
                 toml if toml.ends_with(".toml") => Self::Unknown("no such file is known; see docs/CONFIG.md for the names"),
                 _ => Self::Other,

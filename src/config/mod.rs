@@ -1,8 +1,10 @@
 //! Desired state: the types of the files under `config/`, one file per section. Unknown keys are refused and all faults are
 //! reported together with file and line. Never holds a secret, and never decides anything.
 
+pub mod alerts;
 pub mod bucket;
 mod check;
+mod check_alerts;
 mod check_server;
 pub mod client;
 pub mod definitions;

@@ -167,3 +167,48 @@ fn the_data_directory_is_private() {
     std::os::unix::fs::symlink(dir.path(), data.keys()).unwrap();
     assert!(data.create().is_err());
 }
+
+#[test]
+fn alerts_are_read_with_every_fault_at_its_line() {
+    let text = "[[receiver]]\nname = \"a\"\nurl = \"https://a.example/\"\nsecret = \"x\"\n\n[[receiver]]\nname = \"A b\"\nurl = \"http://a.example/\"\nrules = []\n";
+    assert!(faults(&[("alerts.toml", text)]).iter().any(|f| f.starts_with("alerts.toml:4: unknown field `secret`")));
+    let text = text.replace("secret = \"x\"", "ca = \"relative.pem\"");
+    let found = faults(&[("alerts.toml", &format!("{text}[watchdog]\nevery_seconds = 1\nurl = \"https://10.0.0.1/\"\n"))]);
+    let lines: Vec<&str> = found.iter().map(|f| f.split(": ").next().unwrap()).collect();
+    assert_eq!(
+        lines,
+        ["alerts.toml:4", "alerts.toml:7", "alerts.toml:9", "alerts.toml:8", "alerts.toml:11", "alerts.toml:12"],
+        "{found:?}"
+    );
+    let twice = "[[receiver]]\nname = \"a\"\nurl = \"https://a.example/\"\n".repeat(2);
+    assert!(faults(&[("alerts.toml", &twice)])[0].contains("twice"));
+    let range = "[[receiver]]\nname = \"a\"\nurl = \"https://a.example/\"\nallow_addresses = [\"10.0.0.0/8\",\n\"10.0.0.0/33\"]\n";
+    assert!(faults(&[("alerts.toml", range)])[0].starts_with("alerts.toml:5: an address range"));
+}
+
+#[test]
+fn a_receiver_is_added_and_taken_out_without_touching_the_rest() {
+    let receiver = |name: &str| alerts::ReceiverConfig {
+        name: name.into(),
+        url: format!("https://{name}.example:8443/hook"),
+        rules: vec!["backup.*".into()],
+        plain_loopback: false,
+        allow_addresses: vec!["10.0.0.0/8".into()],
+        ca: None,
+    };
+    let read = |text: &str| Desired::read(&files(&[("alerts.toml", text)])).unwrap().alerts;
+    let one = read("").with("", &receiver("one")).unwrap();
+    let text = format!("# mine\n{one}\n# about the watchdog\n[watchdog]\nurl = \"https://w.example/\" # there\n");
+    let two = read(&text).with(&text, &receiver("two")).unwrap();
+    assert!(two.starts_with(text.trim_end()), "{two}");
+    assert_eq!(read(&two).receivers, [receiver("one"), receiver("two")]);
+    let back = read(&two).without(&two, "one").unwrap();
+    assert!(back.starts_with("# mine\n") && back.contains("# there"), "{back}");
+    assert_eq!((read(&back).receivers, read(&back).watchdog), (vec![receiver("two")], read(&text).watchdog));
+    // Where the text cannot be cut, the file is written anew, and says the same.
+    let odd =
+        "receiver = [{ name = \"one\", url = \"https://one.example/\" }, { name = \"two\", url = \"https://two.example/\" }]\n";
+    let rest = read(odd).without(odd, "one").unwrap();
+    assert_eq!(read(&rest).receivers, read(odd).receivers[1..]);
+    assert_eq!(read(odd).with(odd, &receiver("three")).map(|text| read(&text).receivers.len()).unwrap(), 3);
+}

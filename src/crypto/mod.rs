@@ -10,3 +10,4 @@ pub mod random;
 pub mod recovery;
 pub mod seal;
 pub mod tls;
+pub mod webhook;

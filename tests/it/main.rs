@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test stops where it fails")]
 
 mod admin;
+mod alerts;
 mod archives;
 mod demo;
 mod edge;

@@ -1,12 +1,25 @@
-//! Alerts: what should have happened and did not, from the moment it is found until it is no longer so. Looks once a minute; tells the ledger of each
-//! change. Never stops anything by itself.
+//! Alerts: what should have happened and did not, from the moment it is found until it is no longer so. Looks once a minute; tells the ledger and
+//! the receivers of each change. Never stops anything by itself.
 
+mod memory;
+mod notice;
+pub mod outbox;
 pub mod pages;
+mod post;
+pub mod receivers;
 pub mod routes;
 pub mod rules;
 mod store;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_delivery;
+#[cfg(test)]
+mod tests_receiver;
+#[cfg(test)]
+mod tests_secrets;
+mod trial;
+pub mod watchdog;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +28,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
+pub use memory::Alerts;
 pub use store::STATEMENTS;
+pub use trial::test;
 
 use super::actor::Right;
 use super::{Actor, Admin, drills, health, schedule, vaults};
@@ -24,7 +39,9 @@ use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids;
 use crate::jobs;
-use rules::Facts;
+use memory::{locked, running};
+use notice::Kind;
+use rules::{Facts, Finding};
 
 const LOOK: Duration = Duration::from_secs(60);
 
@@ -33,7 +50,8 @@ const LOOK: Duration = Duration::from_secs(60);
 pub struct Alert {
     /// Its id.
     pub id: String,
-    /// `backup.late`, `drill.late`, `drill.failed`, `proof.late`, `archives.strange`, `copy.late`, `certificate.ends` or `ledger.silent`.
+    /// `backup.late`, `drill.late`, `drill.failed`, `proof.late`, `archives.strange`, `copy.late`, `certificate.ends`, `ledger.silent`,
+    /// `watchdog.silent`, `receiver.paused` or `outbox.full`.
     pub rule: String,
     /// What it is about.
     pub object: String,
@@ -80,21 +98,18 @@ pub fn unseen(admin: &Admin) -> usize {
     admin.alerts.unseen.load(std::sync::atomic::Ordering::Relaxed)
 }
 
-/// What the verbs of alerts remember.
-#[derive(Default)]
-pub struct Alerts {
-    unseen: std::sync::atomic::AtomicUsize,
-}
-
 /// Somebody has seen an alert. It stays until what it says is no longer so.
 ///
 /// # Errors
 /// `NotFound` when there is none of this id that nobody has seen.
 pub async fn ack(admin: &Admin, actor: &Actor, id: &str) -> Verb<AlertList> {
     actor.need(Right::Operate, "alert.ack")?;
-    if !store::ack(&admin.db, id, admin.clock.now(), &actor.name).await? {
+    let (config, now) = (running(admin).await, admin.clock.now());
+    let told = |alert: &Alert| outbox::notices(admin, &config, Kind::Ack, alert, now);
+    let Some(drops) = store::ack(&admin.db, id, (now, &actor.name), told).await? else {
         return Err(Fault::not_found(format!("there is no alert {id} that nobody has seen")));
-    }
+    };
+    outbox::was_put(admin, drops).await;
     admin.record(Event::action(&actor.name, "alert.ack", id)).await?;
     count(admin).await?;
     list(admin, actor, 50).await
@@ -112,22 +127,60 @@ async fn count(admin: &Admin) -> Verb<()> {
 /// # Errors
 /// When the database does not answer.
 pub async fn look(admin: &Admin) -> Verb<()> {
+    let looked = look_once(admin).await;
+    // The watchdog speaks only while this goes well.
+    *locked(&admin.alerts.looked) = looked.is_ok().then(|| admin.clock.now());
+    looked
+}
+
+async fn look_once(admin: &Admin) -> Verb<()> {
     let now = admin.clock.now();
     let found = rules::findings(&facts(admin).await?, now);
     for finding in &found {
         let id = ids::mint("al", now, admin.entropy.as_ref());
-        if store::open(&admin.db, &id, finding, now).await? {
+        if open(admin, id.clone(), finding, now).await? {
             tracing::warn!(alert.rule = finding.rule, alert.text = finding.text, "an alert is open");
             tell(admin, "alert.open", &id, serde_json::json!({ "rule": finding.rule, "text": finding.text })).await;
         }
     }
     for open in store::list(&admin.db, true, 1_000).await? {
         if !found.iter().any(|finding| finding.rule == open.rule && finding.object == open.object) {
-            store::resolve(&admin.db, &open.id, now).await?;
+            resolve(admin, &open, now).await?;
             tell(admin, "alert.resolve", &open.id, serde_json::json!({ "rule": open.rule })).await;
         }
     }
     count(admin).await
+}
+
+/// Opens an alert, together with the notices of it; whether it is new.
+async fn open(admin: &Admin, id: String, finding: &Finding, now: Timestamp) -> Verb<bool> {
+    let alert = Alert {
+        id,
+        rule: finding.rule.to_owned(),
+        object: finding.object.clone(),
+        state: "open".to_owned(),
+        text: finding.text.clone(),
+        mend: finding.mend.to_owned(),
+        opened_at: now,
+        acked_at: None,
+        acked_by: None,
+        resolved_at: None,
+    };
+    let config = running(admin).await;
+    let drops = store::open(&admin.db, &alert, || outbox::notices(admin, &config, Kind::Open, &alert, now)).await?;
+    if let Some(drops) = drops {
+        outbox::was_put(admin, drops).await;
+    }
+    Ok(drops.is_some())
+}
+
+async fn resolve(admin: &Admin, alert: &Alert, now: Timestamp) -> Verb<()> {
+    let over = Alert { state: "resolved".to_owned(), resolved_at: Some(now), ..alert.clone() };
+    let config = running(admin).await;
+    let told = || outbox::notices(admin, &config, Kind::Resolve, &over, now);
+    let drops = store::resolve(&admin.db, &alert.id, now, told).await?;
+    outbox::was_put(admin, drops).await;
+    Ok(())
 }
 
 async fn tell(admin: &Admin, action: &str, id: &str, params: serde_json::Value) {
@@ -168,11 +221,20 @@ async fn facts(admin: &Admin) -> Verb<Facts> {
         copies: vaults::copies_behind(admin).await,
         certificate_ends: health::certificate_ends(admin),
         checkpoint: checkpoint(admin).await,
+        silent: silent(admin),
+        gone: receivers::paused(admin, &*running(admin).await).await?,
+        dropped: outbox::dropped(admin).await?,
     })
 }
 
 fn damage(archive: &vaults::Archive) -> Option<String> {
     archive.fault.as_ref().map(|fault| format!("{}: {fault}", archive.id))
+}
+
+/// Why nobody answers the watchdog, when nobody does.
+fn silent(admin: &Admin) -> Option<String> {
+    let watch = locked(&admin.alerts.watch);
+    (watch.failures >= watchdog::SILENT).then(|| watch.why.clone().unwrap_or_default())
 }
 
 /// When the ledger last signed its head.

@@ -3,6 +3,7 @@
 use askama::Template;
 
 use super::Alert;
+use super::receivers::pages::ReceiversView;
 use crate::admin::OperatorRole;
 use crate::admin::actor::Right;
 use crate::admin::shell::{Shell, sentence};
@@ -24,12 +25,16 @@ pub struct AlertsPage {
 pub struct AlertsView {
     /// `2 alerts`.
     pub tally: String,
-    /// Role operator.
+    /// Role operator: says that an alert is seen, sends a test.
     pub may_ack: bool,
     /// Those that are so now.
     pub open: Vec<AlertRow>,
     /// Those that are over.
     pub past: Vec<AlertRow>,
+    /// Role admin.
+    pub may_change: bool,
+    /// Who is told.
+    pub receivers: ReceiversView,
 }
 
 /// One alert.
@@ -69,7 +74,7 @@ impl AlertRow {
 }
 
 /// The whole page.
-pub fn page(shell: Shell, alerts: &[Alert], role: OperatorRole) -> AlertsPage {
+pub fn page(shell: Shell, alerts: &[Alert], receivers: ReceiversView, role: OperatorRole) -> AlertsPage {
     let now = shell.now;
     let rows = |over: bool| {
         let these = alerts.iter().filter(|alert| alert.resolved_at.is_some() == over);
@@ -77,5 +82,6 @@ pub fn page(shell: Shell, alerts: &[Alert], role: OperatorRole) -> AlertsPage {
     };
     let open = rows(false);
     let tally = human::plural(open.len() as u64, "alert");
-    AlertsPage { shell, page: AlertsView { tally, may_ack: role.has(Right::Operate), open, past: rows(true) } }
+    let (may_ack, may_change) = (role.has(Right::Operate), role.has(Right::Administer));
+    AlertsPage { shell, page: AlertsView { tally, may_ack, open, past: rows(true), may_change, receivers } }
 }

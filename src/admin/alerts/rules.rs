@@ -1,4 +1,5 @@
-//! What should have happened and did not: no backup, no drill, no proof, no checkpoint, a certificate that ends. Pure: from facts to findings.
+//! What should have happened and did not: no backup, no drill, no proof, no checkpoint, a certificate that ends, nobody to tell of it. Pure: from
+//! facts to findings.
 
 use crate::base::clock::Timestamp;
 
@@ -52,6 +53,12 @@ pub struct Facts {
     pub certificate_ends: Option<Timestamp>,
     /// When the ledger last signed its head.
     pub checkpoint: Option<Timestamp>,
+    /// Why nobody answers the watchdog, when nobody does.
+    pub silent: Option<String>,
+    /// Receivers that said 410 Gone, with their URLs.
+    pub gone: Vec<(String, String)>,
+    /// Notices that were dropped lately because too many waited.
+    pub dropped: u64,
 }
 
 /// Everything that needs somebody now.
@@ -96,6 +103,18 @@ pub fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
     if facts.checkpoint.is_some_and(|at| now.since_ms(at) > HEARTBEAT_MS) {
         add("ledger.silent", "ledger", "the ledger signed nothing for ten minutes".to_owned(), "lifeboat doctor");
     }
+    if let Some(why) = &facts.silent {
+        let said = format!("the URL that is told that alerts are looked for did not take it three times in a row: {why}");
+        add("watchdog.silent", "watchdog", said, "see whether it is reached from this host; [watchdog] in alerts.toml");
+    }
+    for (name, url) in &facts.gone {
+        let said = format!("receiver {name} said that {url} is gone, so it is told of nothing");
+        add("receiver.paused", name, said, "mend its URL, or lifeboat alert test NAME, or lifeboat alert receiver remove NAME");
+    }
+    if facts.dropped > 0 {
+        let said = "too many notices wait for receivers that do not take them; the oldest are dropped".to_owned();
+        add("outbox.full", "outbox", said, "lifeboat alert receiver list, then mend or remove those that fail");
+    }
     found
 }
 
@@ -136,6 +155,9 @@ mod tests {
         assert_eq!(rules(&Facts { recipients: vec![("a".into(), None), ("b".into(), Some(day(1)))], ..well() }), ["proof.late"; 2]);
         assert_eq!(rules(&Facts { certificate_ends: Some(day(410)), ..well() }), ["certificate.ends"]);
         assert_eq!(rules(&Facts { checkpoint: Some(day(399)), ..well() }), ["ledger.silent"]);
+        assert_eq!(rules(&Facts { silent: Some("no answer".into()), ..well() }), ["watchdog.silent"]);
+        assert_eq!(rules(&Facts { gone: vec![("a".into(), "https://a.example".into())], ..well() }), ["receiver.paused"]);
+        assert_eq!(rules(&Facts { dropped: 1, ..well() }), ["outbox.full"]);
     }
 
     #[test]

@@ -5,16 +5,16 @@ use crate::admin::OperatorRole;
 use crate::admin::tests_house::{House, operator};
 use crate::base::fault::FaultKind;
 
-fn finding(text: &str) -> rules::Finding {
-    rules::Finding { rule: "backup.late", object: "memory".into(), text: text.into(), mend: "lifeboat backup run" }
+pub(super) fn finding(text: &str) -> Finding {
+    Finding { rule: "backup.late", object: "memory".into(), text: text.into(), mend: "lifeboat backup run" }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alert_is_open_once_seen_by_somebody_and_ends_by_itself() {
     let house = House::open().await;
-    let (db, admin) = (&house.admin.db, &house.admin);
-    assert!(store::open(db, "al_1", &finding("one day"), Timestamp(1)).await.unwrap());
-    assert!(!store::open(db, "al_2", &finding("two days"), Timestamp(2)).await.unwrap(), "one alert for one thing");
+    let admin = &house.admin;
+    assert!(open(admin, "al_1".into(), &finding("one day"), Timestamp(1)).await.unwrap());
+    assert!(!open(admin, "al_2".into(), &finding("two days"), Timestamp(2)).await.unwrap(), "one alert for one thing");
     count(admin).await.unwrap();
     assert_eq!((unseen(admin), sentences(admin).await), (1, vec!["backup.late: two days".to_owned()]));
     let viewer = operator(OperatorRole::Viewer);
@@ -29,7 +29,7 @@ async fn an_alert_is_open_once_seen_by_somebody_and_ends_by_itself() {
     look(admin).await.unwrap();
     let all = list(admin, &viewer, 10).await.unwrap().alerts;
     assert_eq!((all.len(), all[0].state.as_str()), (1, "resolved"), "{all:?}");
-    assert!(store::open(db, "al_3", &finding("again"), Timestamp(3)).await.unwrap(), "it may come again");
+    assert!(open(admin, "al_3".into(), &finding("again"), Timestamp(3)).await.unwrap(), "it may come again");
     let events =
         admin.ledger.query(&crate::audit::Filter { limit: Some(20), ..crate::audit::Filter::default() }).await.unwrap().events;
     let actions: Vec<&str> = events.iter().filter_map(|event| event.action.as_deref()).collect();

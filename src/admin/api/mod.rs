@@ -1,6 +1,7 @@
 //! The JSON API `/api/v1` and the control socket: the same verbs, the same documents as the commands print with `--json`. Never takes a
 //! cookie, and never does anything without an `Actor` that somebody else has authenticated.
 
+mod alerts;
 mod audit;
 mod desired;
 mod openapi;

@@ -51,6 +51,7 @@ pub(super) fn described() -> Api {
         .merge(super::audit::routes::routes())
         .merge(super::operators::routes::routes())
         .merge(super::recovery::routes::routes())
+        .merge(super::alerts::routes::routes())
 }
 
 fn general() -> Api {

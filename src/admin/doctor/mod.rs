@@ -1,5 +1,6 @@
 //! `lifeboat doctor`: what is wrong on this host and how to mend it. Only looks; never changes a thing and never prints a secret.
 
+mod alerts;
 mod data;
 mod host;
 mod parts;
@@ -61,6 +62,7 @@ pub async fn examine(admin: &Admin, actor: &Actor) -> Verb<Examination> {
     let mut checks = host::checks(admin);
     checks.extend(parts::checks(admin).await);
     checks.extend(recovery::checks(admin).await);
+    checks.extend(alerts::checks(admin).await);
     checks.extend(data::checks(&admin.data, admin.clock.now()));
     checks.extend(servers::checks(admin).await);
     checks.extend(trust::checks(&admin.feed.snapshot(), admin.clock.now()));

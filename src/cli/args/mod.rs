@@ -1,18 +1,18 @@
 //! The commands and flags of docs/CONTRACT.md as types. Never does anything; secrets are never arguments.
 
+mod alerts;
 mod desired;
 mod recovery;
 
 use std::path::PathBuf;
 
+pub(super) use alerts::{AlertCommand, ReceiverCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(super) use desired::{
     AuditCommand, ConfigCommand, FilterArgs, ImportArgs, PolicyCommand, RoleCommand, ServerAddArgs, ServerCommand,
     ServerSecretsArgs, ToolCommand,
 };
-pub(super) use recovery::{
-    AlertCommand, BackupCommand, DrillCommand, EvidenceCommand, RebuildArgs, RecipientCommand, RestoreArgs, VaultCommand,
-};
+pub(super) use recovery::{BackupCommand, DrillCommand, EvidenceCommand, RebuildArgs, RecipientCommand, RestoreArgs, VaultCommand};
 
 /// An enforcement proxy for MCP servers, with a ledger and a kill switch that proves itself.
 #[derive(Debug, Parser)]

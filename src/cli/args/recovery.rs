@@ -152,20 +152,6 @@ pub(in crate::cli) enum EvidenceCommand {
     },
 }
 
-/// `alert …`.
-#[derive(Debug, Subcommand)]
-pub(in crate::cli) enum AlertCommand {
-    /// What should have happened and did not
-    List,
-    /// Says that somebody is at it
-    Ack {
-        /// Its id
-        id: String,
-    },
-    /// Sends a test to every receiver
-    Test,
-}
-
 /// `drill …`.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum DrillCommand {

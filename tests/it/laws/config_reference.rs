@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::fs;
 
+use lifeboat::config::alerts::Alerting;
 use lifeboat::config::policy_tests::PolicyTests;
 use lifeboat::config::schedules::Schedules;
 use lifeboat::config::{ClientConfig, RoleConfig, ServerConfig, Settings, VaultConfig};
@@ -32,6 +33,10 @@ fn the_reference_of_the_configuration_is_current() {
     page.file::<ClientConfig>("clients/NAME.toml", "roles = [\"reader\"]\nrate = 20\n");
     page.file::<RoleConfig>("roles/NAME.toml", "[[grant]]\ntools = [\"demo/*\"]\nclasses = [\"read\", \"write\"]\n");
     page.file::<Schedules>("schedules.toml", "");
+    page.file::<Alerting>(
+        "alerts.toml",
+        "[[receiver]]\nname = \"pager\"\nurl = \"https://alerts.example.com/hook\"\nrules = [\"backup.*\", \"drill.*\"]\n",
+    );
     page.file::<VaultConfig>("vaults/NAME.toml", "path = \"/var/lib/notes\"\nserver = \"notes\"\nexclude = [\"cache\"]\n");
     page.file::<PolicyTests>(
         "policy-tests/NAME.toml",

@@ -22,6 +22,8 @@ async fn every_statement_prepares_against_a_migrated_database() {
         &drills::STATEMENTS,
         &jobs::STATEMENTS,
         &alerts::STATEMENTS,
+        &alerts::receivers::STATEMENTS,
+        &alerts::outbox::STATEMENTS,
     ] {
         db.prepare_all(list).await.expect("every statement prepares");
     }

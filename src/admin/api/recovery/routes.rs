@@ -12,7 +12,6 @@ use super::super::openapi::{changes, reads};
 use super::super::routes::{Caller, Limit, parse, query, reply};
 use crate::admin::Admin;
 use crate::admin::actor::Right;
-use crate::admin::alerts;
 use crate::admin::drills::{self, DrillOrder};
 use crate::admin::schedule::{self, SetSchedule};
 use crate::admin::vaults::{
@@ -66,7 +65,6 @@ pub(in crate::admin::api) fn routes() -> Api {
         )
         .merge(recipients())
         .merge(drill_routes())
-        .merge(alert_routes())
 }
 
 fn recipients() -> Api {
@@ -87,21 +85,6 @@ fn recipients() -> Api {
             changes::<vaults::RecipientList>("/recipients/{name}/remove", "Takes a recipient out of the archives to come", admin),
             recipient_remove,
         )
-}
-
-fn alert_routes() -> Api {
-    Api::default()
-        .serve(reads::<alerts::AlertList>("/alerts", "What should have happened and did not").query::<Limit>(), alert_list)
-        .serve(changes::<alerts::AlertList>("/alerts/{id}/ack", "Says that somebody is at it", Right::Operate), alert_ack)
-}
-
-async fn alert_list(State(admin): Shared, Caller(actor): Caller, RawQuery(text): RawQuery) -> Response {
-    let read = async || alerts::list(&admin, &actor, query::<Limit>(text)?.limit.unwrap_or(50).min(1_000)).await;
-    reply(read().await)
-}
-
-async fn alert_ack(State(admin): Shared, Caller(actor): Caller, Path(id): Path<String>) -> Response {
-    reply(alerts::ack(&admin, &actor, &id).await)
 }
 
 fn drill_routes() -> Api {

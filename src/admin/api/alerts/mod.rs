@@ -1,0 +1,3 @@
+//! The part of the API about alerts and who is told of them.
+
+pub(super) mod routes;
