@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::guests::Guests;
+use super::held::Held;
 use super::kill::{KillEntry, KillOverlay};
 use super::principal::Principal;
 use super::snapshot::{ServerEntry, Snapshot};
@@ -147,6 +148,7 @@ pub struct Feed {
     next_call: AtomicU64,
     canaries: Mutex<HashMap<String, Principal>>,
     guests: Guests,
+    held: Held,
     listeners: Mutex<Vec<ProxyListener>>,
     servers: Mutex<HashMap<String, ServerState>>,
     breakers: Mutex<HashMap<String, Breaker>>,
@@ -173,6 +175,7 @@ impl Feed {
             next_call: AtomicU64::new(0),
             canaries: Mutex::default(),
             guests: Guests::default(),
+            held: Held::default(),
             listeners: Mutex::default(),
             servers: Mutex::default(),
             breakers: Mutex::default(),
@@ -244,6 +247,11 @@ impl Feed {
     /// The addresses this process visits its own listeners from.
     pub fn guests(&self) -> &Guests {
         &self.guests
+    }
+
+    /// The servers that must have no process now.
+    pub fn held(&self) -> &Held {
+        &self.held
     }
 
     /// Tells that a proxy listener is bound.

@@ -3,6 +3,7 @@
 pub mod decide;
 pub mod feed;
 pub mod guests;
+pub mod held;
 pub mod kill;
 pub mod lookalike;
 pub mod principal;

@@ -9,6 +9,7 @@ pub mod deny;
 pub mod deployment;
 pub mod extract;
 pub mod folder;
+mod live;
 mod model;
 pub mod pages;
 mod prune;
@@ -27,6 +28,10 @@ pub mod walk;
 use std::path::PathBuf;
 
 pub use backup::{list, run, verify};
+pub use live::{
+    CleanOrder, Cleaned, KeptList, KeptTree, LiveDone, LiveOrder, LiveStep, STATEMENTS as LIVE_STATEMENTS, clean,
+    kept as list_kept, restore_live, settle, unsettled,
+};
 pub use model::{
     AddRecipient, AddVault, Archive, ArchiveList, Backup, BackupOrder, Checked, Failed, Proof, ProveRecipient, RecipientList,
     RecipientView, VaultAdded, VaultList, VaultView,

@@ -146,6 +146,11 @@ pub struct RestoreForm {
     pub path: String,
 }
 
+/// `12 files, 3 MiB`.
+pub fn content(files: u64, bytes: u64) -> String {
+    format!("{}, {}", human::plural(files, "file"), human::bytes(bytes))
+}
+
 /// What the page is made of.
 pub struct Facts<'a> {
     /// Vaults.

@@ -1,0 +1,41 @@
+//! Which servers use a vault: the one that is named, and every stdio server whose folder or directories reach its place. Only looks.
+
+use std::path::{Path, PathBuf};
+
+use crate::admin::Admin;
+use crate::admin::vaults::Vault;
+use crate::config::UpstreamConfig;
+
+/// A server that must not work on the vault while it is exchanged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct User {
+    /// Its name.
+    pub name: String,
+    /// Whether its process is ours to end.
+    pub is_child: bool,
+}
+
+/// The servers of the running policy that use what lies at `target`.
+pub(super) fn users(admin: &Admin, vault: &Vault, target: &Path) -> Vec<User> {
+    let snapshot = admin.feed.snapshot();
+    let mut found = Vec::new();
+    for (name, entry) in &snapshot.servers {
+        let (is_child, reaches) = match &entry.config.upstream {
+            UpstreamConfig::Http(_) => (false, false),
+            UpstreamConfig::Stdio(stdio) => {
+                let own = admin.data.vault(name);
+                let mut places = stdio.dirs.iter().map(PathBuf::from).chain([own]);
+                (true, places.any(|place| touches(&place, target)))
+            }
+        };
+        if reaches || vault.server.as_ref() == Some(name) {
+            found.push(User { name: name.clone(), is_child });
+        }
+    }
+    found
+}
+
+fn touches(place: &Path, target: &Path) -> bool {
+    let place = std::fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
+    place.starts_with(target) || target.starts_with(&place)
+}
