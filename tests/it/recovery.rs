@@ -252,10 +252,10 @@ fn rec_01_a_backup_that_is_killed_leaves_nothing_that_counts() {
 }
 
 /// A small disk of its own, for as long as it lives; `None` where only root could make one.
-struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk(pub(crate) PathBuf);
 
 impl SmallDisk {
-    fn mount(at: &Path, size: &str) -> Option<Self> {
+    pub(crate) fn mount(at: &Path, size: &str) -> Option<Self> {
         fs::create_dir_all(at).expect("a place");
         let done = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={size},mode=700"), "tmpfs"]).arg(at).status();
         done.is_ok_and(|status| status.success()).then(|| Self(at.to_owned()))
@@ -305,7 +305,7 @@ fn rec_02_a_full_disk_costs_no_archive_that_is_there_and_leaves_no_part() {
     assert_eq!(done(&data, &["status"])["servers"][0]["state"], "up");
 }
 
-fn no_reserve(data: &Path) -> String {
+pub(crate) fn no_reserve(data: &Path) -> String {
     let text = fs::read_to_string(data.join("config/lifeboat.toml")).expect("settings");
     let mut settings: toml::Table = text.parse().expect("toml");
     let audit = settings.entry("audit").or_insert_with(|| toml::Table::new().into());

@@ -9,7 +9,7 @@ pub mod deny;
 pub mod deployment;
 pub mod extract;
 pub mod folder;
-mod live;
+pub mod live;
 mod model;
 pub mod pages;
 mod prune;
@@ -23,6 +23,8 @@ mod source;
 mod store;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_sources;
 pub mod walk;
 
 use std::path::PathBuf;

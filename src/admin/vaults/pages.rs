@@ -2,6 +2,8 @@
 
 use askama::Template;
 
+use super::live::pages::KeptRow;
+use super::live::{self, KeptList};
 use super::model::{Archive, ArchiveList, RecipientList, VaultList, VaultView};
 use crate::admin::OperatorRole;
 use crate::admin::actor::Right;
@@ -47,6 +49,8 @@ pub struct VaultsView {
     pub may_restore: bool,
     /// The form to bring back, as it was typed.
     pub form: RestoreForm,
+    /// What restores in place kept.
+    pub kept: Vec<KeptRow>,
 }
 
 /// One vault.
@@ -161,6 +165,8 @@ pub struct Facts<'a> {
     pub recipients: &'a RecipientList,
     /// What was typed.
     pub form: RestoreForm,
+    /// What restores in place kept.
+    pub kept: &'a KeptList,
 }
 
 /// The whole page.
@@ -178,6 +184,7 @@ pub fn page(shell: Shell, facts: Facts<'_>, role: OperatorRole) -> VaultsPage {
         may_run: role.has(Right::Operate),
         may_restore: role.has(Right::Administer),
         form: facts.form,
+        kept: live::pages::kept(facts.kept, now),
     };
     VaultsPage { shell, page }
 }

@@ -13,7 +13,7 @@ use crate::crypto::archive::Ephemeral;
 use crate::crypto::files::{Readers, write};
 
 /// A house with a recipient and a configured vault `notes`, whose directory is given too; and the recipient's identity.
-async fn house() -> (House, PathBuf, Ephemeral) {
+pub(super) async fn house() -> (House, PathBuf, Ephemeral) {
     let house = House::open().await;
     let key = Ephemeral::generate();
     write(&house.admin.data.recovery_pub(), key.recipient().as_bytes(), Readers::Everybody).unwrap();
@@ -26,7 +26,7 @@ async fn house() -> (House, PathBuf, Ephemeral) {
     (house, notes, key)
 }
 
-async fn back_up(house: &House) -> Archive {
+pub(super) async fn back_up(house: &House) -> Archive {
     let order = BackupOrder { vault: Some("notes".into()) };
     let mut done = run(&house.admin, &root(), order).await.unwrap();
     assert!(done.ok, "{:?}", done.failed);

@@ -6,13 +6,17 @@ mod kept;
 mod model;
 mod note;
 mod order;
+pub mod pages;
 mod place;
 mod reach;
 mod settle;
 mod stage;
 mod store;
+mod tell;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_cut;
 mod work;
 
 use std::path::PathBuf;

@@ -46,17 +46,36 @@ fn unwritten(path: &Path) -> impl Fn(std::io::Error) -> Fault + use<> {
     move |e| Fault::unavailable(format!("{path} cannot be written: {e}")).because(e)
 }
 
-/// Unpacks and compares. What it began is removed when it fails.
+/// Whether there is room for the new tree beside the old one.
 ///
 /// # Errors
-/// As a restore; `Conflict` when the archive is not of the kind that lies at the place.
-pub(super) fn unpack(job: &Job) -> Verb<Staged> {
+/// `Unavailable` when there is not.
+pub(super) fn need_room(job: &Job) -> Verb<()> {
     let above = job.dir.parent().unwrap_or(Path::new("/"));
     let needed = job.note.payload_bytes.saturating_add(job.reserve);
     if free(above).is_some_and(|free| free < needed) {
         let (mib, shown) = (needed / 1_048_576, above.display());
         return Err(Fault::unavailable(format!("{shown} needs {mib} MiB free: old and new lie there side by side for a while")));
     }
+    Ok(())
+}
+
+/// Finds out, and leaves nothing, whether the disk can do what will be asked of it.
+///
+/// # Errors
+/// `Unavailable` when it is full, read-only or cannot exchange two names.
+pub(super) fn try_out(job: &Job) -> Verb<()> {
+    need_room(job)?;
+    place::waiting(&job.dir)?;
+    fs::remove_dir(&job.dir).map_err(unwritten(&job.dir))
+}
+
+/// Unpacks and compares. What it began is removed when it fails.
+///
+/// # Errors
+/// As a restore; `Conflict` when the archive is not of the kind that lies at the place.
+pub(super) fn unpack(job: &Job) -> Verb<Staged> {
+    need_room(job)?;
     place::waiting(&job.dir)?;
     let staged = fill(job);
     if staged.is_err() {

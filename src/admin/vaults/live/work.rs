@@ -4,15 +4,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::model::{LiveDone, LiveOrder, LiveStep};
+use super::model::{LiveDone, LiveOrder};
 use super::note::Note;
 use super::order::{self, Step};
-use super::stage::{self, Disk, Staged};
-use super::{Plan, place, settle, store};
+use super::stage::{self, Disk, Job, Staged};
+use super::tell::told;
+use super::{Plan, place, store};
 use crate::admin::vaults::backup::{blocking, run};
 use crate::admin::vaults::{BackupOrder, pages};
 use crate::admin::{Actor, Admin, kill, servers};
-use crate::audit::Event;
 use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
 use crate::policy::held::HELD;
@@ -24,8 +24,8 @@ const UP: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(50);
 
 /// A kill that this restore engaged.
-struct Stopped {
-    server: String,
+pub(super) struct Stopped {
+    pub(super) server: String,
     decision_id: String,
     // The mode it was stopped in before, when it was.
     before: Option<Mode>,
@@ -33,17 +33,17 @@ struct Stopped {
 
 /// One restore under way.
 pub(super) struct Work {
-    admin: Arc<Admin>,
-    actor: Actor,
-    plan: Plan,
+    pub(super) admin: Arc<Admin>,
+    pub(super) actor: Actor,
+    pub(super) plan: Plan,
     without_backup: bool,
     begun: Timestamp,
-    note: Note,
-    staged: Option<Staged>,
-    stopped: Vec<Stopped>,
-    safety: Option<String>,
-    is_kept: bool,
-    released: bool,
+    pub(super) note: Note,
+    pub(super) staged: Option<Staged>,
+    pub(super) stopped: Vec<Stopped>,
+    pub(super) safety: Option<String>,
+    pub(super) is_kept: bool,
+    pub(super) released: bool,
 }
 
 impl Work {
@@ -83,31 +83,6 @@ impl Work {
         }
     }
 
-    /// Says what would happen.
-    ///
-    /// # Errors
-    /// As the restore, as far as that can be told without changing anything.
-    pub(super) async fn look(self) -> Verb<LiveDone> {
-        let (folder, archive, keys) = (self.plan.folder.clone(), self.plan.archive.clone(), self.plan.keys.clone());
-        let read = blocking(move || {
-            let opened = super::super::catalogue::extract(&folder, &archive, &keys, &mut ());
-            opened.map(|opened| opened.manifest).map_err(super::super::catalogue::Unusable::into_fault)
-        });
-        let (began, manifest) = (Instant::now(), read.await?);
-        let mut steps = vec![told(Step::Unpack, began, &Ok(pages::content(manifest.files, manifest.bytes)))];
-        let mut say = |step, detail: String| steps.push(told(step, Instant::now(), &Ok(detail)));
-        match self.note.servers.as_slice() {
-            [] => say(Step::Stop, NOBODY.to_owned()),
-            servers => say(Step::Stop, format!("{} would be stopped", servers.join(", "))),
-        }
-        let place = self.plan.target.path.display();
-        match self.plan.target.there {
-            Some(_) => say(Step::Swap, format!("what is at {place} would be kept as {}", self.note.kept.display())),
-            None => say(Step::Swap, format!("there is nothing at {place}")),
-        }
-        Ok(LiveDone { dry_run: true, ok: true, ..self.answer(steps) })
-    }
-
     /// Does everything.
     ///
     /// # Errors
@@ -120,7 +95,7 @@ impl Work {
             // A backup takes the turn itself.
             if step != Step::Backup && turn.is_none() {
                 let taken = admin.vaults.turn.try_lock();
-                turn = Some(taken.map_err(|_| Fault::conflict("another backup or restore is not over yet"))?);
+                turn = Some(taken.map_err(|_| busy())?);
             }
             let began = Instant::now();
             let ended = self.step(step).await;
@@ -142,34 +117,6 @@ impl Work {
         Ok(LiveDone { ok, ..self.answer(steps) })
     }
 
-    /// The note goes when nothing is in doubt; else it says, also after a restart, what somebody must look at.
-    fn close(&mut self, ok: bool, damaged: bool) {
-        let data = &self.admin.data;
-        settle::forget(data, &self.note.vault);
-        let left = self.stopped.iter().map(|one| one.server.as_str()).collect::<Vec<_>>().join(", ");
-        if ok || (self.released && !damaged) || (left.is_empty() && !damaged) {
-            return self.note.remove(data);
-        }
-        let target = self.note.target.display();
-        let what =
-            if damaged { format!("{target} is damaged, and no server starts on it") } else { "not everything passed".into() };
-        self.note.told = Some(format!("the restore {} of vault {}: {what}; still stopped: {left}", self.note.id, self.note.vault));
-        if let Err(fault) = self.note.write(data) {
-            tracing::error!(%fault, restore = self.note.id, "how a restore ended is not written down");
-        }
-    }
-
-    /// The new tree goes where it is not the one at the place.
-    async fn discard(&self, done: &[(Step, bool)]) {
-        let is_in_place = done.contains(&(Step::Swap, true)) && !done.contains(&(Step::Undo, true));
-        let Some(new) = self.staged.as_ref().map(|staged| staged.node).filter(|_| !is_in_place) else { return };
-        let note = self.note.clone();
-        let gone = blocking(move || Ok(place::discard(&note.dir, &note.tree, Some(new)))).await;
-        if let Ok(Err(fault)) = gone {
-            tracing::warn!(%fault, restore = self.note.id, "what was unpacked stays");
-        }
-    }
-
     async fn step(&mut self, step: Step) -> Verb<String> {
         match step {
             Step::Backup => self.backup().await,
@@ -186,6 +133,12 @@ impl Work {
     }
 
     async fn backup(&mut self) -> Verb<String> {
+        // Each archive that is made costs an older one the identity that this host keeps: none is made for what cannot be done anyway.
+        let job = self.job();
+        blocking(move || stage::try_out(&job)).await?;
+        if self.admin.vaults.turn.try_lock().is_err() {
+            return Err(busy());
+        }
         if self.plan.target.there.is_none() {
             return Ok("there is nothing to save".to_owned());
         }
@@ -193,12 +146,16 @@ impl Work {
             return Ok("left out, as ordered".to_owned());
         }
         let order = BackupOrder { vault: Some(self.note.vault.clone()) };
-        let mut made = run(&self.admin, &self.actor, order).await?;
+        let unmade = |why: &str| {
+            format!(
+                "what is there cannot be archived: {why}. --without-backup goes on without; it is kept beside its place all the same"
+            )
+        };
+        let made = run(&self.admin, &self.actor, order).await;
+        let mut made = made.map_err(|fault| Fault { message: unmade(&fault.message), ..fault })?;
         let Some(archive) = made.archives.pop() else {
             let why = made.failed.pop().map_or_else(String::new, |one| one.why);
-            let message =
-                format!("what is there cannot be archived: {why}. --without-backup goes on without; it is kept all the same");
-            return Err(Fault::unavailable(message));
+            return Err(Fault::unavailable(unmade(&why)));
         };
         let Note { id, vault, archive: comes, .. } = &self.note;
         let begun = store::Begun { id, vault, archive: comes, safety: &archive.id, by: &self.actor.name };
@@ -208,9 +165,13 @@ impl Work {
         Ok(format!("{}{partial}", archive.id))
     }
 
+    fn job(&self) -> Job {
+        self.plan.job(self.admin.feed.snapshot().settings.audit.reserve.0)
+    }
+
     async fn unpack(&mut self) -> Verb<String> {
         self.note.write(&self.admin.data)?;
-        let job = self.plan.job(self.admin.feed.snapshot().settings.audit.reserve.0);
+        let job = self.job();
         let staged = blocking(move || stage::unpack(&job)).await?;
         let mut detail = pages::content(staged.manifest.files, staged.manifest.bytes);
         if !self.plan.archive.complete {
@@ -367,31 +328,10 @@ impl Work {
         }
         Ok(said.join("; "))
     }
+}
 
-    fn answer(&self, steps: Vec<LiveStep>) -> LiveDone {
-        LiveDone {
-            id: self.note.id.clone(),
-            vault: self.note.vault.clone(),
-            archive: self.note.archive.clone(),
-            started_at: self.plan.archive.started_at,
-            ok: false,
-            kept: self.is_kept.then(|| self.note.kept.display().to_string()),
-            safety: self.safety.clone(),
-            servers: self.note.servers.clone(),
-            steps,
-            released: self.released,
-            dry_run: false,
-        }
-    }
-
-    async fn record(&self, steps: &[LiveStep], ok: bool) -> Verb<()> {
-        let mut event = Event::action(&self.actor.name, "restore.live", self.note.id.clone());
-        let done = LiveDone { ok, ..self.answer(steps.to_vec()) };
-        let mut params = serde_json::to_value(&done).map_err(|e| Fault::bug("a restore cannot be recorded").because(e))?;
-        params["reason"] = self.plan.reason.clone().into();
-        event.params = Some(params);
-        self.admin.record(event).await
-    }
+fn busy() -> Fault {
+    Fault::conflict("another backup or restore is not over yet")
 }
 
 /// Whether the archive's tree lies at the place.
@@ -401,9 +341,6 @@ fn is_new(note: &Note) -> Verb<()> {
         _ => Err(Fault::unavailable(format!("somebody else changes {}", note.target.display()))),
     }
 }
-
-/// What is said where no server is known to use a vault.
-pub(super) const NOBODY: &str = "no server is known to use it: nobody is stopped";
 
 /// Waits until a server that was let go has its process.
 async fn up(admin: &Admin, server: &str) -> Verb<()> {
@@ -418,13 +355,4 @@ async fn up(admin: &Admin, server: &str) -> Verb<()> {
             _ => tokio::time::sleep(LOOK).await,
         }
     }
-}
-
-fn told(step: Step, began: Instant, ended: &Verb<String>) -> LiveStep {
-    let (passed, detail) = match ended {
-        Ok(detail) => (true, detail.clone()),
-        Err(fault) => (false, fault.to_string()),
-    };
-    let seconds = (began.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
-    LiveStep { name: step.word().to_owned(), seconds, passed, detail }
 }
