@@ -145,6 +145,9 @@ fn the_page_of_recovery_rebuilds_what_was_destroyed() {
     }
     place.follow("restore");
     assert!(std::fs::read_to_string(place.folder.join("home/memory-as-it-was/memory.jsonl")).unwrap().contains("harbour"));
+    assert!(place.follow("in place").contains("released: true"));
+    let graph = call(&lifeboat, &key, "memory", "read_graph", &json!({}));
+    assert!(graph.to_string().contains("harbour"), "{graph}");
     assert!(place.follow("stock").contains("payload/memory.jsonl"));
 
     lifeboat.json(&["client", "revoke", "late"]);

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -62,7 +63,11 @@ impl Client {
 /// So much that reading and writing it takes a while.
 fn noise(data: &Path, mib: u32) {
     let noise: Vec<u8> = (0..mib << 18).flat_map(|n| n.wrapping_mul(2_654_435_761).rotate_left(n % 31).to_le_bytes()).collect();
-    fs::write(data.join("vaults/demo/noise"), noise).expect("noise");
+    let place = data.join("vaults/demo");
+    fs::write(place.join("noise"), noise).expect("noise");
+    // As if the server had written it.
+    let owner = fs::metadata(&place).expect("a vault");
+    chown(place.join("noise"), Some(owner.uid()), Some(owner.gid())).expect("given");
 }
 
 /// What lies in `vaults/` besides the demo's own.
@@ -211,6 +216,23 @@ fn restores_in_place_that_are_not_meant_so_are_refused_in_words() {
     assert_eq!(ask(&data, &both).1, Some(64), "in place or elsewhere, not both");
     assert_eq!(done(&data, &["kill", "status"])["engaged"], false);
     assert!(beside(&data).is_empty());
+}
+
+#[test]
+fn a_vault_comes_back_also_while_lifeboat_is_down() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let running = start(&data, &["up", "--demo"]);
+    let memory = data.join("vaults/demo/memory.jsonl");
+    fs::write(&memory, "{\"type\":\"note\",\"text\":\"right\"}\n").expect("a memory");
+    done(&data, &["backup", "run", "demo"]);
+    drop(running);
+    fs::write(&memory, "nothing a server could read").expect("spoiled");
+    let restored = done(&data, &["restore", "latest:demo", "--live", "--reason", "it does not start"]);
+    assert!(restored["ok"] == true && restored["steps"][2]["detail"].to_string().contains("not running"), "{restored}");
+    let _running = restarted(&data);
+    assert_eq!(notes_of(&memory), ["right"]);
+    assert_eq!(done(&data, &["kill", "status"])["engaged"], false);
 }
 
 /// What there is to see from outside of how far a restore has come.

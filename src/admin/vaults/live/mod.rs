@@ -52,6 +52,8 @@ struct Plan {
     archive: Sidecar,
     keys: Identities,
     users: Vec<User>,
+    /// Why nobody is stopped, where nobody is.
+    nobody: &'static str,
     folder: super::folder::Folder,
     reason: String,
 }
@@ -103,9 +105,9 @@ async fn plan(admin: &Admin, order: &LiveOrder) -> Verb<Plan> {
     }
     let keys = Identities::read(&texts).map_err(|e| Fault::invalid("identity", e.to_string()))?;
     let (folder, _) = catalogue(admin).await?;
-    let users = reach::users(admin, &vault, &target.path);
+    let (users, nobody) = reach::users(admin, &vault, &target.path);
     let id = ids::mint("rs", admin.clock.now(), admin.entropy.as_ref());
-    Ok(Plan { id, vault, target, archive, keys, users, folder, reason: order.reason.trim().to_owned() })
+    Ok(Plan { id, vault, target, archive, keys, users, nobody, folder, reason: order.reason.trim().to_owned() })
 }
 
 /// The archive that is meant. What restores have made of what was there is what somebody wanted to be rid of: it is never the latest.

@@ -55,9 +55,10 @@ pub(super) fn next(done: &[(Step, bool)], served: bool) -> Option<Step> {
     let again = || served.then_some(Step::Start);
     match (last, passed) {
         (Step::Backup, true) => Some(Step::Unpack),
-        (Step::Unpack, true) if served => Some(Step::Stop),
-        (Step::Unpack, true) => Some(Step::Swap),
-        (Step::Stop, true) => Some(Step::Hold),
+        // Also where nobody is stopped: the answer says so.
+        (Step::Unpack, true) => Some(Step::Stop),
+        (Step::Stop, true) if served => Some(Step::Hold),
+        (Step::Stop, true) => Some(Step::Swap),
         (Step::Hold, true) => Some(Step::Swap),
         (Step::Swap, true) => Some(Step::Compare),
         // The archive was whole beside its place, and is not in it: the disk cannot be trusted with it.
@@ -92,7 +93,7 @@ mod tests {
     fn everything_in_its_order() {
         let whole = ["backup", "unpack", "stop", "hold", "swap", "compare", "start", "tools", "release"];
         assert_eq!(walk(true, &[]), whole);
-        assert_eq!(walk(false, &[]), ["backup", "unpack", "swap", "compare"]);
+        assert_eq!(walk(false, &[]), ["backup", "unpack", "stop", "swap", "compare"]);
     }
 
     #[test]

@@ -15,8 +15,15 @@ pub(super) struct User {
     pub is_child: bool,
 }
 
-/// The servers of the running policy that use what lies at `target`.
-pub(super) fn users(admin: &Admin, vault: &Vault, target: &Path) -> Vec<User> {
+const UNKNOWN: &str = "no server is known to use it: nobody is stopped";
+const DOWN: &str = "Lifeboat is not running: there is no process and nobody can call";
+
+/// The servers of the running policy that use what lies at `target`; and what is said where there is none.
+pub(super) fn users(admin: &Admin, vault: &Vault, target: &Path) -> (Vec<User>, &'static str) {
+    // A proxy tells how it can confine servers before it starts one: without that this is one command on the files.
+    if admin.feed.sandbox().sentence.is_empty() && admin.feed.listeners().is_empty() {
+        return (Vec::new(), DOWN);
+    }
     let snapshot = admin.feed.snapshot();
     let mut found = Vec::new();
     for (name, entry) in &snapshot.servers {
@@ -32,7 +39,7 @@ pub(super) fn users(admin: &Admin, vault: &Vault, target: &Path) -> Vec<User> {
             found.push(User { name: name.clone(), is_child });
         }
     }
-    found
+    (found, UNKNOWN)
 }
 
 fn touches(place: &Path, target: &Path) -> bool {

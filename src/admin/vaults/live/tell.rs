@@ -11,9 +11,6 @@ use crate::admin::vaults::{catalogue, pages};
 use crate::audit::Event;
 use crate::base::fault::{Fault, Verb};
 
-/// What is said where no server is known to use a vault.
-const NOBODY: &str = "no server is known to use it: nobody is stopped";
-
 impl Work {
     /// Says what would happen.
     ///
@@ -29,7 +26,7 @@ impl Work {
         let mut steps = vec![told(Step::Unpack, began, &Ok(pages::content(manifest.files, manifest.bytes)))];
         let mut say = |step, detail: String| steps.push(told(step, Instant::now(), &Ok(detail)));
         match self.note.servers.as_slice() {
-            [] => say(Step::Stop, NOBODY.to_owned()),
+            [] => say(Step::Stop, self.plan.nobody.to_owned()),
             servers => say(Step::Stop, format!("{} would be stopped", servers.join(", "))),
         }
         let place = self.plan.target.path.display();

@@ -17,6 +17,7 @@ use crate::policy::{Mode, Scope};
 
 async fn house() -> House {
     let house = House::open().await;
+    house.listen("proxy").await;
     let key = Ephemeral::generate();
     write(&house.admin.data.recovery_pub(), key.recipient().as_bytes(), Readers::Everybody).unwrap();
     house
@@ -85,7 +86,9 @@ async fn rec_18_old_and_new_change_places_and_the_old_is_kept() {
     let house = house().await;
     let (place, archive) = vault(&house, "notes", None, &[]).await;
     let done = bring(&house, "latest:notes").await.unwrap();
-    assert_eq!(passed(&done), [("backup", true), ("unpack", true), ("swap", true), ("compare", true)], "{done:?}");
+    let steps = [("backup", true), ("unpack", true), ("stop", true), ("swap", true), ("compare", true)];
+    assert_eq!(passed(&done), steps, "{done:?}");
+    assert!(done.steps[2].detail.contains("nobody is stopped"), "{:?}", done.steps[2]);
     assert!(done.ok && !done.released && done.archive == archive.id, "{done:?}");
     assert_eq!((text(place.join("memory.jsonl")), text(place.join("sub/deep"))), ("old\n".into(), "deep".into()));
     assert!(!place.join("planted").exists(), "the tree is the archive's, not a mixture");
@@ -223,7 +226,7 @@ async fn what_no_archive_holds_by_order_follows_and_no_link_leads_it_astray() {
     fs::write(place.join("sub/big"), "big").unwrap();
     symlink(elsewhere.path(), place.join("way")).unwrap();
     let done = bring(&house, &archive.id).await.unwrap();
-    assert!(done.ok && done.steps[3].detail.contains("way/secret"), "{done:?}");
+    assert!(done.ok && done.steps[4].detail.contains("way/secret"), "{done:?}");
     assert_eq!((text(place.join("cache/model")), text(place.join("sub/big"))), ("large".into(), "big".into()));
     assert_eq!(text(elsewhere.path().join("secret")), "secret");
     assert!(!place.join("way").exists());
@@ -232,7 +235,6 @@ async fn what_no_archive_holds_by_order_follows_and_no_link_leads_it_astray() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_certain_stays_stopped_and_is_said() {
     let house = house().await;
-    house.listen("proxy").await;
     // The stand-in shows other tools than were approved.
     let (place, archive) = vault(&house, "notes", Some("demo"), &[]).await;
     let done = bring(&house, &archive.id).await.unwrap();
@@ -256,7 +258,6 @@ async fn what_is_not_certain_stays_stopped_and_is_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_that_is_not_proved_exchanges_nothing_and_a_stop_by_somebody_else_is_never_released() {
     let house = house().await;
-    house.listen("proxy").await;
     let (place, archive) = vault(&house, "notes", Some("demo"), &[]).await;
     house.obeys.store(false, std::sync::atomic::Ordering::SeqCst);
     let done = bring(&house, &archive.id).await.unwrap();
@@ -274,4 +275,94 @@ async fn a_stop_that_is_not_proved_exchanges_nothing_and_a_stop_by_somebody_else
     assert!(done.steps[2].detail.contains("stopped already") && !done.released, "{done:?}");
     assert_eq!(kill::states(&house.admin)[0].decision_id, mine.decision_id);
     kill::release_own(&house.admin, &root(), release(), &mine.decision_id).await.unwrap();
+}
+
+/// An archive with a signed note whose content no archive of ours could have: somebody who has the signing key, or a bug.
+async fn hostile(house: &House, archive: &Archive) {
+    let opens = identities(&house.admin).await.unwrap().remove(&archive.id).unwrap();
+    let to: age::x25519::Recipient = Identities::read(&[opens]).unwrap().recipients()[0].parse().unwrap();
+    let note = format!("{}.json", archive.file);
+    let mut told: Sidecar = serde_json::from_slice(&fs::read(&note).unwrap()).unwrap();
+    let meta = serde_json::json!({
+        "format": 1, "id": archive.id, "vault": "notes", "set": told.set, "source": "directory", "program": "x", "head": "",
+        "started_at": told.started_at,
+    });
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut put = |path: &str, bytes: &[u8], kind: tar::EntryType| {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o600);
+        header.set_entry_type(kind);
+        header.set_path(path).unwrap();
+        if kind == tar::EntryType::Symlink {
+            header.set_link_name("/etc").unwrap();
+        }
+        header.set_cksum();
+        tar.append(&header, bytes).unwrap();
+    };
+    put("META.json", meta.to_string().as_bytes(), tar::EntryType::Regular);
+    put("payload/way", b"", tar::EntryType::Symlink);
+    let compressed = zstd::encode_all(tar.into_inner().unwrap().as_slice(), 3).unwrap();
+    let bytes = age::encrypt(&to, &compressed).unwrap();
+    (told.bytes, told.sha256) = (bytes.len() as u64, crate::crypto::archive::hex(&crate::crypto::keys::sha256(&bytes)));
+    fs::write(&archive.file, bytes).unwrap();
+    fs::write(note, told.sign(&house.admin.vaults.signer).unwrap()).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rec_17_a_hostile_archive_is_refused_before_anybody_is_stopped() {
+    let house = house().await;
+    let (place, archive) = vault(&house, "notes", Some("demo"), &[]).await;
+    hostile(&house, &archive).await;
+    let fault = bring(&house, &archive.id).await.unwrap_err();
+    assert!(fault.kind == FaultKind::Denied && fault.message.contains("neither a file nor a directory"), "{fault}");
+    assert!(kill::history(&house.admin, &root(), 10).await.unwrap().is_empty(), "nothing was ever stopped");
+    assert!(text(place.join("memory.jsonl")) == "poisoned\n" && beside(&place).is_empty() && notes(&house).is_empty());
+}
+
+/// What the dashboard answers to a form.
+async fn post(house: &House, token: &str, body: &str) -> (u16, String) {
+    use axum::body::Body;
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+    let request = axum::http::Request::builder().method("POST").uri("/vaults/live").header("host", "localhost:8443");
+    let request = request.header("sec-fetch-site", "same-origin").header("content-type", "application/x-www-form-urlencoded");
+    let request = request.header("cookie", format!("__Host-lifeboat={token}")).body(Body::from(body.to_owned())).unwrap();
+    let answer = crate::admin::routes::router(house.admin.clone()).oneshot(request).await.unwrap();
+    let status = answer.status().as_u16();
+    (status, String::from_utf8(answer.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_says_who_stops_before_it_asks_and_does_nothing_until_it_is_answered() {
+    use crate::admin::operators::{self, AddOperator, Visitor};
+    let house = house().await;
+    let (place, archive) = vault(&house, "notes", Some("demo"), &[]).await;
+    let (alone, _) = vault(&house, "alone", None, &[]).await;
+    let mut tokens = Vec::new();
+    for role in [OperatorRole::Admin, OperatorRole::Operator] {
+        let password = || Secret::new("correct horse battery".to_owned());
+        let order = AddOperator { name: role.word().into(), role, password: password() };
+        operators::add(&house.admin, &root(), order).await.unwrap();
+        let visitor = Visitor { remote: [127, 0, 0, 1].into(), agent: "test".into() };
+        let login = operators::login(&house.admin, role.word(), &password(), &visitor, None).await.unwrap();
+        tokens.push(login.token.reveal().clone());
+    }
+    assert_eq!(post(&house, &tokens[1], "archive=latest:notes").await.0, 403);
+    let (status, asked) = post(&house, &tokens[0], "archive=latest:notes&to=&path=").await;
+    assert!(status == 200 && asked.contains("Stop demo and bring it back") && asked.contains("demo would be stopped"), "{asked}");
+    assert!(
+        asked.contains(&archive.id) && asked.contains("name=\"sure\" value=\"yes\"") && asked.contains("before-rs_"),
+        "{asked}"
+    );
+    let (status, refused) = post(&house, &tokens[0], "archive=latest:notes&path=memory.jsonl").await;
+    assert!(status == 422 && refused.contains("a whole vault"), "{status} {refused}");
+    let (_, refused) = post(&house, &tokens[0], "archive=latest:notes&sure=yes&reason=").await;
+    assert!(refused.contains("needs a reason"), "{refused}");
+    assert_eq!(text(place.join("memory.jsonl")), "poisoned\n");
+    // The stand-in shows other tools than were approved: it stays stopped, and the page says so.
+    let (_, done) = post(&house, &tokens[0], "archive=latest:notes&sure=yes&reason=poisoned").await;
+    assert!(done.contains("demo stays stopped") && done.contains("What was there is kept"), "{done}");
+    let (_, done) = post(&house, &tokens[0], "archive=latest:alone&sure=yes&reason=poisoned").await;
+    assert!(done.contains("It is back, compared") && text(alone.join("memory.jsonl")) == "old\n", "{done}");
 }

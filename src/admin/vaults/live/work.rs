@@ -187,6 +187,9 @@ impl Work {
     }
 
     async fn stop(&mut self) -> Verb<String> {
+        if self.plan.users.is_empty() {
+            return Ok(self.plan.nobody.to_owned());
+        }
         let mut said = Vec::new();
         for user in &self.plan.users {
             let server = user.name.clone();
