@@ -5,7 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -55,8 +55,9 @@ impl Client {
 
     async fn notes(&self) -> Vec<String> {
         let reply = self.call("read_graph", json!({})).await.json();
-        let notes = reply["result"]["structuredContent"]["notes"].as_array().unwrap_or_else(|| panic!("no notes: {reply}"));
-        notes.iter().filter_map(|note| note.as_str().map(str::to_owned)).collect()
+        let notes = reply["result"]["structuredContent"]["notes"].as_array();
+        assert!(notes.is_some(), "no notes: {reply}");
+        notes.into_iter().flatten().filter_map(|note| note.as_str().map(str::to_owned)).collect()
     }
 }
 
@@ -237,8 +238,8 @@ fn a_vault_comes_back_also_while_lifeboat_is_down() {
 
 /// What there is to see from outside of how far a restore has come.
 fn seen(data: &Path, moment: usize) -> bool {
-    let run = data.join("run").read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
-    let note = run.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("restore-"))).next();
+    let mut run = data.join("run").read_dir().into_iter().flatten().flatten().map(|entry| entry.path());
+    let note = run.find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("restore-")));
     let note: Option<Value> = note.and_then(|path| serde_json::from_slice(&fs::read(path).ok()?).ok());
     match moment {
         0 => note.is_some(),
@@ -261,29 +262,11 @@ fn rec_18_killed_at_any_moment_the_next_start_has_the_old_memory_or_the_new_one_
     write("right");
     noise(&data, 24);
     let archive = done(&data, &["backup", "run", "demo"])["archives"][0]["id"].as_str().expect("an id").to_owned();
-    let identity = data.join("keys/recovery.key").display().to_string();
     let (mut old, mut new) = (0, 0);
     for moment in 0..9usize {
         write("poison");
         fs::write(data.join("vaults/demo/noise"), format!("poison {moment}")).expect("other noise");
-        let order = Command::new(env!("CARGO_BIN_EXE_lifeboat"))
-            .args([
-                "--json",
-                "restore",
-                &archive,
-                "--live",
-                "--without-backup",
-                "--reason",
-                "poisoned",
-                "--identity",
-                &identity,
-                "--data",
-            ])
-            .arg(&data)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let mut order = order.expect("a restore begins");
+        let mut order = begin(&data, &archive);
         let began = Instant::now();
         while !seen(&data, moment) && order.try_wait().expect("it is known").is_none() {
             assert!(began.elapsed() < Duration::from_secs(60), "moment {moment} never came");
@@ -293,12 +276,12 @@ fn rec_18_killed_at_any_moment_the_next_start_has_the_old_memory_or_the_new_one_
         drop(running);
         let _ended = order.wait();
         running = restarted(&data);
-        let whole = (notes_of(&memory), fs::metadata(data.join("vaults/demo/noise")).expect("noise").len() > 1000);
-        match whole.0.first().map(String::as_str) {
-            Some("poison") if !whole.1 => old += 1,
-            Some("right") if whole.1 => new += 1,
-            _ => panic!("moment {moment}: neither the old memory nor the new one: {whole:?}"),
-        }
+        let noise = fs::metadata(data.join("vaults/demo/noise")).expect("noise").len();
+        let notes = notes_of(&memory);
+        let is_new = notes == ["right"];
+        assert!(is_new || notes == ["poison"], "moment {moment}: {notes:?}");
+        assert_eq!(is_new, noise > 1000, "moment {moment}: a mixture of the old memory and the new one");
+        (old, new) = (old + usize::from(!is_new), new + usize::from(is_new));
         let told = said(&data);
         let kill = done(&data, &["kill", "status"]);
         let stopped = kill["states"].as_array().expect("states").iter().any(|one| one["scope"] == "server demo");
@@ -316,6 +299,15 @@ fn rec_18_killed_at_any_moment_the_next_start_has_the_old_memory_or_the_new_one_
     assert!(old > 0 && new > 0, "the moments were all on one side: {old} old, {new} new");
     let settled = done(&data, &["audit", "query", "--limit", "500"]).to_string();
     assert!(settled.contains("restore.settled"), "it stands in the ledger");
+}
+
+/// Orders a restore in place, as a process of its own.
+fn begin(data: &Path, archive: &str) -> Child {
+    let identity = data.join("keys/recovery.key");
+    let mut order = Command::new(env!("CARGO_BIN_EXE_lifeboat"));
+    order.args(["restore", archive, "--live", "--without-backup", "--reason", "poisoned", "--identity"]).arg(identity);
+    order.arg("--data").arg(data).stdout(Stdio::null()).stderr(Stdio::null());
+    order.spawn().expect("a restore begins")
 }
 
 fn restarted(data: &Path) -> Running {

@@ -153,7 +153,7 @@ async fn rec_09_what_cannot_be_read_is_listed_with_the_systems_own_reason() {
     assert!(!complete && why(&manifest, "mem").contains("cannot be read as a whole"), "{:?}", manifest.skipped);
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("closed"), "text").unwrap();
-    fs::set_permissions(dir.path().join("closed"), std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(dir.path().join("closed"), std::os::unix::fs::PermissionsExt::from_mode(0o0)).unwrap();
     let can_read = File::open(dir.path().join("closed")).is_ok();
     let (_staging, ready) = scanned(dir.path()).await;
     let (complete, manifest) = fed(ready).await;
