@@ -12,9 +12,9 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::guests::Guests;
-use super::held::Held;
 use super::kill::{KillEntry, KillOverlay};
 use super::principal::Principal;
+use super::quiet::Quiet;
 use super::snapshot::{ServerEntry, Snapshot};
 use crate::config::Class;
 use crate::crypto::tls::ServerTls;
@@ -148,7 +148,7 @@ pub struct Feed {
     next_call: AtomicU64,
     canaries: Mutex<HashMap<String, Principal>>,
     guests: Guests,
-    held: Held,
+    quiet: Quiet,
     listeners: Mutex<Vec<ProxyListener>>,
     servers: Mutex<HashMap<String, ServerState>>,
     breakers: Mutex<HashMap<String, Breaker>>,
@@ -175,7 +175,7 @@ impl Feed {
             next_call: AtomicU64::new(0),
             canaries: Mutex::default(),
             guests: Guests::default(),
-            held: Held::default(),
+            quiet: Quiet::default(),
             listeners: Mutex::default(),
             servers: Mutex::default(),
             breakers: Mutex::default(),
@@ -250,8 +250,8 @@ impl Feed {
     }
 
     /// The servers that must have no process now.
-    pub fn held(&self) -> &Held {
-        &self.held
+    pub fn quiet(&self) -> &Quiet {
+        &self.quiet
     }
 
     /// Tells that a proxy listener is bound.

@@ -3,10 +3,10 @@
 pub mod decide;
 pub mod feed;
 pub mod guests;
-pub mod held;
 pub mod kill;
 pub mod lookalike;
 pub mod principal;
+pub mod quiet;
 pub mod snapshot;
 
 pub use decide::{Asked, Decision, decide};

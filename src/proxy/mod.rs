@@ -10,7 +10,6 @@ pub mod cors;
 pub mod descriptors;
 pub mod exchange;
 mod given_up;
-mod hold;
 pub mod intake;
 pub mod io;
 pub mod kill;
@@ -23,6 +22,7 @@ pub mod pipeline;
 pub mod preface;
 mod probe;
 pub mod pump;
+mod quiet;
 pub mod rate;
 mod record;
 pub mod refuse;
@@ -152,7 +152,7 @@ impl Proxy {
         shared.tasks.spawn(keep_in_step(shared.clone()));
         shared.tasks.spawn(sweep(shared.clone()));
         shared.tasks.spawn(task_stop::serve(shared.clone()));
-        shared.tasks.spawn(hold::serve(shared.clone()));
+        shared.tasks.spawn(quiet::serve(shared.clone()));
         shared.tasks.spawn(probe::serve(shared.clone(), probes));
         Self(shared)
     }

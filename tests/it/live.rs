@@ -136,7 +136,7 @@ async fn rec_18_the_memory_of_a_running_server_is_the_old_one_again_and_nobody_s
     // The one that was there, the stop, the one that came back.
     assert_eq!(seen, ["[\"right\",\"poison\"]", "kill.engaged", "[\"right\"]"], "{restored}");
     let steps: Vec<&str> = restored["steps"].as_array().expect("steps").iter().filter_map(|step| step["name"].as_str()).collect();
-    assert_eq!(steps, ["backup", "unpack", "stop", "hold", "swap", "compare", "start", "tools", "release"]);
+    assert_eq!(steps, ["backup", "unpack", "stop", "quiet", "swap", "compare", "start", "tools", "release"]);
     assert!(restored["ok"] == true && restored["released"] == true && restored["archive"] == archive.as_str(), "{restored}");
     assert_eq!(client.notes().await, ["right"]);
     assert_eq!(owners(&data.join("vaults/demo")), before, "owners and modes are as they were");
@@ -364,6 +364,7 @@ fn rec_18_a_full_and_a_read_only_place_change_nothing_and_stop_nobody() {
         let (answer, exit) = ask(&data, &restore);
         let _loose = Command::new("chattr").arg("-i").arg(&place).status();
         assert!(exit == Some(2) && answer["released"] == true, "{answer}");
+        assert_eq!(disk.0.read_dir().expect("a disk").count(), 2, "what was unpacked is gone");
         assert_eq!(fs::read_to_string(place.join("memory")).expect("a memory"), "poison");
         assert_eq!(done(&data, &["kill", "status"])["engaged"], false);
     }

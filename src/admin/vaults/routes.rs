@@ -141,6 +141,8 @@ async fn do_live(visit: Visit, fields: Fields) -> Response {
         ..LiveOrder::default()
     };
     match restore_live(admin, actor, order).await {
+        // To another page: to load this one again would order it again.
+        Ok(done) if done.ok && !done.dry_run => visit.done("/vaults", live::pages::said(&done)),
         Ok(done) => {
             let command = format!("lifeboat restore {} --live --reason TEXT", done.archive);
             let shell = visit.shell(Here::Vaults, "Bring back in place").same(command, "POST /api/v1/restore/live");

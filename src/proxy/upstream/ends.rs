@@ -8,7 +8,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::{Leg, Upstreams};
 use crate::policy::feed::ServerState;
-use crate::policy::held::HELD;
+use crate::policy::quiet::RESTORING;
 
 impl Upstreams {
     /// Stops every child.
@@ -37,14 +37,14 @@ impl Upstreams {
         self.others(server).token()
     }
 
-    /// Ends every process of a server that the feed holds. When this returns there is none.
+    /// Ends every process of a server that must be quiet. When this returns there is none.
     pub async fn quiet(&self, server: &str) {
         let kept = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(server);
         if let Some(kept) = kept {
             kept.leg.shutdown().await;
         }
         self.others(server).wait().await;
-        self.parts.feed.set_server(server, ServerState { state: "down", detail: HELD.to_owned(), sandbox: String::new() });
+        self.parts.feed.set_server(server, ServerState { state: "down", detail: RESTORING.to_owned(), sandbox: String::new() });
     }
 
     pub(super) fn shut(&self, server: &Arc<str>, leg: Leg) {

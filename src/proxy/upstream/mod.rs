@@ -28,7 +28,7 @@ use crate::mcp::message::{Incoming, parse_incoming};
 use crate::mcp::sse::{self, SseEvent};
 use crate::policy::Snapshot;
 use crate::policy::feed::{Feed, ServerState};
-use crate::policy::held::HELD;
+use crate::policy::quiet::RESTORING;
 use crate::policy::snapshot::ServerEntry;
 
 pub mod address;
@@ -204,8 +204,8 @@ impl Upstreams {
         {
             return (old.leg.clone(), Some(old.breaker.clone()));
         }
-        if self.parts.feed.held().holds(&entry.name) {
-            return (Leg::Unusable(HELD, HELD.into()), None);
+        if self.parts.feed.quiet().covers(&entry.name) {
+            return (Leg::Unusable(RESTORING, RESTORING.into()), None);
         }
         // A call that was permitted a moment before its server changed or went must not bring the old one back.
         let now = self.parts.feed.snapshot();
@@ -248,7 +248,7 @@ impl Upstreams {
     pub fn build(&self, entry: &Arc<ServerEntry>, limits: &Upstream) -> Leg {
         let parts = &self.parts;
         let made = match &entry.config.upstream {
-            UpstreamConfig::Stdio(_) if parts.feed.held().holds(&entry.name) => Err(("down", HELD, None)),
+            UpstreamConfig::Stdio(_) if parts.feed.quiet().covers(&entry.name) => Err(("down", RESTORING, None)),
             UpstreamConfig::Stdio(_) if !entry.secrets.approved => {
                 Err(("unapproved", "its command line is not approved on this host", None))
             }

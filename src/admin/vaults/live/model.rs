@@ -29,7 +29,7 @@ pub struct LiveOrder {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "RestoreStep")]
 pub struct LiveStep {
-    /// `backup`, `unpack`, `stop`, `hold`, `swap`, `compare`, `undo`, `start`, `tools`, `release`.
+    /// `backup`, `unpack`, `stop`, `quiet`, `swap`, `compare`, `undo`, `start`, `tools`, `release`.
     pub name: String,
     /// How long it took.
     pub seconds: f64,

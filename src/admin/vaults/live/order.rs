@@ -11,7 +11,7 @@ pub(super) enum Step {
     /// The kill for the servers that use the vault.
     Stop,
     /// Their processes end, and none starts.
-    Hold,
+    Quiet,
     /// New and old change their places.
     Swap,
     /// What the disk has, against the manifest.
@@ -33,7 +33,7 @@ impl Step {
             Self::Backup => "backup",
             Self::Unpack => "unpack",
             Self::Stop => "stop",
-            Self::Hold => "hold",
+            Self::Quiet => "quiet",
             Self::Swap => "swap",
             Self::Compare => "compare",
             Self::Undo => "undo",
@@ -57,14 +57,14 @@ pub(super) fn next(done: &[(Step, bool)], served: bool) -> Option<Step> {
         (Step::Backup, true) => Some(Step::Unpack),
         // Also where nobody is stopped: the answer says so.
         (Step::Unpack, true) => Some(Step::Stop),
-        (Step::Stop, true) if served => Some(Step::Hold),
+        (Step::Stop, true) if served => Some(Step::Quiet),
         (Step::Stop, true) => Some(Step::Swap),
-        (Step::Hold, true) => Some(Step::Swap),
+        (Step::Quiet, true) => Some(Step::Swap),
         (Step::Swap, true) => Some(Step::Compare),
         // The archive was whole beside its place, and is not in it: the disk cannot be trusted with it.
         (Step::Compare, false) => Some(Step::Undo),
         // Nothing changed yet, or everything did, or it changed back.
-        (Step::Hold | Step::Swap, false) | (Step::Compare | Step::Undo, true) => again(),
+        (Step::Quiet | Step::Swap, false) | (Step::Compare | Step::Undo, true) => again(),
         (Step::Start, true) => Some(Step::Tools),
         (Step::Tools, true) if is_certain(done) => Some(Step::Release),
         // A stop that is not proved is looked at by somebody; a damaged tree starts nothing.
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn everything_in_its_order() {
-        let whole = ["backup", "unpack", "stop", "hold", "swap", "compare", "start", "tools", "release"];
+        let whole = ["backup", "unpack", "stop", "quiet", "swap", "compare", "start", "tools", "release"];
         assert_eq!(walk(true, &[]), whole);
         assert_eq!(walk(false, &[]), ["backup", "unpack", "stop", "swap", "compare"]);
     }
@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn nothing_is_exchanged_while_the_stop_is_not_proved_or_a_process_lives() {
         assert_eq!(walk(true, &[Step::Stop]), ["backup", "unpack", "stop"]);
-        assert_eq!(walk(true, &[Step::Hold]), ["backup", "unpack", "stop", "hold", "start", "tools", "release"]);
+        assert_eq!(walk(true, &[Step::Quiet]), ["backup", "unpack", "stop", "quiet", "start", "tools", "release"]);
     }
 
     #[test]
@@ -127,7 +127,7 @@ mod tests {
             Step::Backup,
             Step::Unpack,
             Step::Stop,
-            Step::Hold,
+            Step::Quiet,
             Step::Swap,
             Step::Compare,
             Step::Undo,

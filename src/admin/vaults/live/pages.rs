@@ -83,6 +83,13 @@ pub fn page(shell: Shell, done: &LiveDone, reason: String, stale: bool) -> LiveP
     LivePage { shell, page }
 }
 
+/// One sentence about a restore in which everything passed.
+pub fn said(done: &LiveDone) -> String {
+    let (_, summary) = summary(done, &done.servers.join(", "));
+    let kept = done.kept.as_ref().map_or_else(String::new, |kept| format!(" What was there is kept: {kept}"));
+    format!("{}: {summary}{kept}", done.vault)
+}
+
 fn summary(done: &LiveDone, servers: &str) -> (bool, String) {
     let is_stopped = !done.released && !servers.is_empty();
     match (done.dry_run, done.ok, is_stopped) {

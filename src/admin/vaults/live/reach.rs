@@ -42,7 +42,13 @@ pub(super) fn users(admin: &Admin, vault: &Vault, target: &Path) -> (Vec<User>, 
     (found, UNKNOWN)
 }
 
+/// As the place of the vault is told: no link above it, whether anything lies there or not.
+fn real(path: &Path) -> PathBuf {
+    let above = || Some(std::fs::canonicalize(path.parent()?).ok()?.join(path.file_name()?));
+    std::fs::canonicalize(path).ok().or_else(above).unwrap_or_else(|| path.to_owned())
+}
+
 fn touches(place: &Path, target: &Path) -> bool {
-    let place = std::fs::canonicalize(place).unwrap_or_else(|_| place.to_owned());
+    let place = real(place);
     place.starts_with(target) || target.starts_with(&place)
 }

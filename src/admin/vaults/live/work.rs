@@ -15,7 +15,7 @@ use crate::admin::vaults::{BackupOrder, pages};
 use crate::admin::{Actor, Admin, kill, servers};
 use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
-use crate::policy::held::HELD;
+use crate::policy::quiet::RESTORING;
 use crate::policy::{Mode, Scope};
 
 /// How long the processes of a server may take to end, and to be up again.
@@ -122,7 +122,7 @@ impl Work {
             Step::Backup => self.backup().await,
             Step::Unpack => self.unpack().await,
             Step::Stop => self.stop().await,
-            Step::Hold => self.hold().await,
+            Step::Quiet => self.quiet().await,
             Step::Swap => self.swap().await,
             Step::Compare => self.compare().await,
             Step::Undo => self.undo().await,
@@ -211,14 +211,14 @@ impl Work {
         Ok(said.join("; "))
     }
 
-    async fn hold(&mut self) -> Verb<String> {
+    async fn quiet(&mut self) -> Verb<String> {
         let mut said = Vec::new();
         for user in &self.plan.users {
             if !user.is_child {
                 said.push(format!("{} is remote: it has no process here", user.name));
                 continue;
             }
-            self.admin.feed.held().hold(&user.name, END).await.map_err(Fault::unavailable)?;
+            self.admin.feed.quiet().order(&user.name, END).await.map_err(Fault::unavailable)?;
             said.push(format!("no process of {} is left", user.name));
         }
         Ok(said.join("; "))
@@ -291,7 +291,7 @@ impl Work {
     async fn start(&mut self) -> Verb<String> {
         let mut said = Vec::new();
         for user in self.plan.users.iter().filter(|user| user.is_child) {
-            self.admin.feed.held().let_go(&user.name);
+            self.admin.feed.quiet().let_go(&user.name);
         }
         for user in &self.plan.users {
             if user.is_child {
@@ -353,7 +353,7 @@ async fn up(admin: &Admin, server: &str) -> Verb<()> {
         match state.as_ref().map(|state| (state.state, state.detail.as_str())) {
             Some(("up", _)) => return Ok(()),
             Some(("unapproved", why)) => return Err(Fault::unavailable(format!("{server} does not start: {why}"))),
-            Some(("down", why)) if why != HELD => return Err(Fault::unavailable(format!("{server} does not start: {why}"))),
+            Some(("down", why)) if why != RESTORING => return Err(Fault::unavailable(format!("{server} does not start: {why}"))),
             _ if since.elapsed() > UP => return Err(Fault::unavailable(format!("{server} is not up after {} s", UP.as_secs()))),
             _ => tokio::time::sleep(LOOK).await,
         }

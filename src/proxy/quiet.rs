@@ -1,4 +1,4 @@
-//! Holds servers for the admin plane: ends their processes, starts none, and starts them again once they are let go. Never decides who is held.
+//! Keeps servers quiet for the admin plane: ends their processes, starts none, and starts them again once they are let go. Never decides whose.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use super::Shared;
 
 /// Task: follows the orders of the feed.
 pub(super) async fn serve(shared: Arc<Shared>) {
-    let held = shared.feed.held();
-    let mut changes = held.changes();
+    let quiet = shared.feed.quiet();
+    let mut changes = quiet.changes();
     loop {
-        for (server, order) in held.asked() {
+        for (server, order) in quiet.asked() {
             shared.upstreams.quiet(&server).await;
-            held.tell_quiet(&server, order);
+            quiet.tell_quiet(&server, order);
         }
         // Whoever was let go has its leg again.
         shared.upstreams.reconcile(&shared.feed.snapshot());

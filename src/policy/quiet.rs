@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// What a held server says of itself.
-pub const HELD: &str = "its vault is being restored";
+/// What such a server says of itself.
+pub const RESTORING: &str = "its vault is being restored";
 
 #[derive(Clone, Copy, Debug)]
-struct Hold {
+struct Silence {
     // Tells this order from an earlier one for the same server.
     order: u64,
     is_quiet: bool,
@@ -19,12 +19,12 @@ struct Hold {
 #[derive(Debug, Default)]
 struct Orders {
     last: u64,
-    by_server: BTreeMap<String, Hold>,
+    by_server: BTreeMap<String, Silence>,
 }
 
-/// Every server that is held.
+/// Every server that must be quiet.
 #[derive(Debug, Default)]
-pub struct Held(watch::Sender<Orders>);
+pub struct Quiet(watch::Sender<Orders>);
 
 /// Wakes on each change.
 pub struct Changes(watch::Receiver<Orders>);
@@ -36,20 +36,20 @@ impl Changes {
     }
 }
 
-impl Held {
-    /// Asks that a server has no process, and waits until that is so. It stays held until `let_go`, also when this fails.
+impl Quiet {
+    /// Asks that a server has no process, and waits until that is so. None starts until `let_go`, also when this fails.
     ///
     /// # Errors
     /// A sentence: the proxy did not do it in time.
-    pub async fn hold(&self, server: &str, wait: Duration) -> Result<(), String> {
+    pub async fn order(&self, server: &str, wait: Duration) -> Result<(), String> {
         let mut order = 0;
         self.0.send_modify(|orders| {
             orders.last += 1;
             order = orders.last;
-            orders.by_server.insert(server.to_owned(), Hold { order, is_quiet: false });
+            orders.by_server.insert(server.to_owned(), Silence { order, is_quiet: false });
         });
         let mut changes = self.0.subscribe();
-        let quiet = |orders: &Orders| orders.by_server.get(server).is_some_and(|hold| hold.order == order && hold.is_quiet);
+        let quiet = |orders: &Orders| orders.by_server.get(server).is_some_and(|one| one.order == order && one.is_quiet);
         match tokio::time::timeout(wait, changes.wait_for(quiet)).await {
             Ok(Ok(_)) => Ok(()),
             _ => Err(format!("the processes of {server} did not end within {} s", wait.as_secs())),
@@ -63,8 +63,8 @@ impl Held {
         });
     }
 
-    /// Whether a server is held.
-    pub fn holds(&self, server: &str) -> bool {
+    /// Whether a server must be quiet.
+    pub fn covers(&self, server: &str) -> bool {
         self.0.borrow().by_server.contains_key(server)
     }
 
@@ -73,17 +73,17 @@ impl Held {
         Changes(self.0.subscribe())
     }
 
-    /// For the proxy: who is held and may still have a process, with the number of the order.
+    /// For the proxy: who must be quiet and may still have a process, with the number of the order.
     pub fn asked(&self) -> Vec<(String, u64)> {
         let orders = self.0.borrow();
-        orders.by_server.iter().filter(|(_, hold)| !hold.is_quiet).map(|(server, hold)| (server.clone(), hold.order)).collect()
+        orders.by_server.iter().filter(|(_, one)| !one.is_quiet).map(|(server, one)| (server.clone(), one.order)).collect()
     }
 
     /// For the proxy: nothing of the server is left. Counts only for the order it was done for.
     pub fn tell_quiet(&self, server: &str, order: u64) {
         self.0.send_if_modified(|orders| {
-            let hold = orders.by_server.get_mut(server).filter(|hold| hold.order == order && !hold.is_quiet);
-            hold.map(|hold| hold.is_quiet = true).is_some()
+            let one = orders.by_server.get_mut(server).filter(|one| one.order == order && !one.is_quiet);
+            one.map(|one| one.is_quiet = true).is_some()
         });
     }
 }
@@ -96,23 +96,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_is_quiet_only_by_the_word_for_this_order() {
-        let held = Arc::new(Held::default());
-        assert!(held.hold("s", Duration::from_millis(20)).await.is_err(), "nobody answers");
-        assert!(held.holds("s"), "and nothing may start all the same");
-        let old = held.asked()[0].1;
+        let quiet = Arc::new(Quiet::default());
+        assert!(quiet.order("s", Duration::from_millis(20)).await.is_err(), "nobody answers");
+        assert!(quiet.covers("s"), "and nothing may start all the same");
+        let old = quiet.asked()[0].1;
         let waiting = tokio::spawn({
-            let held = held.clone();
-            async move { held.hold("s", Duration::from_secs(5)).await }
+            let quiet = quiet.clone();
+            async move { quiet.order("s", Duration::from_secs(5)).await }
         });
-        while held.asked()[0].1 == old {
+        while quiet.asked()[0].1 == old {
             tokio::task::yield_now().await;
         }
-        held.tell_quiet("s", old);
-        assert_eq!(held.asked().len(), 1, "an answer to the order before");
-        held.tell_quiet("s", old + 1);
+        quiet.tell_quiet("s", old);
+        assert_eq!(quiet.asked().len(), 1, "an answer to the order before");
+        quiet.tell_quiet("s", old + 1);
         waiting.await.unwrap().unwrap();
-        held.let_go("s");
-        held.tell_quiet("s", old + 1);
-        assert!(!held.holds("s") && held.asked().is_empty());
+        quiet.let_go("s");
+        quiet.tell_quiet("s", old + 1);
+        assert!(!quiet.covers("s") && quiet.asked().is_empty());
     }
 }
