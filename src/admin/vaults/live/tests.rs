@@ -15,7 +15,7 @@ use crate::crypto::archive::Ephemeral;
 use crate::crypto::files::{Readers, write};
 use crate::policy::{Mode, Scope};
 
-async fn house() -> House {
+pub(super) async fn house() -> House {
     let house = House::open().await;
     house.listen("proxy").await;
     let key = Ephemeral::generate();
@@ -24,7 +24,7 @@ async fn house() -> House {
 }
 
 /// A vault whose content is of a moment ago, an archive of it, and other content in its place now.
-async fn vault(house: &House, name: &str, server: Option<&str>, exclude: &[&str]) -> (PathBuf, Archive) {
+pub(super) async fn vault(house: &House, name: &str, server: Option<&str>, exclude: &[&str]) -> (PathBuf, Archive) {
     let place = house.path().join("vaults").join(name);
     fs::create_dir_all(place.join("sub")).unwrap();
     fs::set_permissions(&place, fs::Permissions::from_mode(0o750)).unwrap();
@@ -47,7 +47,7 @@ async fn added(house: &House, name: &str, place: &Path, server: Option<&str>, ex
     back_up(house, name).await
 }
 
-async fn back_up(house: &House, name: &str) -> Archive {
+pub(super) async fn back_up(house: &House, name: &str) -> Archive {
     let mut done = run(&house.admin, &root(), BackupOrder { vault: Some(name.into()) }).await.unwrap();
     done.archives.remove(0)
 }

@@ -183,3 +183,48 @@ fn a_tree_is_the_archives_only_with_every_file_mode_and_byte_and_nothing_more() 
         assert!(compare().is_err(), "change {at}");
     }
 }
+
+/// Somebody still writes to the new tree: a file of it is changed after it was compared beside its place and before it is in it.
+fn tamper(data: crate::config::paths::DataDir, folder: std::path::PathBuf) -> std::thread::JoinHandle<()> {
+    use std::io::Write as _;
+    std::thread::spawn(move || {
+        let waiting = || {
+            let names = fs::read_dir(&folder).unwrap().flatten().map(|entry| entry.path().join(CONTENT).join("zzz"));
+            names.into_iter().find_map(|path| fs::OpenOptions::new().append(true).open(path).ok())
+        };
+        let mut file = loop {
+            if let Some(file) = waiting() {
+                break file;
+            }
+        };
+        while super::note::all(&data).0.iter().all(|note| note.new.is_none()) {
+            std::thread::yield_now();
+        }
+        file.write_all(b"!").unwrap();
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rec_18_a_tree_that_is_not_the_archives_once_it_is_in_place_changes_back_and_stays_stopped() {
+    use super::tests::{back_up, house, vault};
+    use super::{LiveOrder, restore_live};
+    use crate::admin::kill;
+    use crate::admin::tests_house::root;
+    let house = house().await;
+    let (place, _) = vault(&house, "notes", Some("demo"), &[]).await;
+    // The first one takes long to compare, the last one is changed meanwhile.
+    fs::write(place.join("aaa"), vec![7u8; 48 << 20]).unwrap();
+    fs::write(place.join("zzz"), "last").unwrap();
+    let archive = back_up(&house, "notes").await;
+    fs::write(place.join("zzz"), "now").unwrap();
+    let thread = tamper(house.admin.data.clone(), house.path().join("vaults"));
+    let order = LiveOrder { archive: archive.id, reason: "poisoned".into(), without_backup: true, ..LiveOrder::default() };
+    let done = restore_live(&house.admin, &root(), order).await.unwrap();
+    thread.join().unwrap();
+    let steps: Vec<(&str, bool)> = done.steps.iter().map(|step| (step.name.as_str(), step.passed)).collect();
+    assert_eq!(steps[4..8], [("swap", true), ("compare", false), ("undo", true), ("start", true)], "{done:?}");
+    assert!(done.steps[5].detail.contains("zzz") && !done.ok && !done.released && done.kept.is_none(), "{done:?}");
+    assert_eq!(text(place.join("zzz")), "now", "as it was");
+    let left = fs::read_dir(house.path().join("vaults")).unwrap().flatten().filter(|entry| entry.file_name() != "notes").count();
+    assert_eq!((left, kill::states(&house.admin).len()), (0, 1));
+}
