@@ -40,14 +40,20 @@ impl Work {
     /// The note goes when nothing is in doubt; else it says, also after a restart, what somebody must look at.
     pub(super) fn close(&mut self, ok: bool, damaged: bool) {
         let data = &self.admin.data;
-        settle::forget(data, &self.note.vault);
+        if ok {
+            settle::forget(data, &self.note.vault);
+        }
         let left = self.stopped.iter().map(|one| one.server.as_str()).collect::<Vec<_>>().join(", ");
         if ok || (self.released && !damaged) || (left.is_empty() && !damaged) {
             return self.note.remove(data);
         }
         let target = self.note.target.display();
-        let what =
-            if damaged { format!("{target} is damaged, and no server starts on it") } else { "not everything passed".into() };
+        let what = if damaged {
+            let was = self.note.tree.display();
+            format!("{target} is damaged, what was there is {was}, and its servers have no process until Lifeboat starts again")
+        } else {
+            "not everything passed".to_owned()
+        };
         self.note.told = Some(format!("the restore {} of vault {}: {what}; still stopped: {left}", self.note.id, self.note.vault));
         if let Err(fault) = self.note.write(data) {
             tracing::error!(%fault, restore = self.note.id, "how a restore ended is not written down");
