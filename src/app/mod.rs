@@ -115,6 +115,8 @@ impl App {
         let lock = lock::Lock::take(&options.data, lock::START).await?;
         let mut first = first_run::complete(&options)?;
         let opened = open::open(&options.data, open::Purpose::Serve).await?;
+        // Before any server has a process that could write to its vault.
+        vaults::settle(&opened.admin).await?;
         let lifecycle = Arc::new(Lifecycle::default());
         let proxy_runtime = planes::proxy_runtime()?;
         let admin = opened.admin.clone();

@@ -39,6 +39,10 @@ impl Offline {
         }
         let lock = lock::Lock::take(data, lock::COMMAND).await?;
         let opened = open::open(data, open::Purpose::Command).await?;
+        // What a process that died has left half way is ended here too; a command does not fail for it.
+        if let Err(fault) = vaults::settle(&opened.admin).await {
+            tracing::error!(%fault, "a restore that was cut off is not settled");
+        }
         let router = router(&opened.admin);
         let stop = CancellationToken::new();
         let index = tokio::spawn(opened.admin.ledger.clone().run_index(stop.clone()));

@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 use super::args::{BackupCommand, DrillCommand, RecipientCommand, RestoreArgs, VaultCommand};
-use super::order::{Order, file, not_yet, segment, standard_input};
+use super::order::{Order, file, segment, standard_input};
 use super::out::{self, Voice};
 use crate::base::fault::{Fault, Verb};
 use crate::base::secret::Secret;
@@ -55,6 +55,10 @@ pub(super) fn prove(data: &DataDir, name: &str, identity: &Path, voice: Voice) -
 pub(super) fn vault(command: &VaultCommand) -> Verb<Order> {
     Ok(match command {
         VaultCommand::List => Order::get("/api/v1/vaults"),
+        VaultCommand::Clean { vault, dry_run } => {
+            Order::post(format!("/api/v1/vaults/{}/clean", segment(vault)), json!({"dry_run": dry_run}))
+        }
+        VaultCommand::Kept => Order::get("/api/v1/vaults/kept"),
         VaultCommand::Add { name, path, server, exclude } => {
             let path = absolute(path)?;
             Order::post("/api/v1/vaults", json!({"name": name, "path": path, "server": server, "exclude": exclude}))
@@ -84,7 +88,7 @@ pub(super) fn backup(command: &BackupCommand) -> Verb<Order> {
 /// `restore`.
 pub(super) fn restore(args: &RestoreArgs) -> Verb<Order> {
     if args.live {
-        return Err(not_yet("restore --live"));
+        return live(args);
     }
     let to = args.to.as_deref().map(absolute).transpose()?.unwrap_or_default();
     let identity = args.identity.as_deref().map(file).transpose()?;
@@ -94,6 +98,25 @@ pub(super) fn restore(args: &RestoreArgs) -> Verb<Order> {
             "archive": args.archive, "to": to, "path": args.path, "at": args.at, "dry_run": args.dry_run, "identity": identity,
         }),
     ))
+}
+
+/// `restore --live`.
+fn live(args: &RestoreArgs) -> Verb<Order> {
+    if args.path.is_some() {
+        return Err(Fault::invalid("--path", "--live brings back a whole vault; bring one path back with --to, and copy it"));
+    }
+    if args.reason.is_none() && !args.dry_run {
+        return Err(Fault::invalid("--reason", "--live needs a reason"));
+    }
+    let identity = args.identity.as_deref().map(file).transpose()?;
+    let order = Order::post(
+        "/api/v1/restore/live",
+        json!({
+            "archive": args.archive, "reason": args.reason.clone().unwrap_or_default(), "at": args.at, "dry_run": args.dry_run,
+            "without_backup": args.without_backup, "identity": identity,
+        }),
+    );
+    Ok(order.must("ok"))
 }
 
 /// `drill …`.

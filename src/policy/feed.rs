@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::guests::Guests;
 use super::kill::{KillEntry, KillOverlay};
 use super::principal::Principal;
+use super::quiet::Quiet;
 use super::snapshot::{ServerEntry, Snapshot};
 use crate::config::Class;
 use crate::crypto::tls::ServerTls;
@@ -147,6 +148,7 @@ pub struct Feed {
     next_call: AtomicU64,
     canaries: Mutex<HashMap<String, Principal>>,
     guests: Guests,
+    quiet: Quiet,
     listeners: Mutex<Vec<ProxyListener>>,
     servers: Mutex<HashMap<String, ServerState>>,
     breakers: Mutex<HashMap<String, Breaker>>,
@@ -173,6 +175,7 @@ impl Feed {
             next_call: AtomicU64::new(0),
             canaries: Mutex::default(),
             guests: Guests::default(),
+            quiet: Quiet::default(),
             listeners: Mutex::default(),
             servers: Mutex::default(),
             breakers: Mutex::default(),
@@ -244,6 +247,11 @@ impl Feed {
     /// The addresses this process visits its own listeners from.
     pub fn guests(&self) -> &Guests {
         &self.guests
+    }
+
+    /// The servers that must have no process now.
+    pub fn quiet(&self) -> &Quiet {
+        &self.quiet
     }
 
     /// Tells that a proxy listener is bound.

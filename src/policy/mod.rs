@@ -6,6 +6,7 @@ pub mod guests;
 pub mod kill;
 pub mod lookalike;
 pub mod principal;
+pub mod quiet;
 pub mod snapshot;
 
 pub use decide::{Asked, Decision, decide};

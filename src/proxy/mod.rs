@@ -22,6 +22,7 @@ pub mod pipeline;
 pub mod preface;
 mod probe;
 pub mod pump;
+mod quiet;
 pub mod rate;
 mod record;
 pub mod refuse;
@@ -151,6 +152,7 @@ impl Proxy {
         shared.tasks.spawn(keep_in_step(shared.clone()));
         shared.tasks.spawn(sweep(shared.clone()));
         shared.tasks.spawn(task_stop::serve(shared.clone()));
+        shared.tasks.spawn(quiet::serve(shared.clone()));
         shared.tasks.spawn(probe::serve(shared.clone(), probes));
         Self(shared)
     }

@@ -42,12 +42,14 @@ pub(super) async fn serve(shared: Arc<Shared>, mut probes: mpsc::Receiver<ProbeR
             let limits = shared.feed.snapshot().settings.upstream.clone();
             let kept = shared.upstreams.kept(&server);
             let is_kept = kept.is_some();
+            let aside = shared.upstreams.aside(&server.name);
             let leg = kept.unwrap_or_else(|| shared.upstreams.build(&server, &limits));
             let looking = look(&leg);
             let seen = tokio::time::timeout(START + WAIT, looking).await.unwrap_or_else(|_| Err("it took too long".into()));
             if !is_kept {
                 leg.shutdown().await;
             }
+            drop(aside);
             if !is_kept && !shared.feed.snapshot().servers.contains_key(server.name.as_ref()) {
                 shared.feed.forget_server(&server.name);
             }

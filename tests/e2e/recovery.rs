@@ -163,6 +163,9 @@ fn destroyed_and_rebuilt(mut lifeboat: Lifeboat, place: &Place, way: &Way) {
         Way::Directory => {
             place.follow("backup");
             beside(place);
+            assert!(place.follow("in place").contains("released: true"));
+            let graph = call(&lifeboat, &key, "memory", "read_graph", &json!({}));
+            assert!(graph.to_string().contains("harbour"), "{graph}");
         }
         Way::Bucket(_) => {
             let said = place.follow("bucket");

@@ -10,6 +10,7 @@ mod edge;
 mod faults;
 mod golden;
 mod laws;
+mod live;
 mod plane;
 mod proxy;
 mod recovery;

@@ -305,7 +305,7 @@ fn rec_02_a_full_disk_costs_no_archive_that_is_there_and_leaves_no_part() {
     assert_eq!(done(&data, &["status"])["servers"][0]["state"], "up");
 }
 
-fn no_reserve(data: &Path) -> String {
+pub(crate) fn no_reserve(data: &Path) -> String {
     let text = fs::read_to_string(data.join("config/lifeboat.toml")).expect("settings");
     let mut settings: toml::Table = text.parse().expect("toml");
     let audit = settings.entry("audit").or_insert_with(|| toml::Table::new().into());

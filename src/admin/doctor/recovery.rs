@@ -10,7 +10,10 @@ const DRILL_DAYS: i64 = 100;
 
 pub(super) async fn checks(admin: &Admin) -> Vec<Check> {
     let actor = Actor::system("doctor");
-    vec![archives(admin, &actor).await, copies(admin).await, recipients(admin, &actor).await, drill(admin, &actor).await]
+    let mut checks =
+        vec![archives(admin, &actor).await, copies(admin).await, recipients(admin, &actor).await, drill(admin, &actor).await];
+    checks.extend(restores(admin));
+    checks
 }
 
 async fn archives(admin: &Admin, actor: &Actor) -> Check {
@@ -47,6 +50,12 @@ async fn copies(admin: &Admin) -> Check {
         }
         None => ok(NAME, format!("{} in line with the archives", recovery.copies.len() + recovery.buckets.len())),
     }
+}
+
+/// Restores in place that were cut off or did not pass, while somebody must still look.
+fn restores(admin: &Admin) -> Vec<Check> {
+    let mend = "look at the vault, then lifeboat kill status, lifeboat kill release --server NAME, and lifeboat vault clean VAULT";
+    vaults::unsettled(admin).into_iter().map(|told| check("restore", State::Warn, told, mend)).collect()
 }
 
 async fn recipients(admin: &Admin, actor: &Actor) -> Check {

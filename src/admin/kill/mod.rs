@@ -100,6 +100,18 @@ pub async fn engage_by_signal(admin: &Admin) -> Verb<Engaged> {
 /// `Denied` without role admin or a fresh login; `Invalid` without a reason; `NotFound` when the scope is not engaged; `Conflict` when it is
 /// read-only already or somebody stopped something meanwhile; `Unavailable` when database, ledger or file do not answer.
 pub async fn release(admin: &Admin, actor: &Actor, order: Release) -> Verb<Released> {
+    release_of(admin, actor, order, None).await
+}
+
+/// As `release`, and only while the scope is stopped by this decision: whoever stopped it again meanwhile meant it.
+///
+/// # Errors
+/// As `release`; `Conflict` when another order stopped it.
+pub async fn release_own(admin: &Admin, actor: &Actor, order: Release, decision_id: &str) -> Verb<Released> {
+    release_of(admin, actor, order, Some(decision_id)).await
+}
+
+async fn release_of(admin: &Admin, actor: &Actor, order: Release, decision_id: Option<&str>) -> Verb<Released> {
     actor.need(Right::Administer, "kill.release")?;
     let now = admin.clock.now();
     actor.need_fresh_login(now)?;
@@ -111,7 +123,7 @@ pub async fn release(admin: &Admin, actor: &Actor, order: Release) -> Verb<Relea
     let _database = tokio::time::timeout(RELEASE_WAIT, admin.kill.database.lock()).await.map_err(|_| slow())?;
     let seen = *admin.kill.changing();
     let before = meant(&admin.feed.kill());
-    check_release(&before.entries, &order)?;
+    check_release(&before.entries, &order, decision_id)?;
     let after = before.release(&order.scope, order.to);
     let ending =
         store::Ending { scope: order.scope.clone(), at: now, by: actor.name.clone(), reason: reason.clone(), to: order.to };
@@ -324,7 +336,7 @@ fn check_scope(admin: &Admin, scope: &Scope) -> Verb<()> {
     if known { Ok(()) } else { Err(Fault::not_found(format!("Nothing stopped: there is no {}", scope.text()))) }
 }
 
-fn check_release(entries: &[KillEntry], order: &Release) -> Verb<()> {
+fn check_release(entries: &[KillEntry], order: &Release, decision_id: Option<&str>) -> Verb<()> {
     let text = order.scope.text();
     let Some(entry) = entries.iter().find(|entry| entry.scope == order.scope) else {
         let engaged: Vec<String> = entries.iter().map(|entry| entry.scope.text()).collect();
@@ -333,6 +345,9 @@ fn check_release(entries: &[KillEntry], order: &Release) -> Verb<()> {
         }
         return Err(Fault::not_found(format!("{text} is not stopped; what is: {}", engaged.join(", "))));
     };
+    if decision_id.is_some_and(|id| id != entry.decision_id) {
+        return Err(Fault::conflict(format!("{text} was stopped again by {}: {}", entry.by, entry.reason)));
+    }
     if order.to == Some(Mode::ReadOnly) && entry.mode == Mode::ReadOnly {
         return Err(Fault::conflict(format!("{text} is read-only already")));
     }

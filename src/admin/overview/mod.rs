@@ -193,6 +193,12 @@ async fn needs(admin: &Admin, servers: &[Server], kill: &kill::Status, now: Time
     needs.extend(proof_need(kill, now));
     needs.extend(key_needs(admin, now).await);
     needs.extend(files_needs(admin).await);
+    needs.extend(vaults::unsettled(admin).into_iter().map(|detail| Need {
+        id: "restore.open",
+        text: "A restore in place needs somebody".to_owned(),
+        detail,
+        href: "/vaults".into(),
+    }));
     needs
 }
 

@@ -11,6 +11,7 @@ pub mod deployment;
 mod elsewhere;
 pub mod extract;
 pub mod folder;
+pub mod live;
 mod model;
 pub mod pages;
 pub mod places;
@@ -28,12 +29,18 @@ mod store;
 mod tests;
 #[cfg(test)]
 mod tests_reencrypt;
+#[cfg(test)]
+mod tests_sources;
 pub mod walk;
 
 use std::path::PathBuf;
 
 pub use backup::{list, run, verify};
 pub use elsewhere::{CopyList, CopyView, copies};
+pub use live::{
+    CleanOrder, Cleaned, KeptList, KeptTree, LiveDone, LiveOrder, LiveStep, STATEMENTS as LIVE_STATEMENTS, clean,
+    kept as list_kept, restore_live, settle, unsettled,
+};
 pub use model::{
     AddRecipient, AddVault, Archive, ArchiveList, Backup, BackupOrder, Checked, Failed, Proof, ProveRecipient, RecipientList,
     RecipientView, VaultAdded, VaultList, VaultView,

@@ -3,6 +3,8 @@
 use askama::Template;
 
 use super::elsewhere::CopyView;
+use super::live::pages::KeptRow;
+use super::live::{self, KeptList};
 use super::model::{Archive, ArchiveList, RecipientList, VaultList, VaultView};
 use crate::admin::OperatorRole;
 use crate::admin::actor::Right;
@@ -50,6 +52,8 @@ pub struct VaultsView {
     pub may_restore: bool,
     /// The form to bring back, as it was typed.
     pub form: RestoreForm,
+    /// What restores in place kept.
+    pub kept: Vec<KeptRow>,
 }
 
 /// One vault.
@@ -172,6 +176,11 @@ pub struct RestoreForm {
     pub path: String,
 }
 
+/// `12 files, 3 MiB`.
+pub fn content(files: u64, bytes: u64) -> String {
+    format!("{}, {}", human::plural(files, "file"), human::bytes(bytes))
+}
+
 /// What the page is made of.
 pub struct Facts<'a> {
     /// Vaults.
@@ -184,6 +193,8 @@ pub struct Facts<'a> {
     pub recipients: &'a RecipientList,
     /// What was typed.
     pub form: RestoreForm,
+    /// What restores in place kept.
+    pub kept: &'a KeptList,
 }
 
 /// The whole page.
@@ -202,6 +213,7 @@ pub fn page(shell: Shell, facts: Facts<'_>, role: OperatorRole) -> VaultsPage {
         may_run: role.has(Right::Operate),
         may_restore: role.has(Right::Administer),
         form: facts.form,
+        kept: live::pages::kept(facts.kept, now),
     };
     VaultsPage { shell, page }
 }

@@ -115,7 +115,12 @@ pub async fn restore(admin: &Admin, actor: &Actor, order: RestoreOrder) -> Verb<
 const LATEST: &str = "latest";
 
 /// The archives that an order means.
-fn choose(folder: &Folder, found: &Catalogue, order: &RestoreOrder, sound: impl Fn(&Sidecar) -> bool) -> Verb<Vec<Sidecar>> {
+pub(super) fn choose(
+    folder: &Folder,
+    found: &Catalogue,
+    order: &RestoreOrder,
+    sound: impl Fn(&Sidecar) -> bool,
+) -> Verb<Vec<Sidecar>> {
     let until = |note: &&Sidecar| order.at.is_none_or(|at| note.started_at <= at);
     let newest = |vault: &str| found.archives.iter().filter(until).find(|note| note.vault == vault && sound(note)).cloned();
     let none = || Fault::not_found(format!("there is no archive {}; see lifeboat backup list", order.archive));

@@ -10,7 +10,9 @@ use axum::routing::{get, post};
 use super::backup::blocking;
 use super::elsewhere;
 use super::pages::{self, Facts, RestoreForm};
-use super::{BackupOrder, RestoreOrder, list, list_recipients, restore, run, vaults, verify};
+use super::{
+    BackupOrder, LiveOrder, RestoreOrder, list, list_kept, list_recipients, live, restore, restore_live, run, vaults, verify,
+};
 use crate::admin::Admin;
 use crate::admin::actor::Right;
 use crate::admin::routes::{Access, Entry, Visit};
@@ -20,12 +22,13 @@ use crate::crypto::archive::digest_file;
 use crate::web::{Fields, html, html_with, human, page};
 
 /// Who may use what.
-pub const ROUTES: [Entry; 5] = [
+pub const ROUTES: [Entry; 6] = [
     ("GET", "/vaults", Access::Signed(Right::Read)),
     ("GET", "/vaults/kit", Access::Signed(Right::Read)),
     ("POST", "/vaults/backup", Access::Signed(Right::Operate)),
     ("POST", "/vaults/verify", Access::Signed(Right::Operate)),
     ("POST", "/vaults/restore", Access::Signed(Right::Administer)),
+    ("POST", "/vaults/live", Access::Signed(Right::Administer)),
 ];
 
 /// The routes.
@@ -36,6 +39,7 @@ pub fn routes() -> Router<Arc<Admin>> {
         .route("/vaults/backup", post(do_backup))
         .route("/vaults/verify", post(do_verify))
         .route("/vaults/restore", post(do_restore))
+        .route("/vaults/live", post(do_live))
 }
 
 async fn show(visit: Visit) -> Response {
@@ -44,13 +48,15 @@ async fn show(visit: Visit) -> Response {
 
 async fn whole(visit: &Visit, status: StatusCode, form: RestoreForm, refusal: Option<String>) -> Response {
     let (admin, actor) = (&visit.admin, &visit.signed.actor);
-    let read =
-        async || -> Verb<_> { Ok((vaults(admin, actor).await?, list(admin, actor).await?, list_recipients(admin, actor).await?)) };
+    let read = async || -> Verb<_> {
+        let (vaults, archives) = (vaults(admin, actor).await?, list(admin, actor).await?);
+        Ok((vaults, archives, list_recipients(admin, actor).await?, list_kept(admin, actor).await?))
+    };
     match read().await {
-        Ok((vaults, archives, recipients)) => {
+        Ok((vaults, archives, recipients, kept)) => {
             let shell = visit.shell(Here::Vaults, "Vaults").same("lifeboat backup list", "GET /api/v1/archives");
             let copies = elsewhere::known(admin).await;
-            let facts = Facts { vaults: &vaults, archives: &archives, copies: &copies, recipients: &recipients, form };
+            let facts = Facts { vaults: &vaults, archives: &archives, copies: &copies, recipients: &recipients, form, kept: &kept };
             html_with(status, &pages::page(shell.refusing(refusal), facts, actor.role))
         }
         Err(fault) => visit.fail(&fault),
@@ -115,6 +121,35 @@ async fn do_restore(visit: Visit, fields: Fields) -> Response {
                 format!("{what} brought back to {}.", form.to)
             };
             visit.done("/vaults", said)
+        }
+        Err(fault) => refused(&visit, "Not brought back.", &fault, form).await,
+    }
+}
+
+/// Without `sure` it only looks, and asks.
+async fn do_live(visit: Visit, fields: Fields) -> Response {
+    let (admin, actor) = (&visit.admin, &visit.signed.actor);
+    let get = |name: &str| fields.get(name).trim().to_owned();
+    let form = RestoreForm { archive: get("archive"), to: get("to"), path: get("path") };
+    if !form.path.is_empty() {
+        let fault = Fault::invalid("path", "a whole vault comes back in place; bring one path back to a directory, and copy it");
+        return refused(&visit, "Not brought back.", &fault, form).await;
+    }
+    let order = LiveOrder {
+        archive: form.archive.clone(),
+        reason: get("reason"),
+        dry_run: get("sure") != "yes",
+        without_backup: get("without_backup") == "yes",
+        ..LiveOrder::default()
+    };
+    match restore_live(admin, actor, order).await {
+        // To another page: to load this one again would order it again.
+        Ok(done) if done.ok && !done.dry_run => visit.done("/vaults", live::pages::said(&done)),
+        Ok(done) => {
+            let command = format!("lifeboat restore {} --live --reason TEXT", done.archive);
+            let shell = visit.shell(Here::Vaults, "Bring back in place").same(command, "POST /api/v1/restore/live");
+            let stale = done.dry_run && actor.need_fresh_login(admin.clock.now()).is_err();
+            html(&live::pages::page(shell, &done, get("reason"), stale))
         }
         Err(fault) => refused(&visit, "Not brought back.", &fault, form).await,
     }

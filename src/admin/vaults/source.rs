@@ -53,8 +53,8 @@ pub(super) fn prepare(path: &Path, excluded: &[&str], staging: &Path, need_room:
     items.retain(|item| !beside(&item.path));
     // A database is copied before it is archived: for a while it is there twice.
     let sizes = |item: &&Item| databases.contains(&item.path);
-    let twice: u64 = items.iter().filter(sizes).map(|item| item.size).sum();
-    need_room(twice + items.iter().map(|item| item.size).sum::<u64>())?;
+    let twice: u64 = items.iter().filter(sizes).map(|item| item.stored).sum();
+    need_room(twice + items.iter().map(|item| item.stored).sum::<u64>())?;
     for (at, one) in databases.iter().enumerate() {
         let copy = staging.join(format!("{at}.sqlite"));
         let copied = Handle::current().block_on(foreign::snapshot(&folder.join(one), &copy));
@@ -112,7 +112,12 @@ impl Prepared {
             };
             let told = (now.mode, now.mtime);
             if now.size > HELD {
-                let whole = writer.file(&item.path, now.size, told, &file)?;
+                let mut source = Lenient { inner: &file, fault: None };
+                let whole = writer.file(&item.path, now.size, told, &mut source)?;
+                if let Some(cause) = source.fault {
+                    writer.skip(&item.path, format!("it cannot be read as a whole: {cause}"));
+                    return Ok(false);
+                }
                 let still = whole && before.is_still(&file);
                 if whole && !still {
                     writer.skip(&item.path, "it changed while it was read");
@@ -124,13 +129,33 @@ impl Prepared {
             let stable = read.is_ok() && bytes.len() as u64 == now.size && before.is_still(&file);
             if stable || attempt == ATTEMPTS {
                 writer.file(&item.path, bytes.len() as u64, told, bytes.as_slice())?;
-                if !stable {
-                    writer.skip(&item.path, "it changed each time it was read");
+                match read {
+                    Ok(_) if stable => {}
+                    Ok(_) => writer.skip(&item.path, "it changed each time it was read"),
+                    Err(cause) => writer.skip(&item.path, format!("it cannot be read as a whole: {cause}")),
                 }
                 return Ok(stable);
             }
         }
         Ok(false)
+    }
+}
+
+/// Ends where its source cannot be read on: one bad block must not cost the archive of all the rest.
+struct Lenient<R> {
+    inner: R,
+    fault: Option<std::io::Error>,
+}
+
+impl<R: std::io::Read> std::io::Read for Lenient<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self.inner.read(buffer) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::Interrupted => {
+                self.fault = Some(cause);
+                Ok(0)
+            }
+            done => done,
+        }
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Item {
     pub mtime: u64,
     /// Bytes, when it was seen.
     pub size: u64,
+    /// How many of them take room: a sparse file is mostly holes.
+    pub stored: u64,
 }
 
 /// How a file looked: what is written to it changes its size or its time.
@@ -50,6 +52,8 @@ fn item_of(path: &str, stat: &FileStat, kind: EntryKind) -> Item {
         mode: stat.st_mode & 0o777,
         mtime: u64::try_from(stat.st_mtime).unwrap_or(0),
         size: u64::try_from(stat.st_size).unwrap_or(0),
+        // Blocks of 512 bytes, whatever those of the disk are.
+        stored: u64::try_from(stat.st_size.min(stat.st_blocks.saturating_mul(512))).unwrap_or(0),
     }
 }
 
@@ -58,9 +62,9 @@ fn item_of(path: &str, stat: &FileStat, kind: EntryKind) -> Item {
 pub struct Found {
     /// Directories before what is in them, in the order of names.
     pub items: Vec<Item>,
-    /// Links, devices, pipes, sockets and names that cannot be written: never part of an archive.
+    /// Links, devices, pipes and sockets: never part of an archive.
     pub special: Vec<Skipped>,
-    /// What could not be read.
+    /// What could not be read, or has a name that cannot be written, or stands too deep: an archive without it is not complete.
     pub unread: Vec<Skipped>,
 }
 
@@ -129,7 +133,7 @@ fn below(folder: &OwnedFd, prefix: &str, excluded: &[&str], depth: usize, found:
     names.sort_unstable();
     for name in names {
         let Some(name) = name.to_str() else {
-            found.special.push(skipped(&format!("{prefix}{}", name.to_string_lossy()), "its name is not UTF-8"));
+            found.unread.push(skipped(&format!("{prefix}{}", name.to_string_lossy()), "its name is not UTF-8"));
             continue;
         };
         let path = format!("{prefix}{name}");
@@ -137,7 +141,7 @@ fn below(folder: &OwnedFd, prefix: &str, excluded: &[&str], depth: usize, found:
             continue;
         }
         if let Err(why) = check_name(&path) {
-            found.special.push(skipped(&path, why));
+            found.unread.push(skipped(&path, why));
             continue;
         }
         one(folder, name, &path, excluded, depth, found);
@@ -152,7 +156,7 @@ fn one(folder: &OwnedFd, name: &str, path: &str, excluded: &[&str], depth: usize
     let item = |kind| item_of(path, &stat, kind);
     match kind_of(&stat) {
         SFlag::S_IFREG => found.items.push(item(EntryKind::File)),
-        SFlag::S_IFDIR if depth >= DEEPEST => found.special.push(skipped(path, "it stands too deep")),
+        SFlag::S_IFDIR if depth >= DEEPEST => found.unread.push(skipped(path, "it stands too deep")),
         SFlag::S_IFDIR => match open_folder(folder, name) {
             Ok(opened) => {
                 found.items.push(item(EntryKind::Dir));

@@ -53,6 +53,16 @@ pub(in crate::cli) enum VaultCommand {
         #[arg(long, value_name = "PATH")]
         exclude: Vec<String>,
     },
+    /// What restores in place have kept, with size and age
+    Kept,
+    /// Removes what restores in place have kept of a vault
+    Clean {
+        /// Name
+        vault: String,
+        /// Only says what would go
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// `backup …`.
@@ -117,9 +127,15 @@ pub(in crate::cli) struct RestoreArgs {
     /// An age identity file, for archives that this host keeps no identity for
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
-    /// Into the running deployment: stops the server's child, swaps, starts, compares
-    #[arg(long, conflicts_with_all = ["to", "path", "dry_run"])]
+    /// Into its place in the running deployment, one vault: stops its server, swaps, starts, compares, releases
+    #[arg(long, conflicts_with = "to")]
     pub live: bool,
+    /// With --live: why
+    #[arg(long, value_name = "TEXT", requires = "live")]
+    pub reason: Option<String>,
+    /// With --live: goes on when no archive of what is there can be made
+    #[arg(long, requires = "live")]
+    pub without_backup: bool,
 }
 
 /// `rebuild`.

@@ -21,6 +21,7 @@ pub struct Instances {
     idle: Duration,
     living: Mutex<Living>,
     tasks: TaskTracker,
+    ending: TaskTracker,
 }
 
 #[derive(Default)]
@@ -39,8 +40,10 @@ impl Instances {
     /// Starts the shared child. `tasks` counts the children that are being ended.
     pub fn start(entry: Arc<ServerEntry>, config: &StdioUpstream, parts: StdioParts, tasks: TaskTracker) -> Arc<Self> {
         let base = StdioServer::start(entry.clone(), parts.clone());
+        let ending = TaskTracker::new();
+        ending.close();
         let (most, idle) = (config.max_instances as usize, Duration::from_secs(config.idle_seconds));
-        Arc::new(Self { entry, parts, base, most, idle, living: Mutex::default(), tasks })
+        Arc::new(Self { entry, parts, base, most, idle, living: Mutex::default(), tasks, ending })
     }
 
     fn living(&self) -> MutexGuard<'_, Living> {
@@ -114,12 +117,17 @@ impl Instances {
         };
         let ends = all.iter().map(|instance| instance.child.shutdown());
         futures_util::future::join_all(ends).await;
+        self.ending.wait().await;
         self.base.shutdown().await;
     }
 
     fn let_go(&self, instance: Option<Instance>) {
         if let Some(Instance { child, .. }) = instance {
-            self.tasks.spawn(async move { child.shutdown().await });
+            let ending = self.ending.token();
+            self.tasks.spawn(async move {
+                child.shutdown().await;
+                drop(ending);
+            });
         }
     }
 }

@@ -28,12 +28,14 @@ use crate::mcp::message::{Incoming, parse_incoming};
 use crate::mcp::sse::{self, SseEvent};
 use crate::policy::Snapshot;
 use crate::policy::feed::{Feed, ServerState};
+use crate::policy::quiet::RESTORING;
 use crate::policy::snapshot::ServerEntry;
 
 pub mod address;
 mod breaker;
 mod cancel_task;
 mod child;
+mod ends;
 mod fault;
 mod flow;
 mod health;
@@ -149,6 +151,7 @@ pub enum Leg {
 /// All legs.
 pub struct Upstreams {
     running: Mutex<HashMap<Arc<str>, Running>>,
+    others: Mutex<HashMap<Arc<str>, TaskTracker>>,
     parts: LegParts,
 }
 
@@ -188,7 +191,7 @@ type LegLimits = (u64, u32);
 impl Upstreams {
     /// No legs yet.
     pub fn new(parts: LegParts) -> Self {
-        Self { running: Mutex::default(), parts }
+        Self { running: Mutex::default(), others: Mutex::default(), parts }
     }
 
     /// The leg of a server as it is configured now, made or replaced where that is due, and its breaker.
@@ -201,6 +204,9 @@ impl Upstreams {
         {
             return (old.leg.clone(), Some(old.breaker.clone()));
         }
+        if self.parts.feed.quiet().covers(&entry.name) {
+            return (Leg::Unusable(RESTORING, RESTORING.into()), None);
+        }
         // A call that was permitted a moment before its server changed or went must not bring the old one back.
         let now = self.parts.feed.snapshot();
         if !now.servers.get(entry.name.as_ref()).is_some_and(|current| Arc::ptr_eq(current, entry) || same(current, entry)) {
@@ -208,7 +214,7 @@ impl Upstreams {
             return (Leg::Unusable(why, why.into()), None);
         }
         if let Some(old) = running.remove(&entry.name) {
-            self.shut(old.leg);
+            self.shut(&entry.name, old.leg);
         }
         let leg = self.build(entry, &settings.upstream);
         let breaker = Breaker::new(entry.name.clone(), self.parts.feed.clone());
@@ -228,7 +234,7 @@ impl Upstreams {
         let gone: Vec<Arc<str>> = running.keys().filter(|name| !snapshot.servers.contains_key(name.as_ref())).cloned().collect();
         for name in gone {
             if let Some(old) = running.remove(&name) {
-                self.shut(old.leg);
+                self.shut(&name, old.leg);
             }
             self.parts.feed.forget_server(&name);
         }
@@ -242,6 +248,7 @@ impl Upstreams {
     pub fn build(&self, entry: &Arc<ServerEntry>, limits: &Upstream) -> Leg {
         let parts = &self.parts;
         let made = match &entry.config.upstream {
+            UpstreamConfig::Stdio(_) if parts.feed.quiet().covers(&entry.name) => Err(("down", RESTORING, None)),
             UpstreamConfig::Stdio(_) if !entry.secrets.approved => {
                 Err(("unapproved", "its command line is not approved on this host", None))
             }
@@ -277,33 +284,6 @@ impl Upstreams {
     pub fn kept(&self, entry: &Arc<ServerEntry>) -> Option<Leg> {
         let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         running.get(&entry.name).filter(|kept| same(&kept.entry, entry)).map(|kept| kept.leg.clone())
-    }
-
-    /// Stops every child.
-    pub async fn shutdown(&self) {
-        let legs: Vec<Leg> = {
-            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-            running.drain().map(|(_, running)| running.leg).collect()
-        };
-        for leg in legs {
-            leg.shutdown().await;
-        }
-    }
-
-    /// Ends the children of sessions that are over or idle; `lasts` says whether a session does.
-    pub fn sweep(&self, lasts: impl Fn(&str) -> bool) {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        for kept in running.values() {
-            if let Leg::Instances(all) = &kept.leg {
-                all.sweep(&lasts);
-            }
-        }
-    }
-
-    fn shut(&self, leg: Leg) {
-        if leg.child().is_some() {
-            self.parts.tasks.spawn(async move { leg.shutdown().await });
-        }
     }
 }
 

@@ -15,7 +15,8 @@ use crate::admin::actor::Right;
 use crate::admin::drills::{self, DrillOrder};
 use crate::admin::schedule::{self, SetSchedule};
 use crate::admin::vaults::{
-    self, AddRecipient, AddVault, BackupOrder, HoldOrder, ProveRecipient, PruneOrder, ReencryptOrder, RestoreOrder,
+    self, AddRecipient, AddVault, BackupOrder, CleanOrder, HoldOrder, LiveOrder, ProveRecipient, PruneOrder, ReencryptOrder,
+    RestoreOrder,
 };
 
 type Shared = State<Arc<Admin>>;
@@ -63,8 +64,26 @@ pub(in crate::admin::api) fn routes() -> Api {
                 .takes::<RestoreOrder>(restore),
             bring_back,
         )
+        .merge(in_place())
         .merge(recipients())
         .merge(drill_routes())
+}
+
+fn in_place() -> Api {
+    let admin = Right::Administer;
+    let live = json!({"archive": "latest:demo", "reason": "poisoned since noon"});
+    Api::default()
+        .serve(
+            changes::<vaults::LiveDone>("/restore/live", "Brings one archive back into its place: stops, swaps, compares", admin)
+                .takes::<LiveOrder>(live),
+            bring_back_live,
+        )
+        .serve(reads::<vaults::KeptList>("/vaults/kept", "What restores in place have kept"), kept_list)
+        .serve(
+            changes::<vaults::Cleaned>("/vaults/{name}/clean", "Removes what restores in place have kept of a vault", admin)
+                .takes::<CleanOrder>(json!({"dry_run": true})),
+            vault_clean,
+        )
 }
 
 fn recipients() -> Api {
@@ -170,6 +189,20 @@ async fn hold(State(admin): Shared, Caller(actor): Caller, Path(id): Path<String
 
 async fn bring_back(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
     let act = async || vaults::restore(&admin, &actor, parse(&body)?).await;
+    reply(act().await)
+}
+
+async fn bring_back_live(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
+    let act = async || vaults::restore_live(&admin, &actor, parse(&body)?).await;
+    reply(act().await)
+}
+
+async fn kept_list(State(admin): Shared, Caller(actor): Caller) -> Response {
+    reply(vaults::list_kept(&admin, &actor).await)
+}
+
+async fn vault_clean(State(admin): Shared, Caller(actor): Caller, Path(name): Path<String>, body: Bytes) -> Response {
+    let act = async || vaults::clean(&admin, &actor, &name, parse(&body)?).await;
     reply(act().await)
 }
 
