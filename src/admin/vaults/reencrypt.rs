@@ -71,7 +71,7 @@ pub async fn reencrypt(admin: &Admin, actor: &Actor, order: ReencryptOrder) -> V
     let Ok(_turn) = admin.vaults.turn.try_lock() else {
         return Err(Fault::conflict("another backup or restore is not over yet"));
     };
-    let given = order.identity.map(|text| Identities::read(&[text.clone()]).map(|_| text)).transpose();
+    let given = order.identity.map(|text| Identities::read(std::slice::from_ref(&text)).map(|_| text)).transpose();
     let given = given.map_err(|e| Fault::invalid("identity", e.to_string()))?;
     let (folder, found) = catalogue(admin).await?;
     let workshop = workshop(admin, folder.clone(), tree::head(&admin.repository).await?.commit).await?;
