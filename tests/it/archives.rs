@@ -60,7 +60,7 @@ fn backing_up(data: &Path) -> Child {
 
 fn answer(order: Child) -> Value {
     let output = order.wait_with_output().expect("it ends");
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stdout)))
+    serde_json::from_slice(&output.stdout).expect("one document")
 }
 
 /// The most memory it ever held, as the system counts it.
