@@ -50,7 +50,7 @@ const LOOK: Duration = Duration::from_secs(60);
 pub struct Alert {
     /// Its id.
     pub id: String,
-    /// `backup.late`, `drill.late`, `drill.failed`, `proof.late`, `archives.strange`, `copy.late`, `certificate.ends`, `ledger.silent`,
+    /// `backup.late`, `drill.late`, `drill.failed`, `proof.late`, `archives.strange`, `copy.late`, `restore.open`, `certificate.ends`, `ledger.silent`,
     /// `watchdog.silent`, `receiver.paused` or `outbox.full`.
     pub rule: String,
     /// What it is about.
@@ -219,6 +219,7 @@ async fn facts(admin: &Admin) -> Verb<Facts> {
             Err(fault) => vec![fault.to_string()],
         },
         copies: vaults::copies_behind(admin).await,
+        restores: vaults::unsettled(admin),
         certificate_ends: health::certificate_ends(admin),
         checkpoint: checkpoint(admin).await,
         silent: silent(admin),

@@ -49,6 +49,8 @@ pub struct Facts {
     pub destination: Vec<String>,
     /// Copies that are not in line.
     pub copies: Vec<String>,
+    /// Restores in place that were cut off or did not pass, while something they stopped is still stopped.
+    pub restores: Vec<String>,
     /// When the served certificate ends.
     pub certificate_ends: Option<Timestamp>,
     /// When the ledger last signed its head.
@@ -93,6 +95,14 @@ pub fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
     }
     for fault in &facts.destination {
         add("archives.strange", fault, fault.clone(), "find out who changed the destination; lifeboat backup verify");
+    }
+    for told in &facts.restores {
+        add(
+            "restore.open",
+            told,
+            told.clone(),
+            "look at the vault, then lifeboat kill release --server NAME, lifeboat vault clean VAULT",
+        );
     }
     for fault in &facts.copies {
         add("copy.late", fault, fault.clone(), "mount or mend the place of the copy; the next backup brings it in line");
@@ -154,6 +164,9 @@ mod tests {
         assert_eq!(rules(&Facts { drill_failed: Some(("dr_1".into(), "x".into())), ..well() }), ["drill.failed"]);
         assert_eq!(rules(&Facts { recipients: vec![("a".into(), None), ("b".into(), Some(day(1)))], ..well() }), ["proof.late"; 2]);
         assert_eq!(rules(&Facts { certificate_ends: Some(day(410)), ..well() }), ["certificate.ends"]);
+        assert_eq!(rules(&Facts { restores: vec!["x".into()], ..well() }), ["restore.open"]);
+        assert_eq!(rules(&Facts { copies: vec!["x".into()], ..well() }), ["copy.late"]);
+        assert_eq!(rules(&Facts { destination: vec!["x".into()], ..well() }), ["archives.strange"]);
         assert_eq!(rules(&Facts { checkpoint: Some(day(399)), ..well() }), ["ledger.silent"]);
         assert_eq!(rules(&Facts { silent: Some("no answer".into()), ..well() }), ["watchdog.silent"]);
         assert_eq!(rules(&Facts { gone: vec![("a".into(), "https://a.example".into())], ..well() }), ["receiver.paused"]);
