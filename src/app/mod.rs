@@ -229,6 +229,7 @@ impl App {
 
     async fn close(&self) {
         self.planes.proxy.drained(LAST_WORDS).await;
+        crate::admin::vaults::end_commands(&self.admin).await;
         self.admin.ledger.shutdown().await;
         self.admin.db.close().await;
         std::fs::remove_file(self.admin.data.socket()).ok();

@@ -4,6 +4,7 @@
 pub mod bucket;
 mod check;
 mod check_server;
+mod check_vault;
 pub mod client;
 pub mod definitions;
 pub mod desired;

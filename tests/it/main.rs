@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test stops where it fails")]
 
 mod admin;
+mod command;
 mod demo;
 mod edge;
 mod faults;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::catalogue::{ARCHIVE, extract};
+use super::command::{self, Feeding, Line};
 use super::folder::{Folder, forget_pages, free};
 use super::sidecar::{FORMAT, Sidecar};
 use super::{Origin, Vault, deployment, source};
@@ -99,19 +100,20 @@ impl Drop for Staging {
 enum Ready {
     Files(source::Prepared),
     Deployment(deployment::Prepared),
+    Command(Line, String),
 }
 
 impl Workshop {
-    /// Makes the archive of one vault.
+    /// Makes the archive of one vault; `line` is its command, where it has one.
     ///
     /// # Errors
     /// What its source says, or the disk; nothing of it is left then.
-    pub(super) fn make(&self, vault: &Vault, link: &Link<'_>) -> Verb<Made> {
+    pub(super) fn make(&self, vault: &Vault, line: Option<Line>, link: &Link<'_>) -> Verb<Made> {
         let started_at = self.clock.now();
         let id = ids::mint("ar", started_at, self.entropy.as_ref());
         // On the same disk as the archives, and never in a folder that others share.
         let staging = Staging::new(self.folder.root(), &id)?;
-        let (ready, facts) = self.prepare(vault, staging.path())?;
+        let (ready, facts) = self.prepare(vault, line, staging.path())?;
         let meta = Meta {
             format: archive::FORMAT,
             id: id.clone(),
@@ -126,7 +128,7 @@ impl Workshop {
         let file = name_of(&vault.name, &id, started_at);
         let (partial, made) = self.folder.begin(&file, &id)?;
         let key = Ephemeral::generate();
-        let mut note = self.write(&meta, ready, made, &key)?;
+        let mut note = self.write(&meta, (ready, staging.path()), made, &key)?;
         (note.file, note.seq, note.prev) = (file, link.seq, link.prev.to_owned());
         let parent = Folder::open(partial.path().parent().unwrap_or(self.folder.root()))?;
         self.verify(&note, &parent, partial.path(), &key)?;
@@ -142,12 +144,14 @@ impl Workshop {
         noted.map(|()| Made { note, digest, identity: key.text() })
     }
 
-    fn prepare(&self, vault: &Vault, staging: &Path) -> Verb<(Ready, Value)> {
+    fn prepare(&self, vault: &Vault, line: Option<Line>, staging: &Path) -> Verb<(Ready, Value)> {
         match &vault.origin {
             Origin::Deployment => {
                 self.need_room(0)?;
                 let ready = deployment::prepare(&self.data, &self.db, &self.repository, staging)?;
-                let facts = json!({ "state": ready.facts });
+                // Where everything stood: a rebuild elsewhere tells by it what lay inside.
+                let root = std::path::absolute(self.data.root()).unwrap_or_else(|_| self.data.root().to_owned());
+                let facts = json!({ "state": ready.facts, "root": root });
                 Ok((Ready::Deployment(ready), facts))
             }
             Origin::Directory(path) => {
@@ -156,20 +160,28 @@ impl Workshop {
                 let facts = json!({ "databases": ready.facts });
                 Ok((Ready::Files(ready), facts))
             }
+            Origin::Command(config) => {
+                self.need_room(command::PART)?;
+                let line = line.ok_or_else(|| Fault::bug("a command that was not made ready"))?;
+                let facts = json!({ "command": config.command, "approved": command::digest(config) });
+                Ok((Ready::Command(line, config.output.clone()), facts))
+            }
         }
     }
 
-    fn write(&self, meta: &Meta, ready: Ready, file: File, key: &Ephemeral) -> Verb<Sidecar> {
+    fn write(&self, meta: &Meta, (ready, staging): (Ready, &Path), file: File, key: &Ephemeral) -> Verb<Sidecar> {
         let mut recipients = self.recipients.clone();
         recipients.push(key.recipient());
         let guarded = Guarded { file, since: 0, watch: self.folder.root().to_owned(), reserve: self.reserve };
         let output = Hashed::new(BufWriter::with_capacity(1 << 18, guarded));
         let mut writer = Writer::begin(output, &recipients, meta).map_err(unmade)?;
         let complete = match ready {
-            Ready::Files(files) => files.feed(&mut writer),
-            Ready::Deployment(files) => files.feed(&mut writer),
+            Ready::Files(files) => files.feed(&mut writer).map_err(unmade)?,
+            Ready::Deployment(files) => files.feed(&mut writer).map_err(unmade)?,
+            Ready::Command(line, output) => {
+                command::feed(line, &mut writer, &Feeding { output: &output, at: meta.started_at, staging })?
+            }
         };
-        let complete = complete.map_err(unmade)?;
         let sealed = writer.finish(self.clock.now()).map_err(unmade)?;
         let bytes = sealed.output.passed();
         let (sha256, output) = sealed.output.finish();
@@ -227,7 +239,7 @@ impl Workshop {
     }
 }
 
-fn unmade(cause: ArchiveFault) -> Fault {
+pub(super) fn unmade(cause: ArchiveFault) -> Fault {
     let what = if cause.is_full() { "the archive is not made: the disk is full" } else { "the archive is not made" };
     Fault::unavailable(format!("{what}: {cause}")).because(cause)
 }

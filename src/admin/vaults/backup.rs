@@ -9,7 +9,7 @@ use super::folder::Folder;
 use super::model::{Archive, ArchiveList, Backup, BackupOrder, Checked, Failed};
 use super::places::Place;
 use super::sidecar::Sidecar;
-use super::{Vault, all, recipients, store};
+use super::{Origin, Vault, all, command, recipients, store};
 use crate::admin::actor::Right;
 use crate::admin::{Actor, Admin, tree};
 use crate::audit::Event;
@@ -152,7 +152,21 @@ pub(super) async fn copy(admin: &Admin, folder: &Folder) -> Vec<String> {
 async fn one(admin: &Admin, workshop: &Arc<Workshop>, vault: &Vault, link: Link<'_>) -> Verb<Made> {
     let (workshop, vault_copy) = (workshop.clone(), vault.clone());
     let (set, seq, prev) = (link.set.to_owned(), link.seq, link.prev.to_owned());
-    let made = blocking(move || workshop.make(&vault_copy, &Link { set: &set, seq, prev: &prev })).await?;
+    let line = match &vault.origin {
+        Origin::Command(config) => Some(command::ready(admin, &vault.name, config).await?),
+        Origin::Deployment | Origin::Directory(_) => None,
+    };
+    // Held until the process is gone, whoever still waits for the archive.
+    let running = match line {
+        Some(_) => Some(admin.vaults.running.clone().lock_owned().await),
+        None => None,
+    };
+    let work = move || {
+        let made = workshop.make(&vault_copy, line, &Link { set: &set, seq, prev: &prev });
+        drop(running);
+        made
+    };
+    let made = blocking(work).await?;
     let (id, text) = (&made.note.id, made.identity.reveal().as_bytes());
     let sealed = admin.sealer.seal(&context(id), text, admin.entropy.as_ref())?;
     store::keep_key(&admin.db, id, &vault.name, &sealed, made.note.created_at).await?;

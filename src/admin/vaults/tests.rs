@@ -13,7 +13,7 @@ use crate::crypto::archive::Ephemeral;
 use crate::crypto::files::{Readers, write};
 
 /// A house with a recipient and a configured vault `notes`, whose directory is given too; and the recipient's identity.
-async fn house() -> (House, PathBuf, Ephemeral) {
+pub(super) async fn house() -> (House, PathBuf, Ephemeral) {
     let house = House::open().await;
     let key = Ephemeral::generate();
     write(&house.admin.data.recovery_pub(), key.recipient().as_bytes(), Readers::Everybody).unwrap();
@@ -26,19 +26,19 @@ async fn house() -> (House, PathBuf, Ephemeral) {
     (house, notes, key)
 }
 
-async fn back_up(house: &House) -> Archive {
+pub(super) async fn back_up(house: &House) -> Archive {
     let order = BackupOrder { vault: Some("notes".into()) };
     let mut done = run(&house.admin, &root(), order).await.unwrap();
     assert!(done.ok, "{:?}", done.failed);
     done.archives.remove(0)
 }
 
-async fn bring(house: &House, archive: &str, to: &Path) -> Verb<Restored> {
+pub(super) async fn bring(house: &House, archive: &str, to: &Path) -> Verb<Restored> {
     let order = RestoreOrder { archive: archive.into(), to: to.display().to_string(), ..RestoreOrder::default() };
     restore(&house.admin, &root(), order).await
 }
 
-fn everything(below: &Path) -> Vec<String> {
+pub(super) fn everything(below: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(below).unwrap().flatten() {
         if entry.path().is_dir() {

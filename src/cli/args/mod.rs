@@ -11,7 +11,8 @@ pub(super) use desired::{
     ServerSecretsArgs, ToolCommand,
 };
 pub(super) use recovery::{
-    AlertCommand, BackupCommand, DrillCommand, EvidenceCommand, RebuildArgs, RecipientCommand, RestoreArgs, VaultCommand,
+    AlertCommand, BackupCommand, DrillCommand, EvidenceCommand, RebuildArgs, RecipientCommand, RestoreArgs, VaultAddArgs,
+    VaultCommand,
 };
 
 /// An enforcement proxy for MCP servers, with a ledger and a kill switch that proves itself.

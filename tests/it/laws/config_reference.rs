@@ -32,7 +32,11 @@ fn the_reference_of_the_configuration_is_current() {
     page.file::<ClientConfig>("clients/NAME.toml", "roles = [\"reader\"]\nrate = 20\n");
     page.file::<RoleConfig>("roles/NAME.toml", "[[grant]]\ntools = [\"demo/*\"]\nclasses = [\"read\", \"write\"]\n");
     page.file::<Schedules>("schedules.toml", "");
-    page.file::<VaultConfig>("vaults/NAME.toml", "path = \"/var/lib/notes\"\nserver = \"notes\"\nexclude = [\"cache\"]\n");
+    page.file::<VaultConfig>(
+        "vaults/NAME.toml",
+        "path = \"/var/lib/notes\"\nserver = \"notes\"\nexclude = [\"cache\"]\n\n# or\n\
+         command = [\"/usr/bin/pg_dump\", \"-Fc\", \"notes\"]\nsecret_env = [\"PGPASSWORD\"]\nenv = { PGHOST = \"db\" }\n",
+    );
     page.file::<PolicyTests>(
         "policy-tests/NAME.toml",
         "[[case]]\nclient = \"ci\"\ntool = \"demo/wipe\"\nexpect = \"refuse\"\nreason = \"policy.class\"\n",

@@ -19,6 +19,7 @@ async fn every_statement_prepares_against_a_migrated_database() {
         &publish::STATEMENTS,
         &operators::STATEMENTS,
         &vaults::STATEMENTS,
+        &vaults::COMMAND_STATEMENTS,
         &drills::STATEMENTS,
         &jobs::STATEMENTS,
         &alerts::STATEMENTS,
