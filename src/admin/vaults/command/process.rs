@@ -115,18 +115,16 @@ impl Running {
     }
 
     async fn read_some(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
-        let read = loop {
-            match self.hear(buffer).await? {
-                Heard::Bytes(count) => break count,
-                Heard::End => break 0,
-                Heard::Left => {
-                    // What it started may be about to end too. Whatever that writes now is not the command's any more.
-                    let last = timeout(LEFT, self.output.read(buffer)).await;
-                    if !matches!(last, Ok(Ok(0))) {
-                        return Err("ended, but something that it started still holds its output".to_owned());
-                    }
-                    break 0;
+        let read = match self.hear(buffer).await? {
+            Heard::Bytes(count) => count,
+            Heard::End => 0,
+            Heard::Left => {
+                // What it started may be about to end too. Whatever that writes now is not the command's any more.
+                let last = timeout(LEFT, self.output.read(buffer)).await;
+                if !matches!(last, Ok(Ok(0))) {
+                    return Err("ended, but something that it started still holds its output".to_owned());
                 }
+                0
             }
         };
         self.passed += read as u64;
