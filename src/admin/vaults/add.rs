@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::preset::{self, Around, Preset};
-use super::{AddVault, VaultAdded, command};
+use super::{AddVault, Origin, Vault, VaultAdded, all, command};
 use crate::admin::actor::Right;
 use crate::admin::{Actor, Admin, tree};
 use crate::audit::Event;
@@ -51,6 +51,9 @@ pub async fn add(admin: &Admin, actor: &Actor, order: AddVault) -> Verb<VaultAdd
     let made = tree::edit(admin, actor, &message, |desired, _| {
         if desired.vaults.contains_key(&name) {
             return Err(Fault::conflict(format!("vault {name} exists already")));
+        }
+        if let Some(path) = &config.path {
+            apart(&all(desired, &admin.data), (&name, Path::new(path)))?;
         }
         Ok(vec![tree::write(VaultConfig::path(&name), text.clone())])
     });
@@ -123,6 +126,22 @@ fn by_preset(admin: &Admin, order: &AddVault, word: &str) -> Verb<Chosen> {
     config.exclude.sort();
     config.exclude.dedup();
     Ok(Chosen { config, kept: Vec::new(), notes: found.notes })
+}
+
+/// Of two vaults, one in the other, a rebuild could not bring both back to their places.
+fn apart(vaults: &[Vault], (name, path): (&str, &Path)) -> Verb<()> {
+    for vault in vaults.iter().filter(|vault| vault.name != name) {
+        let Origin::Directory(other) = &vault.origin else { continue };
+        let other = std::path::absolute(other).unwrap_or_else(|_| other.clone());
+        if path.starts_with(&other) {
+            let message = format!("is in the vault {} already, which is {}", vault.name, other.display());
+            return Err(Fault::invalid("path", message));
+        }
+        if other.starts_with(path) {
+            return Err(Fault::invalid("path", format!("holds {}, which is the vault {}", other.display(), vault.name)));
+        }
+    }
+    Ok(())
 }
 
 /// Lifeboat's own files are the vault `lifeboat`; another vault must not reach them, nor the archives.

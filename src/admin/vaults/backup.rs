@@ -93,8 +93,12 @@ pub async fn run(admin: &Admin, actor: &Actor, order: BackupOrder) -> Verb<Backu
     };
     let head = tree::head(&admin.repository).await?;
     let mut vaults = all(&tree::read(&head.files)?, &admin.data);
-    // The deployment comes last: its ledger then knows of everything that the memories hold.
-    vaults.rotate_left(1);
+    // A command that hangs makes no directory wait. The deployment comes last: its ledger then knows of everything that the memories hold.
+    vaults.sort_by_key(|vault| match vault.origin {
+        Origin::Directory(_) => 0,
+        Origin::Command(_) => 1,
+        Origin::Deployment => 2,
+    });
     if let Some(name) = &order.vault {
         vaults.retain(|vault| vault.name == *name);
         if vaults.is_empty() {

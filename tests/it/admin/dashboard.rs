@@ -324,7 +324,7 @@ async fn a_vault_is_added_and_its_command_approved_by_forms_that_need_no_script(
     let wrong = form(&[("kind", "command"), ("name", "dump"), ("command", "pg_dump <x>"), ("env", "PW=never-shown")]);
     let refused = send(&app, "POST", "/vaults/add", &with, &wrong).await;
     let text = text_of(&refused);
-    assert!(refused.status == 400 && text.contains("absolute path") && text.contains("pg_dump &#60;x&#62;"), "{}", refused.status);
+    assert!(refused.status == 422 && text.contains("absolute path") && text.contains("pg_dump &#60;x&#62;"), "{}", refused.status);
     assert!(!text.contains("never-shown"), "a value is never shown again");
     let right = form(&[("kind", "command"), ("name", "dump"), ("server", "up"), ("command", "/usr/bin/env"), ("env", "PW=word")]);
     assert_eq!(send(&app, "POST", "/vaults/add", &with, &right).await.status, 303);
@@ -333,7 +333,7 @@ async fn a_vault_is_added_and_its_command_approved_by_forms_that_need_no_script(
     assert!(!added.contains("Approve this command line"));
     let preset = form(&[("kind", "preset"), ("name", "notes"), ("server", "up"), ("preset", "basic-memory")]);
     let asked = send(&app, "POST", "/vaults/add", &with, &preset).await;
-    assert!(asked.status == 400 && text_of(&asked).contains("it is remote"), "{}", text_of(&asked));
+    assert!(asked.status == 422 && text_of(&asked).contains("it is remote"), "{}", text_of(&asked));
     // As a pull brings it.
     let file = app.data.path().join("config/vaults/dump.toml");
     let other = std::fs::read_to_string(&file).expect("its file").replace("/usr/bin/env", "/usr/bin/id");
