@@ -95,6 +95,8 @@ fn rec_11_a_rebuild_brings_the_output_back_feeds_it_to_nothing_and_a_drill_start
     done(&data, &["vault", "add", "dump", "--command", &command, "--server", "demo"]);
     // A configured vault in the server's own folder, by a preset.
     let place = data.join("vaults/demo/memory.jsonl").display().to_string();
+    let (deep, exit) = ask(&data, &["vault", "add", "deep", "--path", &place]);
+    assert!(exit == Some(64) && deep.to_string().contains("is in the vault demo"), "{deep}");
     let preset = ["vault", "add", "demo", "--preset", "server-memory", "--server", "demo", "--path", &place];
     let added = done(&data, &preset);
     assert_eq!(added["path"], data.join("vaults/demo").display().to_string(), "{added}");

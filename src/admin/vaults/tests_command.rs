@@ -226,13 +226,15 @@ async fn a_command_that_runs_when_lifeboat_stops_is_ended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_vault_lies_in_another_for_a_rebuild_could_not_bring_both_back() {
     let (house, notes, _) = house().await;
-    let own = house.admin.data.vault("demo");
-    fs::create_dir_all(own.join("deep")).unwrap();
-    for (name, path) in [("inner", notes.join("sub")), ("same", notes), ("deep", own.join("deep"))] {
+    for (name, path) in [("inner", notes.join("sub")), ("same", notes.clone())] {
         let order = AddVault { name: name.into(), path: path.display().to_string(), ..AddVault::default() };
         let fault = add(&house.admin, &root(), order).await.unwrap_err();
         assert!(fault.place.as_deref() == Some("path") && fault.message.contains("is in the vault"), "{name}: {fault}");
     }
-    let order = AddVault { name: "demo".into(), path: own.display().to_string(), ..AddVault::default() };
-    add(&house.admin, &root(), order).await.unwrap();
+    let order = |name: &str, path: &Path| AddVault { name: name.into(), path: path.display().to_string(), ..AddVault::default() };
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::create_dir(elsewhere.path().join("inner")).unwrap();
+    add(&house.admin, &root(), order("inner", &elsewhere.path().join("inner"))).await.unwrap();
+    let fault = add(&house.admin, &root(), order("outer", elsewhere.path())).await.unwrap_err();
+    assert!(fault.message.contains("is the vault inner"), "{fault}");
 }
