@@ -220,7 +220,8 @@ impl App {
         let notice = self.admin.feed.snapshot().settings.listen.drain_notice_ms;
         tokio::time::sleep(Duration::from_millis(notice)).await;
         self.lifecycle.ask_to_stop();
-        self.lifecycle.wait().await;
+        // A backup would hold up the stop for as long as its command takes.
+        tokio::join!(vaults::end_commands(&self.admin), self.lifecycle.wait());
         self.close().await;
     }
 

@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Value, json};
 
-use super::args::{BackupCommand, DrillCommand, RecipientCommand, RestoreArgs, VaultCommand};
+use super::args::{BackupCommand, DrillCommand, RecipientCommand, RestoreArgs, VaultAddArgs, VaultCommand};
 use super::order::{Order, file, segment, standard_input};
 use super::out::{self, Voice};
 use crate::base::fault::{Fault, Verb};
@@ -59,11 +59,21 @@ pub(super) fn vault(command: &VaultCommand) -> Verb<Order> {
             Order::post(format!("/api/v1/vaults/{}/clean", segment(vault)), json!({"dry_run": dry_run}))
         }
         VaultCommand::Kept => Order::get("/api/v1/vaults/kept"),
-        VaultCommand::Add { name, path, server, exclude } => {
-            let path = absolute(path)?;
-            Order::post("/api/v1/vaults", json!({"name": name, "path": path, "server": server, "exclude": exclude}))
+        VaultCommand::Add(args) => Order::post("/api/v1/vaults", vault_add(args)?),
+        VaultCommand::Approve { name, env_file } => {
+            let env = env_file.as_deref().map(file).transpose()?;
+            Order::post(format!("/api/v1/vaults/{}/approve", segment(name)), json!({"env": env}))
         }
     })
+}
+
+fn vault_add(args: &VaultAddArgs) -> Verb<Value> {
+    let path = args.path.as_deref().map(absolute).transpose()?.unwrap_or_default();
+    let env = args.env_file.as_deref().map(file).transpose()?;
+    Ok(json!({
+        "name": args.name, "path": path, "command": args.command, "env": env, "preset": args.preset, "server": args.server,
+        "exclude": args.exclude,
+    }))
 }
 
 /// `backup …`.

@@ -8,8 +8,7 @@ use globset::GlobBuilder;
 use super::document::Document;
 use super::edge::ProxyProtocol;
 use super::schedules::{Schedules, Slots};
-use super::vault::DEPLOYMENT;
-use super::{ClientConfig, ConfigFault, RoleConfig, Settings, VaultConfig};
+use super::{ClientConfig, ConfigFault, RoleConfig, Settings};
 use crate::base::ids::check_name;
 use crate::base::size::ByteSize;
 
@@ -190,28 +189,6 @@ pub(super) fn schedules(document: &Document<'_>, schedules: &Schedules, faults: 
         if let Err(message) = Slots::parse(&schedule.cron) {
             check.must(false, &[key, "cron"], message);
         }
-    }
-}
-
-pub(super) fn vault(
-    document: &Document<'_>,
-    (name, vault): (&str, &VaultConfig),
-    servers: &BTreeSet<&str>,
-    faults: &mut Vec<ConfigFault>,
-) {
-    let mut check = Checker { document, faults };
-    check.must(name != DEPLOYMENT, &["path"], "the vault \"lifeboat\" is the deployment itself; give this one another name");
-    let absolute = vault.path.starts_with('/') && !vault.path.contains('\0');
-    check.must(absolute, &["path"], "must be an absolute path of a directory or a file");
-    let climbs = vault.path.split('/').any(|part| part == "..");
-    check.must(!climbs, &["path"], "must not climb with ..");
-    if let Some(server) = &vault.server {
-        let message = format!("server \"{server}\" does not exist; servers are the files in servers/");
-        check.must(servers.contains(server.as_str()), &["server"], message);
-    }
-    for (index, path) in vault.exclude.iter().enumerate() {
-        let plain = !path.is_empty() && !path.starts_with('/') && !path.split('/').any(|part| part == "..");
-        check.must(plain, &["exclude", &index.to_string()], "must be a path inside the directory");
     }
 }
 

@@ -9,7 +9,7 @@ use super::alerts::{Alerting, FILE as ALERTS};
 use super::definitions::{self, Definitions};
 use super::document::{self, Document};
 use super::schedules::{FILE as SCHEDULES, Schedules};
-use super::{ClientConfig, RoleConfig, ServerConfig, Settings, VaultConfig, check, check_alerts, check_server};
+use super::{ClientConfig, RoleConfig, ServerConfig, Settings, VaultConfig, check, check_alerts, check_server, check_vault};
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids::check_name;
 
@@ -113,7 +113,7 @@ impl Desired {
                 }
                 Place::Vault(name) => {
                     let read = named(file, name, bytes, &mut faults, |document, vault: &VaultConfig, faults| {
-                        check::vault(document, (name, vault), &servers, faults);
+                        check_vault::vault(document, (name, vault), &servers, faults);
                     });
                     desired.vaults.extend(read);
                 }

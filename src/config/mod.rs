@@ -6,6 +6,7 @@ pub mod bucket;
 mod check;
 mod check_alerts;
 mod check_server;
+mod check_vault;
 pub mod client;
 pub mod definitions;
 pub mod desired;

@@ -30,6 +30,8 @@ places! {
     archives = "archives";
     /// One directory per server.
     vaults = "vaults";
+    /// Output of commands that a rebuild brought back, by vault.
+    outputs = "outputs";
     /// Certificates.
     tls = "tls";
     /// The CA's certificate, readable by everybody.

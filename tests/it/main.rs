@@ -5,6 +5,7 @@
 mod admin;
 mod alerts;
 mod archives;
+mod command;
 mod demo;
 mod edge;
 mod faults;

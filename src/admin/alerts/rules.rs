@@ -93,19 +93,19 @@ pub fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
             add("proof.late", name, format!("the identity of {name} {said}"), "lifeboat recipient prove");
         }
     }
-    for fault in &facts.destination {
-        add("archives.strange", fault, fault.clone(), "find out who changed the destination; lifeboat backup verify");
-    }
-    for told in &facts.restores {
-        add(
+    let told = [
+        ("archives.strange", &facts.destination, "find out who changed the destination; lifeboat backup verify"),
+        (
             "restore.open",
-            told,
-            told.clone(),
+            &facts.restores,
             "look at the vault, then lifeboat kill release --server NAME, lifeboat vault clean VAULT",
-        );
-    }
-    for fault in &facts.copies {
-        add("copy.late", fault, fault.clone(), "mount or mend the place of the copy; the next backup brings it in line");
+        ),
+        ("copy.late", &facts.copies, "mount or mend the place of the copy; the next backup brings it in line"),
+    ];
+    for (rule, sentences, mend) in told {
+        for sentence in sentences {
+            add(rule, sentence, sentence.clone(), mend);
+        }
     }
     if let Some(ends) = facts.certificate_ends.filter(|ends| ends.since_ms(now) < CERTIFICATE_DAYS * DAY_MS) {
         add("certificate.ends", "tls", format!("the served certificate ends on {ends}"), "lifeboat doctor");

@@ -13,7 +13,44 @@ pub(super) async fn checks(admin: &Admin) -> Vec<Check> {
     let mut checks =
         vec![archives(admin, &actor).await, copies(admin).await, recipients(admin, &actor).await, drill(admin, &actor).await];
     checks.extend(restores(admin));
+    checks.extend(commands(admin, &actor).await);
+    checks.extend(outputs(admin));
     checks
+}
+
+/// What waits for approval is in no archive.
+async fn commands(admin: &Admin, actor: &Actor) -> Option<Check> {
+    const NAME: &str = "vault commands";
+    let found = match vaults::vaults(admin, actor).await {
+        Ok(list) => list.vaults,
+        Err(fault) => return Some(check(NAME, State::Warn, fault.to_string(), "lifeboat vault list")),
+    };
+    let (mut all, mut waiting) = (0, Vec::new());
+    for vault in found {
+        let Some(command) = vault.command else { continue };
+        all += 1;
+        if !command.approved {
+            waiting.push((vault.name, command.line));
+        }
+    }
+    match (all, waiting.first()) {
+        (0, _) => None,
+        (_, None) => Some(ok(NAME, format!("{all} approved on this host"))),
+        (_, Some((name, line))) => {
+            let detail = format!("{} wait for approval on this host, first of them {name}: {line}", waiting.len());
+            Some(check(NAME, State::Warn, detail, format!("lifeboat vault approve {name}")))
+        }
+    }
+}
+
+/// What a rebuild brought back for somebody to feed to its system lies there in plain.
+fn outputs(admin: &Admin) -> Option<Check> {
+    let folder = admin.data.outputs();
+    let names = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    let names: Vec<String> = names.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let detail = format!("a rebuild brought back what commands wrote, and it lies here in plain: {}", names.join(", "));
+    let mend = format!("feed it to the systems it came from, then remove {}", folder.display());
+    (!names.is_empty()).then(|| check("outputs", State::Warn, detail, mend))
 }
 
 async fn archives(admin: &Admin, actor: &Actor) -> Check {

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::order::Fate;
-use crate::admin::servers;
+use crate::admin::{servers, vaults};
 use crate::base::clock::Timestamp;
 use crate::base::fault::Verb;
 use crate::base::ids::Entropy;
@@ -84,11 +84,12 @@ pub async fn adapt(places: &Places<'_>, missing: bool, now: Timestamp, entropy: 
         }
     }
     let gone: Vec<&str> = fates.iter().filter(|fate| fate.state == "skipped").map(|fate| fate.name.as_str()).collect();
-    changes.extend(vaults(&desired, &gone));
+    changes.extend(without_server(&desired, &gone));
     let changes: Vec<Change> = changes.into_iter().filter(|change| differs(&head.files, change)).collect();
     if !changes.is_empty() {
         repository.commit(&head.commit, &changes, &Author { name: "lifeboat drill".into(), at: now }, "Fit into the sandbox")?;
     }
+    vaults::forget_approvals(&db).await?;
     db.close().await;
     Ok(fates)
 }
@@ -135,7 +136,7 @@ fn without(name: &str, files: &Files) -> Vec<Change> {
 }
 
 /// A vault must not name a server that is not there.
-fn vaults(desired: &Desired, gone: &[&str]) -> Vec<Change> {
+fn without_server(desired: &Desired, gone: &[&str]) -> Vec<Change> {
     let named = desired.vaults.iter().filter(|(_, vault)| vault.server.as_deref().is_some_and(|server| gone.contains(&server)));
     named.map(|(name, _)| Change::Remove { path: crate::config::VaultConfig::path(name) }).collect()
 }
@@ -176,7 +177,8 @@ fn relocate(places: &Places<'_>, desired: &Desired, text: &str) -> String {
         return joined(places.data.root(), rest);
     }
     for (name, vault) in &desired.vaults {
-        if let Ok(rest) = path.strip_prefix(&vault.path) {
+        let Some(place) = &vault.path else { continue };
+        if let Ok(rest) = path.strip_prefix(place) {
             return joined(&places.outside.join(name), rest);
         }
     }

@@ -156,7 +156,11 @@ pub(super) fn check_variable(name: &str, value: &str) -> Result<(), &'static str
     if plain && !value.contains('\0') { Ok(()) } else { Err("this is no environment variable") }
 }
 
-fn read_env(text: &str) -> Verb<Vec<(String, String)>> {
+/// Reads the text of a variable file.
+///
+/// # Errors
+/// `Invalid`, naming the line.
+pub(in crate::admin) fn read_env(text: &str) -> Verb<Vec<(String, String)>> {
     let at = |line: usize, message: &str| Fault::invalid(format!("env:{line}"), message);
     let mut env = Vec::new();
     for (number, line) in lines(text) {
@@ -203,7 +207,7 @@ pub(in crate::admin) async fn running_secrets(
 }
 
 /// The names of kept pairs, sorted.
-pub(super) fn names<T>(pairs: &[(String, T)]) -> Vec<String> {
+pub(in crate::admin) fn names<T>(pairs: &[(String, T)]) -> Vec<String> {
     let mut names: Vec<String> = pairs.iter().map(|(name, _)| name.clone()).collect();
     names.sort();
     names
@@ -213,7 +217,7 @@ pub(super) fn names<T>(pairs: &[(String, T)]) -> Vec<String> {
 ///
 /// # Errors
 /// `Invalid` for an open quote, a trailing backslash, or no word at all.
-pub(super) fn words(line: &str) -> Verb<Vec<String>> {
+pub(in crate::admin) fn words(line: &str) -> Verb<Vec<String>> {
     let wrong = |message: &str| Fault::invalid("stdio", message);
     let (mut all, mut word, mut quote) = (Vec::new(), None::<String>, None);
     let mut chars = line.chars();

@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use approve::{approve, approve_command};
-pub(in crate::admin) use host::move_kept;
 pub(super) use host::running_secrets;
+pub(in crate::admin) use host::{move_kept, names as names_of, read_env, words};
 pub use model::{
     AddServer, Server, ServerAdded, ServerKeep, ServerList, ServerProbed, ServerRemoved, ServerTool, Tls12Waiver, ToolProbed,
 };

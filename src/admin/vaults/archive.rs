@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 
 use super::catalogue::{ARCHIVE, extract};
+use super::command::{self, Feeding, Line};
 use super::folder::{Folder, Partial, forget_pages, free};
 use super::sidecar::{FORMAT, Sidecar};
 use super::{Origin, Vault, deployment, source};
@@ -99,19 +100,20 @@ impl Drop for Staging {
 enum Ready {
     Files(source::Prepared),
     Deployment(deployment::Prepared),
+    Command(Line, String),
 }
 
 impl Workshop {
-    /// Makes the archive of one vault.
+    /// Makes the archive of one vault; `line` is its command, where it has one.
     ///
     /// # Errors
     /// What its source says, or the disk; nothing of it is left then.
-    pub(super) fn make(&self, vault: &Vault, link: &Link<'_>) -> Verb<Made> {
+    pub(super) fn make(&self, vault: &Vault, line: Option<Line>, link: &Link<'_>) -> Verb<Made> {
         let started_at = self.clock.now();
         let id = ids::mint("ar", started_at, self.entropy.as_ref());
         // On the same disk as the archives, and never in a folder that others share.
         let staging = Staging::new(self.folder.root(), &id)?;
-        let (ready, facts) = self.prepare(vault, staging.path())?;
+        let (ready, facts) = self.prepare(vault, line, staging.path())?;
         let meta = Meta {
             format: archive::FORMAT,
             id: id.clone(),
@@ -126,7 +128,7 @@ impl Workshop {
         let file = name_of(&vault.name, &id, started_at);
         let (partial, made) = self.folder.begin(&file, &id)?;
         let key = Ephemeral::generate();
-        let mut note = self.write(&meta, ready, made, &key)?;
+        let mut note = self.write(&meta, (ready, staging.path()), made, &key)?;
         (note.file, note.seq, note.prev) = (file, link.seq, link.prev.to_owned());
         self.admit(note, partial, key)
     }
@@ -150,12 +152,14 @@ impl Workshop {
         noted.map(|()| Made { note, digest, identity: key.text() })
     }
 
-    fn prepare(&self, vault: &Vault, staging: &Path) -> Verb<(Ready, Value)> {
+    fn prepare(&self, vault: &Vault, line: Option<Line>, staging: &Path) -> Verb<(Ready, Value)> {
         match &vault.origin {
             Origin::Deployment => {
                 self.need_room(0)?;
                 let ready = deployment::prepare(&self.data, &self.db, &self.repository, staging)?;
-                let facts = json!({ "state": ready.facts });
+                // Where everything stood: a rebuild elsewhere tells by it what lay inside.
+                let root = std::path::absolute(self.data.root()).unwrap_or_else(|_| self.data.root().to_owned());
+                let facts = json!({ "state": ready.facts, "root": root });
                 Ok((Ready::Deployment(ready), facts))
             }
             Origin::Directory(path) => {
@@ -164,18 +168,26 @@ impl Workshop {
                 let facts = json!({ "databases": ready.facts });
                 Ok((Ready::Files(ready), facts))
             }
+            Origin::Command(config) => {
+                self.need_room(command::PART)?;
+                let line = line.ok_or_else(|| Fault::bug("a command that was not made ready"))?;
+                let facts = json!({ "command": config.command, "approved": command::digest(config) });
+                Ok((Ready::Command(line, config.output.clone()), facts))
+            }
         }
     }
 
-    fn write(&self, meta: &Meta, ready: Ready, file: File, key: &Ephemeral) -> Verb<Sidecar> {
+    fn write(&self, meta: &Meta, (ready, staging): (Ready, &Path), file: File, key: &Ephemeral) -> Verb<Sidecar> {
         let mut recipients = self.recipients.clone();
         recipients.push(key.recipient());
         let mut writer = Writer::begin(self.output(file), &recipients, meta).map_err(unmade)?;
         let complete = match ready {
-            Ready::Files(files) => files.feed(&mut writer),
-            Ready::Deployment(files) => files.feed(&mut writer),
+            Ready::Files(files) => files.feed(&mut writer).map_err(unmade)?,
+            Ready::Deployment(files) => files.feed(&mut writer).map_err(unmade)?,
+            Ready::Command(line, output) => {
+                command::feed(line, &mut writer, &Feeding { output: &output, at: meta.started_at, staging })?
+            }
         };
-        let complete = complete.map_err(unmade)?;
         let sealed = writer.finish(self.clock.now()).map_err(unmade)?;
         let (sha256, bytes) = landed(sealed.output)?;
         let meta = meta.clone();

@@ -9,7 +9,7 @@ use super::folder::Folder;
 use super::model::{Archive, ArchiveList, Backup, BackupOrder, Checked, Failed};
 use super::places::Place;
 use super::sidecar::Sidecar;
-use super::{Vault, all, recipients, store};
+use super::{Origin, Vault, all, command, recipients, store};
 use crate::admin::actor::Right;
 use crate::admin::{Actor, Admin, tree};
 use crate::audit::Event;
@@ -109,8 +109,12 @@ pub async fn run(admin: &Admin, actor: &Actor, order: BackupOrder) -> Verb<Backu
     };
     let head = tree::head(&admin.repository).await?;
     let mut vaults = all(&tree::read(&head.files)?, &admin.data);
-    // The deployment comes last: its ledger then knows of everything that the memories hold.
-    vaults.rotate_left(1);
+    // A command that hangs makes no directory wait. The deployment comes last: its ledger then knows of everything that the memories hold.
+    vaults.sort_by_key(|vault| match vault.origin {
+        Origin::Directory(_) => 0,
+        Origin::Command(_) => 1,
+        Origin::Deployment => 2,
+    });
     if let Some(name) = &order.vault {
         vaults.retain(|vault| vault.name == *name);
         if vaults.is_empty() {
@@ -157,7 +161,21 @@ pub(super) async fn copy(admin: &Admin, folder: &Folder) -> Vec<String> {
 async fn one(admin: &Admin, workshop: &Arc<Workshop>, vault: &Vault, link: Link<'_>) -> Verb<Made> {
     let (workshop, vault_copy) = (workshop.clone(), vault.clone());
     let (set, seq, prev) = (link.set.to_owned(), link.seq, link.prev.to_owned());
-    let made = blocking(move || workshop.make(&vault_copy, &Link { set: &set, seq, prev: &prev })).await?;
+    let line = match &vault.origin {
+        Origin::Command(config) => Some(command::ready(admin, &vault.name, config).await?),
+        Origin::Deployment | Origin::Directory(_) => None,
+    };
+    // Held until the process is gone, whoever still waits for the archive.
+    let running = match line {
+        Some(_) => Some(admin.vaults.running.clone().lock_owned().await),
+        None => None,
+    };
+    let work = move || {
+        let made = workshop.make(&vault_copy, line, &Link { set: &set, seq, prev: &prev });
+        drop(running);
+        made
+    };
+    let made = blocking(work).await?;
     keep(admin, &made, None).await?;
     Ok(made)
 }

@@ -1,20 +1,24 @@
 //! Vaults and their archives: what is protected, the archives made of it, who can open them, and bringing them back. An archive counts when its
 //! signed note lies beside it, and the note is written last.
 
+mod add;
 mod archive;
 mod backup;
 pub mod bucket;
 pub mod catalogue;
+mod command;
 mod copies;
 pub mod deny;
 pub mod deployment;
 mod elsewhere;
 pub mod extract;
 pub mod folder;
+mod form;
 pub mod live;
 mod model;
 pub mod pages;
 pub mod places;
+mod preset;
 mod prune;
 pub mod pruned;
 mod recipients;
@@ -28,22 +32,30 @@ mod store;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_command;
+#[cfg(test)]
 mod tests_reencrypt;
 #[cfg(test)]
 mod tests_sources;
 pub mod walk;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
+
+pub use add::add;
 pub use backup::{list, run, verify};
+pub use command::end as end_commands;
+pub use command::{ApproveVault, STATEMENTS as COMMAND_STATEMENTS, VaultApproved, approve, forget_approvals};
 pub use elsewhere::{CopyList, CopyView, copies};
 pub use live::{
     CleanOrder, Cleaned, KeptList, KeptTree, LiveDone, LiveOrder, LiveStep, STATEMENTS as LIVE_STATEMENTS, clean,
     kept as list_kept, restore_live, settle, unsettled,
 };
 pub use model::{
-    AddRecipient, AddVault, Archive, ArchiveList, Backup, BackupOrder, Checked, Failed, Proof, ProveRecipient, RecipientList,
-    RecipientView, VaultAdded, VaultList, VaultView,
+    AddRecipient, AddVault, Archive, ArchiveList, Backup, BackupOrder, Checked, CommandView, Failed, Proof, ProveRecipient,
+    RecipientList, RecipientView, VaultAdded, VaultList, VaultView,
 };
 pub use prune::{Held, HoldOrder, PruneDone, PruneOrder, hold, prune};
 pub use recipients::{add as add_recipient, key_text, list as list_recipients, prove, read_key, remove as remove_recipient};
@@ -53,10 +65,9 @@ pub use store::STATEMENTS;
 
 use super::actor::Right;
 use super::{Actor, Admin, tree};
-use crate::audit::{Event, Signer};
+use crate::audit::Signer;
 use crate::base::clock::Timestamp;
-use crate::base::fault::{Fault, Verb};
-use crate::base::ids::check_name;
+use crate::base::fault::Verb;
 use crate::config::paths::DataDir;
 use crate::config::vault::DEPLOYMENT;
 use crate::config::{Desired, UpstreamConfig, VaultConfig};
@@ -74,12 +85,23 @@ pub struct Vaults {
     revoked: tokio::sync::Notify,
     /// What buckets answered.
     seen: elsewhere::Seen,
+    /// Ends a command that runs.
+    stop: CancellationToken,
+    /// Held while one runs.
+    running: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Vaults {
     /// Signs with the instance's key.
     pub fn new(signer: Signer) -> Self {
-        Self { turn: tokio::sync::Mutex::default(), signer, revoked: tokio::sync::Notify::new(), seen: elsewhere::Seen::default() }
+        Self {
+            turn: tokio::sync::Mutex::default(),
+            signer,
+            revoked: tokio::sync::Notify::new(),
+            seen: elsewhere::Seen::default(),
+            stop: CancellationToken::new(),
+            running: Arc::default(),
+        }
     }
 }
 
@@ -149,6 +171,8 @@ pub enum Origin {
     Deployment,
     /// A directory or a file.
     Directory(PathBuf),
+    /// What a command writes.
+    Command(Box<VaultConfig>),
 }
 
 impl Origin {
@@ -157,6 +181,7 @@ impl Origin {
         match self {
             Self::Deployment => "deployment",
             Self::Directory(_) => "directory",
+            Self::Command(_) => "command",
         }
     }
 }
@@ -188,7 +213,10 @@ pub fn all(desired: &Desired, data: &DataDir) -> Vec<Vault> {
     for (name, vault) in &desired.vaults {
         found.push(Vault {
             name: name.clone(),
-            origin: Origin::Directory(PathBuf::from(&vault.path)),
+            origin: match &vault.path {
+                Some(path) => Origin::Directory(PathBuf::from(path)),
+                None => Origin::Command(Box::new(vault.clone())),
+            },
             server: vault.server.clone(),
             exclude: vault.exclude.clone(),
             configured: true,
@@ -217,55 +245,27 @@ pub fn all(desired: &Desired, data: &DataDir) -> Vec<Vault> {
 pub async fn vaults(admin: &Admin, actor: &Actor) -> Verb<VaultList> {
     actor.need(Right::Read, "vault.list")?;
     let (desired, archives) = (tree::desired(admin).await?, list(admin, actor).await?.archives);
+    let approved = command::approvals(admin).await?;
     let view = |vault: Vault| {
         let mut verified = archives.iter().filter(|one| one.vault == vault.name && one.verified).peekable();
         let last_archive = verified.peek().map(|one| one.created_at);
-        let path = match &vault.origin {
-            Origin::Deployment => None,
-            Origin::Directory(path) => Some(path.display().to_string()),
-        };
         let source = vault.origin.word().to_owned();
         let archives = verified.count();
-        VaultView { name: vault.name, source, path, server: vault.server, configured: vault.configured, last_archive, archives }
+        let (path, command) = match &vault.origin {
+            Origin::Deployment => (None, None),
+            Origin::Directory(path) => (Some(path.display().to_string()), None),
+            Origin::Command(config) => (None, Some(CommandView::of(config, approved.get(&vault.name)))),
+        };
+        VaultView {
+            name: vault.name,
+            source,
+            path,
+            command,
+            server: vault.server,
+            configured: vault.configured,
+            last_archive,
+            archives,
+        }
     };
     Ok(VaultList { vaults: all(&desired, &admin.data).into_iter().map(view).collect() })
-}
-
-/// Adds a vault to the configuration.
-///
-/// # Errors
-/// `Denied` without role admin; `Conflict` for a taken name; `Invalid` for a path that cannot be one.
-pub async fn add(admin: &Admin, actor: &Actor, order: AddVault) -> Verb<VaultAdded> {
-    actor.need(Right::Administer, "vault.add")?;
-    let AddVault { name, path, server, exclude } = order;
-    check_name(&name).map_err(|why| Fault::invalid("name", why))?;
-    outside(&admin.data, &path)?;
-    if !PathBuf::from(&path).exists() {
-        return Err(Fault::invalid("path", format!("there is no {path} on this host")));
-    }
-    let config = VaultConfig { path, server, exclude };
-    let text = config.to_toml()?;
-    let message = format!("Add vault {name}");
-    let made = tree::edit(admin, actor, &message, |desired, _| {
-        if desired.vaults.contains_key(&name) {
-            return Err(Fault::conflict(format!("vault {name} exists already")));
-        }
-        Ok(vec![tree::write(VaultConfig::path(&name), text.clone())])
-    });
-    let revision = made.await?.to_string();
-    let mut event = Event::action(&actor.name, "vault.add", name.clone());
-    event.revision = Some(revision.clone());
-    admin.record(event).await?;
-    Ok(VaultAdded { vault: name, revision })
-}
-
-/// Lifeboat's own files are the vault `lifeboat`; another vault must not reach them, nor the archives.
-fn outside(data: &DataDir, path: &str) -> Verb<()> {
-    let real = |path: &std::path::Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let (path, root, vaults) = (real(path.as_ref()), real(data.root()), real(&data.vaults()));
-    let inside = path.starts_with(&root) && !(path.starts_with(&vaults) && path != vaults);
-    if inside || root.starts_with(&path) {
-        return Err(Fault::invalid("path", "holds Lifeboat's own files: they are the vault lifeboat already"));
-    }
-    Ok(())
 }

@@ -4,16 +4,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
+use crate::config::VaultConfig;
 
 /// One vault.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct VaultView {
     /// Its name.
     pub name: String,
-    /// `directory` or `deployment`.
+    /// `directory`, `command` or `deployment`.
     pub source: String,
-    /// What is read; none for the deployment.
+    /// What is read; none for the deployment and for a command.
     pub path: Option<String>,
+    /// The command whose output it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandView>,
     /// The server whose memory it is.
     pub server: Option<String>,
     /// Whether a file in `vaults/` says so; the others are there by themselves.
@@ -22,6 +26,45 @@ pub struct VaultView {
     pub last_archive: Option<Timestamp>,
     /// How many verified archives there are.
     pub archives: usize,
+}
+
+/// The command of a vault.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "VaultCommand")]
+pub struct CommandView {
+    /// Program and arguments, as they would be typed at `vault add`.
+    pub line: String,
+    /// Plain variables, `NAME=value`.
+    pub env: Vec<String>,
+    /// Names of the variables that each host keeps for it.
+    pub secret_env: Vec<String>,
+    /// SHA-256 of all that.
+    pub digest: String,
+    /// Whether it is approved on this host: else it does not start.
+    pub approved: bool,
+}
+
+impl CommandView {
+    pub(super) fn of(config: &VaultConfig, approved: Option<&String>) -> Self {
+        let digest = super::command::digest(config);
+        Self {
+            line: typed(&config.command),
+            env: config.env.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            secret_env: config.secret_env.clone(),
+            approved: approved == Some(&digest),
+            digest,
+        }
+    }
+}
+
+/// Words as one line; quotes where a word would fall apart without.
+fn typed(words: &[String]) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_./:=,+@%^".contains(c);
+    let one = |word: &String| match !word.is_empty() && word.chars().all(plain) {
+        true => word.clone(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    };
+    words.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
 /// Every vault.
@@ -39,6 +82,16 @@ pub struct AddVault {
     pub name: String,
     /// A directory or file, absolute.
     pub path: String,
+    /// Or a command line whose output is the content; quotes group, no shell reads it. It is approved on this host by this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    /// Variables for the command, one `NAME=value` a line: the text of `--env-file FILE`. Kept sealed on this host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+    /// Or a server whose kind is known, by which path and exclude are filled in: `server-memory`, `mcp-memory-service`, `basic-memory` or
+    /// `memory-keeper`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
     /// The server whose memory it is.
     pub server: Option<String>,
     /// Paths inside that are left out.
@@ -50,6 +103,17 @@ pub struct AddVault {
 pub struct VaultAdded {
     /// Its name.
     pub vault: String,
+    /// `directory` or `command`.
+    pub source: String,
+    /// What is read; none for a command.
+    pub path: Option<String>,
+    /// Paths inside that are left out.
+    pub exclude: Vec<String>,
+    /// Digest of the command line that was approved on this host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved: Option<String>,
+    /// What was filled in, and from where.
+    pub notes: Vec<String>,
     /// The running revision that holds it.
     pub revision: String,
 }

@@ -3,6 +3,7 @@
 use askama::Template;
 
 use super::elsewhere::CopyView;
+use super::form::AddForm;
 use super::live::pages::KeptRow;
 use super::live::{self, KeptList};
 use super::model::{Archive, ArchiveList, RecipientList, VaultList, VaultView};
@@ -54,6 +55,12 @@ pub struct VaultsView {
     pub form: RestoreForm,
     /// What restores in place kept.
     pub kept: Vec<KeptRow>,
+    /// The form to add one, as it was typed.
+    pub add: AddForm,
+    /// Every server.
+    pub servers: Vec<String>,
+    /// Remote servers that no vault is of.
+    pub bare: Vec<String>,
 }
 
 /// One vault.
@@ -67,21 +74,41 @@ pub struct VaultRow {
     pub origin: String,
     /// How many archives.
     pub archives: usize,
+    /// A command that waits for approval: its digest and what it needs.
+    pub waits: Option<Waiting>,
+}
+
+/// A command that does not start yet.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// What is approved by the button.
+    pub digest: String,
+    /// Its plain variables.
+    pub env: Vec<String>,
+    /// Names of the variables it needs kept.
+    pub secret_env: Vec<String>,
 }
 
 impl VaultRow {
     fn of(vault: &VaultView, now: Timestamp) -> Self {
+        let waits = vault.command.as_ref().filter(|command| !command.approved).map(|command| Waiting {
+            digest: command.digest.clone(),
+            env: command.env.clone(),
+            secret_env: command.secret_env.clone(),
+        });
         let badge = match vault.last_archive {
+            _ if waits.is_some() => Badge::new(Tone::Warn, "waits for approval"),
             None => Badge::new(Tone::Warn, "none"),
             Some(at) if now.since_ms(at) > FRESH_MS => Badge::new(Tone::Warn, human::ago(at, now)),
             Some(at) => Badge::new(Tone::Ok, human::ago(at, now)),
         };
-        let origin = match (&vault.path, &vault.server) {
+        let source = vault.path.as_ref().or(vault.command.as_ref().map(|command| &command.line));
+        let origin = match (source, &vault.server) {
             (None, _) => "configuration, state, keys, ledger".to_owned(),
             (Some(path), Some(server)) => format!("{path}, memory of {server}"),
             (Some(path), None) => path.clone(),
         };
-        Self { name: vault.name.clone(), badge, origin, archives: vault.archives }
+        Self { name: vault.name.clone(), badge, origin, archives: vault.archives, waits }
     }
 }
 
@@ -195,6 +222,10 @@ pub struct Facts<'a> {
     pub form: RestoreForm,
     /// What restores in place kept.
     pub kept: &'a KeptList,
+    /// What was typed to add one.
+    pub add: AddForm,
+    /// Every server, and whether it is remote.
+    pub servers: Vec<(String, bool)>,
 }
 
 /// The whole page.
@@ -214,8 +245,17 @@ pub fn page(shell: Shell, facts: Facts<'_>, role: OperatorRole) -> VaultsPage {
         may_restore: role.has(Right::Administer),
         form: facts.form,
         kept: live::pages::kept(facts.kept, now),
+        add: facts.add,
+        bare: bare(&facts.servers, facts.vaults),
+        servers: facts.servers.into_iter().map(|(name, _)| name).collect(),
     };
     VaultsPage { shell, page }
+}
+
+/// Remote servers that no vault is of.
+fn bare(servers: &[(String, bool)], vaults: &VaultList) -> Vec<String> {
+    let kept = |server: &str| vaults.vaults.iter().any(|vault| vault.server.as_deref() == Some(server));
+    servers.iter().filter(|(name, remote)| *remote && !kept(name)).map(|(name, _)| name.clone()).collect()
 }
 
 /// `/vaults/kit`.

@@ -3,28 +3,35 @@
 use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Path;
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::backup::blocking;
 use super::elsewhere;
+use super::form::{self, AddForm};
 use super::pages::{self, Facts, RestoreForm};
 use super::{
-    BackupOrder, LiveOrder, RestoreOrder, list, list_kept, list_recipients, live, restore, restore_live, run, vaults, verify,
+    ApproveVault, BackupOrder, LiveOrder, RestoreOrder, add, approve, list, list_kept, list_recipients, live, restore,
+    restore_live, run, vaults, verify,
 };
 use crate::admin::Admin;
 use crate::admin::actor::Right;
 use crate::admin::routes::{Access, Entry, Visit};
 use crate::admin::shell::{Here, sentence};
 use crate::base::fault::{Fault, Verb};
+use crate::config::UpstreamConfig;
 use crate::crypto::archive::digest_file;
+use crate::policy::snapshot::ServerEntry;
 use crate::web::{Fields, html, html_with, human, page};
 
 /// Who may use what.
-pub const ROUTES: [Entry; 6] = [
+pub const ROUTES: [Entry; 8] = [
     ("GET", "/vaults", Access::Signed(Right::Read)),
     ("GET", "/vaults/kit", Access::Signed(Right::Read)),
+    ("POST", "/vaults/add", Access::Signed(Right::Administer)),
+    ("POST", "/vaults/{name}/approve", Access::Signed(Right::Administer)),
     ("POST", "/vaults/backup", Access::Signed(Right::Operate)),
     ("POST", "/vaults/verify", Access::Signed(Right::Operate)),
     ("POST", "/vaults/restore", Access::Signed(Right::Administer)),
@@ -36,6 +43,8 @@ pub fn routes() -> Router<Arc<Admin>> {
     Router::new()
         .route("/vaults", get(show))
         .route("/vaults/kit", get(kit))
+        .route("/vaults/add", post(do_add))
+        .route("/vaults/{name}/approve", post(do_approve))
         .route("/vaults/backup", post(do_backup))
         .route("/vaults/verify", post(do_verify))
         .route("/vaults/restore", post(do_restore))
@@ -43,10 +52,17 @@ pub fn routes() -> Router<Arc<Admin>> {
 }
 
 async fn show(visit: Visit) -> Response {
-    whole(&visit, StatusCode::OK, RestoreForm::default(), None).await
+    whole(&visit, StatusCode::OK, Typed::default(), None).await
 }
 
-async fn whole(visit: &Visit, status: StatusCode, form: RestoreForm, refusal: Option<String>) -> Response {
+/// What was typed into the forms of the page.
+#[derive(Default)]
+struct Typed {
+    restore: RestoreForm,
+    add: AddForm,
+}
+
+async fn whole(visit: &Visit, status: StatusCode, typed: Typed, refusal: Option<String>) -> Response {
     let (admin, actor) = (&visit.admin, &visit.signed.actor);
     let read = async || -> Verb<_> {
         let (vaults, archives) = (vaults(admin, actor).await?, list(admin, actor).await?);
@@ -56,7 +72,19 @@ async fn whole(visit: &Visit, status: StatusCode, form: RestoreForm, refusal: Op
         Ok((vaults, archives, recipients, kept)) => {
             let shell = visit.shell(Here::Vaults, "Vaults").same("lifeboat backup list", "GET /api/v1/archives");
             let copies = elsewhere::known(admin).await;
-            let facts = Facts { vaults: &vaults, archives: &archives, copies: &copies, recipients: &recipients, form, kept: &kept };
+            let remote = |entry: &ServerEntry| matches!(entry.config.upstream, UpstreamConfig::Http(_));
+            let servers = admin.feed.snapshot().servers.values().map(|entry| (entry.name.to_string(), remote(entry))).collect();
+            let Typed { restore: form, add } = typed;
+            let facts = Facts {
+                vaults: &vaults,
+                archives: &archives,
+                copies: &copies,
+                recipients: &recipients,
+                form,
+                kept: &kept,
+                add,
+                servers,
+            };
             html_with(status, &pages::page(shell.refusing(refusal), facts, actor.role))
         }
         Err(fault) => visit.fail(&fault),
@@ -65,7 +93,37 @@ async fn whole(visit: &Visit, status: StatusCode, form: RestoreForm, refusal: Op
 
 async fn refused(visit: &Visit, what: &str, fault: &Fault, form: RestoreForm) -> Response {
     let refusal = format!("{what} {}", sentence(&fault.to_string()));
-    whole(visit, page::status_of(fault.kind), form, Some(refusal)).await
+    whole(visit, page::status_of(fault.kind), Typed { restore: form, ..Typed::default() }, Some(refusal)).await
+}
+
+async fn do_add(visit: Visit, fields: Fields) -> Response {
+    match add(&visit.admin, &visit.signed.actor, form::order(&fields)).await {
+        Ok(done) => {
+            let notes = done.notes.iter().map(|note| format!(" {}", sentence(note))).collect::<String>();
+            let approved = if done.approved.is_some() { " Its command line is approved on this host." } else { "" };
+            visit.done("/vaults", format!("Vault {} is added.{approved}{notes}", done.vault))
+        }
+        Err(fault) => {
+            let typed = Typed { add: AddForm::typed(&fields).faulted(&fault), ..Typed::default() };
+            let refusal = format!("Not added. {}", sentence(&fault.to_string()));
+            whole(&visit, page::status_of(fault.kind), typed, Some(refusal)).await
+        }
+    }
+}
+
+async fn do_approve(visit: Visit, Path(name): Path<String>, fields: Fields) -> Response {
+    let given = |field: &str| Some(fields.get(field).to_owned()).filter(|text| !text.is_empty());
+    let order = ApproveVault { env: given("env"), digest: given("digest") };
+    match approve(&visit.admin, &visit.signed.actor, &name, order).await {
+        Ok(done) if done.missing.is_empty() => {
+            visit.done("/vaults", format!("The command of vault {name} may start on this host."))
+        }
+        Ok(done) => {
+            let missing = done.missing.join(", ");
+            visit.done("/vaults", format!("The command of vault {name} is approved, but this host keeps no value for {missing}."))
+        }
+        Err(fault) => refused(&visit, "Not approved.", &fault, RestoreForm::default()).await,
+    }
 }
 
 async fn do_backup(visit: Visit, fields: Fields) -> Response {

@@ -40,7 +40,7 @@ pub(super) async fn bring(house: &House, archive: &str, to: &Path) -> Verb<Resto
 
 pub(super) fn everything(below: &Path) -> Vec<String> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(below).unwrap().flatten() {
+    for entry in fs::read_dir(below).into_iter().flatten().flatten() {
         if entry.path().is_dir() {
             found.extend(everything(&entry.path()));
         } else {

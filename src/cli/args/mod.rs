@@ -12,7 +12,9 @@ pub(super) use desired::{
     AuditCommand, ConfigCommand, FilterArgs, ImportArgs, PolicyCommand, RoleCommand, ServerAddArgs, ServerCommand,
     ServerSecretsArgs, ToolCommand,
 };
-pub(super) use recovery::{BackupCommand, DrillCommand, EvidenceCommand, RebuildArgs, RecipientCommand, RestoreArgs, VaultCommand};
+pub(super) use recovery::{
+    BackupCommand, DrillCommand, EvidenceCommand, RebuildArgs, RecipientCommand, RestoreArgs, VaultAddArgs, VaultCommand,
+};
 
 /// An enforcement proxy for MCP servers, with a ledger and a kill switch that proves itself.
 #[derive(Debug, Parser)]

@@ -39,19 +39,15 @@ pub(in crate::cli) enum RecipientCommand {
 pub(in crate::cli) enum VaultCommand {
     /// Every vault and its newest archive
     List,
-    /// Adds a directory or file to protect; SQLite databases in it are copied consistently
-    Add {
+    /// Adds a directory or file to protect, the output of a command, or the memory of a server whose kind is known
+    Add(VaultAddArgs),
+    /// Approves the command line of a vault on this host, as it stands in the configuration
+    Approve {
         /// Name
         name: String,
-        /// What to protect
-        #[arg(long, value_name = "PATH")]
-        path: PathBuf,
-        /// The server whose memory it is
-        #[arg(long, value_name = "S")]
-        server: Option<String>,
-        /// A path inside that is left out, once or more
-        #[arg(long, value_name = "PATH")]
-        exclude: Vec<String>,
+        /// Variables that the command needs and git must not hold, one NAME=value a line; replaces what is kept
+        #[arg(long, value_name = "FILE")]
+        env_file: Option<PathBuf>,
     },
     /// What restores in place have kept, with size and age
     Kept,
@@ -63,6 +59,31 @@ pub(in crate::cli) enum VaultCommand {
         #[arg(long)]
         dry_run: bool,
     },
+}
+
+/// `vault add`.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct VaultAddArgs {
+    /// Name
+    pub name: String,
+    /// What to protect; SQLite databases in it are copied consistently
+    #[arg(long, value_name = "PATH", required_unless_present_any = ["command", "preset"])]
+    pub path: Option<PathBuf>,
+    /// A command whose output is the content; it begins with an absolute path, and no shell reads it
+    #[arg(long, value_name = "CMD ARGS", conflicts_with_all = ["path", "preset", "exclude"])]
+    pub command: Option<String>,
+    /// Variables that the command needs and git must not hold, one NAME=value a line
+    #[arg(long, value_name = "FILE", requires = "command")]
+    pub env_file: Option<PathBuf>,
+    /// Fills in path and exclude for a server that many use
+    #[arg(long, value_name = "KIND", requires = "server", value_parser = ["server-memory", "mcp-memory-service", "basic-memory", "memory-keeper"])]
+    pub preset: Option<String>,
+    /// The server whose memory it is
+    #[arg(long, value_name = "S")]
+    pub server: Option<String>,
+    /// A path inside that is left out, once or more
+    #[arg(long, value_name = "PATH")]
+    pub exclude: Vec<String>,
 }
 
 /// `backup …`.

@@ -311,3 +311,43 @@ async fn atk_a08_planted_text_stays_text() {
     }
     assert!(escaped >= 3, "the planted text was hardly shown: {escaped}");
 }
+
+#[tokio::test]
+async fn a_vault_is_added_and_its_command_approved_by_forms_that_need_no_script() {
+    let app = TestApp::start().await;
+    let session = cookie(&set_up(&app).await);
+    let with = [("Cookie", session.as_str())];
+    let text_of = |reply: &Reply| String::from_utf8_lossy(&reply.body).into_owned();
+    let page = async || text_of(&send(&app, "GET", "/vaults", &with, "").await);
+    let empty = page().await;
+    assert!(empty.contains("action=\"/vaults/add\"") && empty.contains("No vault is of up"), "a remote server without a vault");
+    let wrong = form(&[("kind", "command"), ("name", "dump"), ("command", "pg_dump <x>"), ("env", "PW=never-shown")]);
+    let refused = send(&app, "POST", "/vaults/add", &with, &wrong).await;
+    let text = text_of(&refused);
+    assert!(refused.status == 422 && text.contains("absolute path") && text.contains("pg_dump &#60;x&#62;"), "{}", refused.status);
+    assert!(!text.contains("never-shown"), "a value is never shown again");
+    let right = form(&[("kind", "command"), ("name", "dump"), ("server", "up"), ("command", "/usr/bin/env"), ("env", "PW=word")]);
+    assert_eq!(send(&app, "POST", "/vaults/add", &with, &right).await.status, 303);
+    let added = page().await;
+    assert!(added.contains("/usr/bin/env, memory of up") && !added.contains("No vault is of"), "{added}");
+    assert!(!added.contains("Approve this command line"));
+    let preset = form(&[("kind", "preset"), ("name", "notes"), ("server", "up"), ("preset", "basic-memory")]);
+    let asked = send(&app, "POST", "/vaults/add", &with, &preset).await;
+    assert!(asked.status == 422 && text_of(&asked).contains("it is remote"), "{}", text_of(&asked));
+    // As a pull brings it.
+    let file = app.data.path().join("config/vaults/dump.toml");
+    let other = std::fs::read_to_string(&file).expect("its file").replace("/usr/bin/env", "/usr/bin/id");
+    std::fs::write(&file, other).expect("edited");
+    app.api("POST", "/api/v1/config/commit", json!({"as": "it", "message": "another command"})).await;
+    let waits = page().await;
+    let digest = waits.split("name=\"digest\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a form");
+    assert!(waits.contains("waits for approval") && digest.len() == 64, "{waits}");
+    let stale = send(&app, "POST", "/vaults/dump/approve", &with, &form(&[("digest", &"0".repeat(64))])).await;
+    assert_eq!(stale.status, 409, "what was looked at is what is approved");
+    assert_eq!(send(&app, "POST", "/vaults/dump/approve", &with, &form(&[("digest", digest)])).await.status, 303);
+    assert!(!page().await.contains("Approve this command line"));
+    let events = app.events("limit=20").await;
+    let approval = events.iter().find(|event| event["action"] == "vault.approve").expect("an event");
+    assert_eq!((&approval["object"], &approval["operator"]), (&json!("dump"), &json!("ana")));
+    assert_eq!(approval["params"]["approved"], digest);
+}

@@ -37,7 +37,11 @@ fn the_reference_of_the_configuration_is_current() {
         "alerts.toml",
         "[[receiver]]\nname = \"pager\"\nurl = \"https://alerts.example.com/hook\"\nrules = [\"backup.*\", \"drill.*\"]\n",
     );
-    page.file::<VaultConfig>("vaults/NAME.toml", "path = \"/var/lib/notes\"\nserver = \"notes\"\nexclude = [\"cache\"]\n");
+    page.file::<VaultConfig>(
+        "vaults/NAME.toml",
+        "path = \"/var/lib/notes\"\nserver = \"notes\"\nexclude = [\"cache\"]\n\n# or\n\
+         command = [\"/usr/bin/pg_dump\", \"-Fc\", \"notes\"]\nsecret_env = [\"PGPASSWORD\"]\nenv = { PGHOST = \"db\" }\n",
+    );
     page.file::<PolicyTests>(
         "policy-tests/NAME.toml",
         "[[case]]\nclient = \"ci\"\ntool = \"demo/wipe\"\nexpect = \"refuse\"\nreason = \"policy.class\"\n",

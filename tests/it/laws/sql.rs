@@ -20,6 +20,7 @@ async fn every_statement_prepares_against_a_migrated_database() {
         &operators::STATEMENTS,
         &vaults::STATEMENTS,
         &vaults::LIVE_STATEMENTS,
+        &vaults::COMMAND_STATEMENTS,
         &drills::STATEMENTS,
         &jobs::STATEMENTS,
         &alerts::STATEMENTS,

@@ -15,8 +15,8 @@ use crate::admin::actor::Right;
 use crate::admin::drills::{self, DrillOrder};
 use crate::admin::schedule::{self, SetSchedule};
 use crate::admin::vaults::{
-    self, AddRecipient, AddVault, BackupOrder, CleanOrder, HoldOrder, LiveOrder, ProveRecipient, PruneOrder, ReencryptOrder,
-    RestoreOrder,
+    self, AddRecipient, AddVault, ApproveVault, BackupOrder, CleanOrder, HoldOrder, LiveOrder, ProveRecipient, PruneOrder,
+    ReencryptOrder, RestoreOrder,
 };
 
 type Shared = State<Arc<Admin>>;
@@ -28,6 +28,11 @@ pub(in crate::admin::api) fn routes() -> Api {
     Api::default()
         .serve(reads::<vaults::VaultList>("/vaults", "Every vault"), vault_list)
         .serve(changes::<vaults::VaultAdded>("/vaults", "Adds a vault", admin).takes::<AddVault>(vault), vault_add)
+        .serve(
+            changes::<vaults::VaultApproved>("/vaults/{name}/approve", "Approves the command line of a vault on this host", admin)
+                .takes::<ApproveVault>(json!({})),
+            vault_approve,
+        )
         .serve(reads::<vaults::ArchiveList>("/archives", "Every archive, newest first"), archive_list)
         .serve(reads::<vaults::CopyList>("/archives/copies", "What the copies of the archives lack"), copy_list)
         .serve(
@@ -152,6 +157,11 @@ async fn vault_list(State(admin): Shared, Caller(actor): Caller) -> Response {
 
 async fn vault_add(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
     let act = async || vaults::add(&admin, &actor, parse(&body)?).await;
+    reply(act().await)
+}
+
+async fn vault_approve(State(admin): Shared, Caller(actor): Caller, Path(name): Path<String>, body: Bytes) -> Response {
+    let act = async || vaults::approve(&admin, &actor, &name, parse(&body)?).await;
     reply(act().await)
 }
 

@@ -104,7 +104,7 @@ pub async fn rebuild(source: Source, steps: &mut Steps) -> Verb<Rebuilt> {
     if list.is_none() {
         warnings.push(format!("there is no {}: what was revoked after the backup counts again; revoke it anew", deny::FILE));
     }
-    let mut work = Work { warnings, source, folder, found, keys, data, vaults: Vec::new() };
+    let mut work = Work { warnings, source, folder, found, keys, data, vaults: Vec::new(), root: None };
     let (chosen, unpacked) = work.deployment(steps).await?;
     let head = steps.take("restore-configuration", async { work.configuration(&unpacked) }).await?;
     steps.take("restore-keys", async { work.keys_and_certificates(&unpacked) }).await?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -45,6 +46,8 @@ pub(super) struct Work {
     pub warnings: Vec<String>,
     /// What was brought back so far.
     pub vaults: Vec<Back>,
+    /// Where the data directory was at the backup, as far as the archive says.
+    pub root: Option<PathBuf>,
 }
 
 impl Work {
@@ -52,6 +55,7 @@ impl Work {
         let chosen = self.select(DEPLOYMENT, steps)?;
         let unpacked = self.data.root().join(".deployment");
         let opened = steps.take("unpack-deployment", async { self.unpack(&chosen, &unpacked) }).await?;
+        self.root = opened.meta.facts["root"].as_str().map(PathBuf::from);
         Ok(((chosen, opened.meta), unpacked))
     }
 
@@ -174,7 +178,10 @@ impl Work {
         let known = self.found.archives.iter().any(|note| note.vault == vault.name);
         if !known {
             // Nothing was ever backed up: that is to be said, and no reason to leave everything else down.
-            let why = format!("there is no archive of vault {}: it begins empty", vault.name);
+            let why = match vault.origin {
+                Origin::Command(_) => format!("there is no archive of vault {}: nothing of it comes back", vault.name),
+                _ => format!("there is no archive of vault {}: it begins empty", vault.name),
+            };
             self.warnings.push(why.clone());
             steps.note(&format!("restore-vault {}", vault.name), Instant::now(), false, why);
             return Ok(());
@@ -182,7 +189,16 @@ impl Work {
         let chosen = self.select(&vault.name, steps)?;
         let to = self.unpack_place(&vault.name);
         let name = format!("restore-vault {}", vault.name);
-        steps.take(&name, self.fill(&chosen, &to)).await
+        steps.take(&name, self.fill(&chosen, &to)).await?;
+        if let Origin::Command(config) = &vault.origin {
+            closed(&to)?;
+            self.warnings.push(format!(
+                "vault {0} is what {1} wrote: it lies in outputs/{0} and was fed to nothing; feed it to the system it came from, then remove it",
+                vault.name,
+                config.command.first().map_or("its command", String::as_str)
+            ));
+        }
+        Ok(())
     }
 
     async fn fill(&mut self, chosen: &Chosen, to: &Path) -> Verb<((), String)> {
@@ -253,26 +269,42 @@ impl Work {
         Ok(((), format!("the ledger verifies: {} events in {} segments{more}", report.events, report.segments)))
     }
 
+    /// Where a vault goes, and whether that is inside the data directory.
+    fn place_of(&self, vault: &Vault) -> Verb<(PathBuf, bool)> {
+        let path = match &vault.origin {
+            Origin::Directory(path) => path,
+            // Lifeboat does not know what reads it, and feeds it to nothing.
+            Origin::Command(_) | Origin::Deployment => {
+                closed(&self.data.outputs())?;
+                return Ok((self.data.outputs().join(&vault.name), true));
+            }
+        };
+        if *path == DataDir::new(&self.source.to).vault(&vault.name) {
+            return Ok((self.data.vault(&vault.name), true));
+        }
+        if let Some(rest) = self.root.as_ref().and_then(|root| path.strip_prefix(root).ok()) {
+            return Ok((self.data.root().join(rest), true));
+        }
+        Ok(match &self.source.outside {
+            Some(folder) => (folder.join(&vault.name), false),
+            None => (path.clone(), false),
+        })
+    }
+
     /// Every vault has its place free and ready before the first is given it; the deployment comes last.
     pub(super) fn put(&self, place: &Path) -> Verb<((), String)> {
         let mut ready = Vec::new();
         for vault in self.wanted()? {
             let from = place.join("vaults").join(&vault.name);
-            let Origin::Directory(path) = &vault.origin else { continue };
             if !from.exists() {
                 continue;
             }
-            let own = *path == DataDir::new(&self.source.to).vault(&vault.name);
-            let to = match (own, &self.source.outside) {
-                (true, _) => self.data.vault(&vault.name),
-                (false, Some(folder)) => folder.join(&vault.name),
-                (false, None) => path.clone(),
-            };
-            ready.push((settle::ready(&from, &to)?, own));
+            let (to, inside) = self.place_of(&vault)?;
+            ready.push((settle::ready(&from, &to)?, inside));
         }
         let mut outside = Vec::new();
-        for (ready, own) in ready {
-            if !own {
+        for (ready, inside) in ready {
+            if !inside {
                 outside.push(ready.to().display().to_string());
             }
             ready.place()?;
@@ -283,6 +315,13 @@ impl Work {
         let more = if outside.is_empty() { String::new() } else { format!(", and {}", outside.join(", ")) };
         Ok(((), format!("{}{more}", to.display())))
     }
+}
+
+/// What nobody but the account may look into.
+fn closed(path: &Path) -> Verb<()> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    let closed = made.and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o700)));
+    closed.map_err(io(&format!("{} cannot be closed to others", path.display())))
 }
 
 /// Waits until the ledger that was closed has given up its lock: the next start wants it at once.

@@ -91,9 +91,16 @@ async fn plan(admin: &Admin, order: &LiveOrder) -> Verb<Plan> {
     }
     let archive = chosen(admin, order).await?;
     let vault = vault_of(admin, &archive.vault).await?;
-    let Origin::Directory(path) = &vault.origin else {
-        let message = "the vault lifeboat is the deployment itself: lifeboat rebuild brings it back";
-        return Err(Fault::invalid("archive", message));
+    let path = match &vault.origin {
+        Origin::Directory(path) => path,
+        Origin::Deployment => {
+            let message = "the vault lifeboat is the deployment itself: lifeboat rebuild brings it back";
+            return Err(Fault::invalid("archive", message));
+        }
+        Origin::Command(_) => {
+            let message = "what a command wrote has no place here: bring it back with --to, and feed it to its system";
+            return Err(Fault::invalid("archive", message));
+        }
     };
     let path = std::path::absolute(path).map_err(|e| Fault::bug("a vault whose path is none").because(e))?;
     let target = blocking(move || place::look(&path)).await?;

@@ -42,6 +42,7 @@ async fn added(house: &House, name: &str, place: &Path, server: Option<&str>, ex
         path: place.display().to_string(),
         server: server.map(str::to_owned),
         exclude: exclude.iter().map(|path| (*path).to_owned()).collect(),
+        ..AddVault::default()
     };
     add(&house.admin, &root(), order).await.unwrap();
     back_up(house, name).await
