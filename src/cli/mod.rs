@@ -48,7 +48,7 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
     // The commands that Lifeboat starts itself come first: they must run before any thread or runtime exists.
     match arguments.get(1).and_then(|word| word.to_str()) {
         Some(sandbox::SUBCOMMAND) => return sandbox::run(&arguments[2..]),
-        Some(drill::SUBCOMMAND) => return drill::perform(),
+        Some(drill::SUBCOMMAND) => return drill::perform(&arguments[2..]),
         Some(demo::SUBCOMMAND) => return demo::run(demo::memory_file(arguments.get(2).and_then(|word| word.to_str()))),
         Some(demo::STAND_IN_SUBCOMMAND) => return demo::run_stand_in(),
         _ => {}
