@@ -7,6 +7,7 @@ mod demo;
 mod edge;
 mod faults;
 mod golden;
+mod isolation;
 mod laws;
 mod plane;
 mod proxy;
