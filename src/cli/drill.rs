@@ -6,23 +6,20 @@ use std::sync::Arc;
 
 use super::out;
 use crate::admin::drills::order::{Instructions, Outcome, Told};
-use crate::app::drill::{self, isolate};
+use crate::app::drill;
+use crate::app::drill::isolate::{self, Errand};
 
 pub(super) use crate::admin::drills::order::SUBCOMMAND;
 
 const DONE: u8 = 0;
 const FAULT: u8 = 1;
 
-/// Performs it; or only tries to leave the network, for the one that will.
+/// Performs it; or an errand for the one that does.
 pub(super) fn perform(arguments: &[OsString]) -> u8 {
-    if arguments.first().is_some_and(|word| word == isolate::REHEARSAL) {
-        return isolate::rehearsal().map_or_else(
-            |why| {
-                out::say(&why);
-                FAULT
-            },
-            |()| DONE,
-        );
+    if let Some(errand) = Errand::named(arguments.first().and_then(|word| word.to_str())) {
+        let Err(why) = errand.perform(out::say) else { return DONE };
+        out::say(&why);
+        return FAULT;
     }
     // First of all: a thread would stay where it is, and a process whose memory is closed cannot say which accounts it has.
     let isolation = isolate::enter();

@@ -20,7 +20,8 @@ use crate::trust::site::{Authority, Site, tls13};
 const REAL: &str = "REAL-credential-91c7";
 const SCRIPT: &str = include_str!("isolation.py");
 
-// Becomes the account of its first argument; with "without" as its second, unshare is answered with EPERM from then on.
+// Becomes the account of its first argument; with "without" as its second, unshare is answered with EPERM from then on; with "service", it has the
+// rights of the unit in docs/OPERATING.md.
 const AS: &str = r"
 import ctypes, os, platform, struct, sys
 uid = int(sys.argv[1])
@@ -36,6 +37,13 @@ if sys.argv[2] == 'without':
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.prctl(38, 1, 0, 0, 0) == 0
     assert libc.prctl(22, 2, ctypes.byref(Prog(len(code), ctypes.addressof(program))), 0, 0) == 0
+if sys.argv[2] == 'service':
+    kept = {'CHOWN': 0, 'DAC_OVERRIDE': 1, 'FOWNER': 3, 'KILL': 5, 'SETGID': 6, 'SETUID': 7, 'SYS_ADMIN': 21, 'SYS_RESOURCE': 24}
+    libc = ctypes.CDLL(None, use_errno=True)
+    for right in range(64):
+        if right not in kept.values():
+            libc.prctl(24, right, 0, 0, 0)
+    assert libc.prctl(38, 1, 0, 0, 0) == 0
 os.execv(sys.argv[3], sys.argv[3:])
 ";
 const NOBODY: u32 = 65_534;
@@ -293,6 +301,15 @@ async fn rec_23_without_root_too() {
         return;
     }
     is_isolated(&House::start(NOBODY, "with").await.drill());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rec_23_with_the_few_rights_of_a_service_too() {
+    if !nix::unistd::geteuid().is_root() {
+        // Rights can be given up only by who has them.
+        return;
+    }
+    is_isolated(&House::start(0, "service").await.drill());
 }
 
 #[tokio::test(flavor = "multi_thread")]

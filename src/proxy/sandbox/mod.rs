@@ -24,7 +24,7 @@ mod tests;
 use std::ffi::OsString;
 use std::io::Write;
 
-pub use network::enter_network;
+pub use network::{enter_network, join_network, make_network};
 pub use params::{DEMO_ARGUMENT, DEMO_PROGRAM, Params};
 pub use strength::{REPORT, Strength, strength};
 pub use supervise::STOP_NOW;

@@ -1,10 +1,11 @@
 //! A network of this process's own, in which only loopback exists: what a drill rebuilds can speak to itself and to nobody else. Never leaves
 //! it again, and never touches the network it came from.
 
+use std::fs::File;
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, recv, send, socket};
 use nix::unistd::{getegid, geteuid};
 
@@ -19,6 +20,25 @@ use super::uid;
 pub fn enter_network() -> Result<(), String> {
     separate()?;
     loopback_up().map_err(|fault| format!("loopback: {fault:?}"))
+}
+
+/// Makes such a network and stays in it, for another process to join. Bringing loopback up takes a right (CAP_NET_ADMIN) that a service rarely has;
+/// in a user namespace of its own every process has it. Call it before any thread exists.
+///
+/// # Errors
+/// What the system said.
+pub fn make_network() -> Result<(), String> {
+    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET).map_err(|fault| format!("{fault:?}"))?;
+    loopback_up().map_err(|fault| format!("loopback: {fault:?}"))
+}
+
+/// Moves this process into the network of another one, and keeps its accounts. Only root may; call it before any thread exists.
+///
+/// # Errors
+/// What the system said; nothing has happened then.
+pub fn join_network(process: u32) -> Result<(), String> {
+    let network = File::open(format!("/proc/{process}/ns/net")).map_err(|fault| fault.to_string())?;
+    setns(network, CloneFlags::CLONE_NEWNET).map_err(|fault| format!("{fault:?}"))
 }
 
 fn separate() -> Result<(), String> {
