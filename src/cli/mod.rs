@@ -46,11 +46,12 @@ const BAD_USAGE: u8 = 64;
 
 /// Runs one command and gives its exit status.
 pub fn run(arguments: Vec<OsString>) -> u8 {
-    // The two commands that Lifeboat starts itself come first: they must run before any thread or runtime exists.
+    // The commands that Lifeboat starts itself come first: they must run before any thread or runtime exists.
     match arguments.get(1).and_then(|word| word.to_str()) {
         Some(sandbox::SUBCOMMAND) => return sandbox::run(&arguments[2..]),
-        Some(drill::SUBCOMMAND) => return drill::perform(),
+        Some(drill::SUBCOMMAND) => return drill::perform(&arguments[2..]),
         Some(demo::SUBCOMMAND) => return demo::run(demo::memory_file(arguments.get(2).and_then(|word| word.to_str()))),
+        Some(demo::STAND_IN_SUBCOMMAND) => return demo::run_stand_in(),
         _ => {}
     }
     let json = arguments.iter().any(|word| word == "--json");

@@ -5,6 +5,7 @@ mod answer;
 mod calls;
 mod memory;
 mod serve;
+mod stand_in;
 mod tools;
 
 #[cfg(test)]
@@ -13,9 +14,16 @@ mod tests;
 use std::path::PathBuf;
 
 pub use serve::{run, serve};
+pub use stand_in::run as run_stand_in;
 
 /// The hidden subcommand that runs it.
 pub const SUBCOMMAND: &str = "demo-server";
+/// The program that means the stand-in: what a drill starts in place of a server that it must not reach.
+pub const STAND_IN_PROGRAM: &str = "@stand-in";
+/// The hidden subcommand that runs it.
+pub const STAND_IN_SUBCOMMAND: &str = "stand-in-server";
+/// What it offers: a file in its working directory, one array of tool definitions.
+pub const STAND_IN_FILE: &str = "stand-in.json";
 /// Names the memory file in the environment.
 pub const MEMORY_VARIABLE: &str = "LIFEBOAT_MEMORY_FILE";
 

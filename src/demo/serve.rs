@@ -1,6 +1,7 @@
 //! Reads requests, answers each, in both eras at once: the handshake is remembered, and what a request carries decides its era.
 //! A line that is no message gets an error and nothing more.
 
+use std::io;
 use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
@@ -11,6 +12,7 @@ use tokio::task::JoinSet;
 use super::answer::{self, Era, Fault, LEGACY, MODERN};
 use super::calls::{SlowCall, SlowCalls};
 use super::memory::Memory;
+use super::stand_in::{self, StandIn};
 use super::tools::{self, SLOW, Slow};
 
 const VERSION: &str = "io.modelcontextprotocol/protocolVersion";
@@ -19,14 +21,22 @@ const QUEUE: usize = 64;
 
 /// Runs the demo server on standard input and output until input ends; the exit status. Makes a runtime of its own.
 pub fn run(memory: PathBuf) -> u8 {
+    on_standard_streams("demo server", || Memory::open(memory).map(Offer::Memory))
+}
+
+/// The same for whatever is offered.
+pub(super) fn on_standard_streams(name: &str, open: impl FnOnce() -> io::Result<Offer>) -> u8 {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return 1 };
-    let served = runtime.block_on(serve(tokio::io::BufReader::new(tokio::io::stdin()), tokio::io::stdout(), memory));
+    let served = runtime.block_on(async {
+        let offer = open()?;
+        serve_offer(tokio::io::BufReader::new(tokio::io::stdin()), tokio::io::stdout(), offer).await
+    });
     // A read of standard input cannot be taken back; without this the process would wait for it.
     runtime.shutdown_background();
     match served {
         Ok(()) => 0,
         Err(fault) => {
-            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("lifeboat demo server: {fault}\n"));
+            let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("lifeboat {name}: {fault}\n"));
             1
         }
     }
@@ -36,10 +46,21 @@ pub fn run(memory: PathBuf) -> u8 {
 ///
 /// # Errors
 /// The memory cannot be read, or the output is closed.
-pub async fn serve(input: impl AsyncBufRead + Unpin, output: impl AsyncWrite + Unpin, memory: PathBuf) -> std::io::Result<()> {
-    let memory = Memory::open(memory)?;
+pub async fn serve(input: impl AsyncBufRead + Unpin, output: impl AsyncWrite + Unpin, memory: PathBuf) -> io::Result<()> {
+    serve_offer(input, output, Offer::Memory(Memory::open(memory)?)).await
+}
+
+/// What stands behind the wire.
+pub(super) enum Offer {
+    /// The tools of the demo.
+    Memory(Memory),
+    /// Those of another server.
+    StandIn(StandIn),
+}
+
+pub(super) async fn serve_offer(input: impl AsyncBufRead + Unpin, output: impl AsyncWrite + Unpin, offer: Offer) -> io::Result<()> {
     let (out, lines) = mpsc::channel(QUEUE);
-    let server = Server { memory, out, slow: SlowCalls::default(), tasks: JoinSet::new() };
+    let server = Server { offer, out, slow: SlowCalls::default(), tasks: JoinSet::new() };
     tokio::select! {
         // All that was begun is answered before the end.
         written = write(lines, output) => written,
@@ -47,7 +68,7 @@ pub async fn serve(input: impl AsyncBufRead + Unpin, output: impl AsyncWrite + U
     }
 }
 
-async fn write(mut lines: mpsc::Receiver<Value>, mut output: impl AsyncWrite + Unpin) -> std::io::Result<()> {
+async fn write(mut lines: mpsc::Receiver<Value>, mut output: impl AsyncWrite + Unpin) -> io::Result<()> {
     while let Some(line) = lines.recv().await {
         let mut text = line.to_string();
         text.push('\n');
@@ -58,7 +79,7 @@ async fn write(mut lines: mpsc::Receiver<Value>, mut output: impl AsyncWrite + U
 }
 
 struct Server {
-    memory: Memory,
+    offer: Offer,
     out: mpsc::Sender<Value>,
     slow: SlowCalls,
     tasks: JoinSet<()>,
@@ -73,7 +94,7 @@ struct Request<'a> {
 }
 
 impl Server {
-    async fn read(mut self, mut input: impl AsyncBufRead + Unpin) -> std::io::Result<()> {
+    async fn read(mut self, mut input: impl AsyncBufRead + Unpin) -> io::Result<()> {
         let mut line = Vec::new();
         loop {
             line.clear();
@@ -82,7 +103,7 @@ impl Server {
                 break;
             }
             if line.last() != Some(&b'\n') && line.len() as u64 == LONGEST_LINE {
-                return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "a line is too long"));
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a line is too long"));
             }
             if !line.iter().all(u8::is_ascii_whitespace) {
                 self.take(&line).await;
@@ -136,12 +157,10 @@ impl Server {
 
     async fn request(&mut self, request: Request<'_>) {
         let outcome = match (request.method, request.era) {
-            ("initialize", Era::Legacy) => Ok(initialize(request.params)),
+            ("initialize", Era::Legacy) => Ok(initialize(request.params, self.about())),
             ("ping", Era::Legacy) => Ok(json!({})),
-            ("server/discover", Era::Modern) => Ok(discover()),
-            ("tools/list", era) => {
-                Ok(answer::cacheable(era, Map::from_iter([("tools".to_owned(), Value::Array(tools::definitions()))])))
-            }
+            ("server/discover", Era::Modern) => Ok(discover(self.about())),
+            ("tools/list", era) => Ok(answer::cacheable(era, Map::from_iter([("tools".to_owned(), Value::Array(self.tools()))]))),
             ("tools/call", _) => match self.call(&request) {
                 Some(outcome) => outcome,
                 None => return,
@@ -151,18 +170,35 @@ impl Server {
         self.answer(&request.id, outcome).await;
     }
 
+    fn tools(&self) -> Vec<Value> {
+        match &self.offer {
+            Offer::Memory(_) => tools::definitions(),
+            Offer::StandIn(stand_in) => stand_in.definitions(),
+        }
+    }
+
+    fn about(&self) -> &'static str {
+        match &self.offer {
+            Offer::Memory(_) => ABOUT,
+            Offer::StandIn(_) => stand_in::ABOUT,
+        }
+    }
+
     /// Calls a tool; a slow one answers later by itself.
     fn call(&mut self, request: &Request<'_>) -> Option<Result<Value, Fault>> {
         let era = request.era;
         let Some(name) = request.params.get("name").and_then(Value::as_str) else {
             return Some(Err(Fault::invalid_params("params.name is missing")));
         };
-        if !tools::exists(name) {
-            return Some(Err(Fault::invalid_params(format!("there is no tool {name}"))));
-        }
+        let unknown = || Some(Err(Fault::invalid_params(format!("there is no tool {name}"))));
+        let memory = match &mut self.offer {
+            Offer::StandIn(stand_in) if stand_in.has(name) => return Some(Ok(StandIn::answer(era))),
+            Offer::Memory(memory) if tools::exists(name) => memory,
+            _ => return unknown(),
+        };
         let arguments = request.params.get("arguments").cloned().unwrap_or_else(|| json!({}));
         if name != SLOW {
-            return Some(Ok(answer::tool_result(era, tools::perform(&mut self.memory, name, &arguments))));
+            return Some(Ok(answer::tool_result(era, tools::perform(memory, name, &arguments))));
         }
         match Slow::from(&arguments) {
             Err(why) => Some(Ok(answer::tool_result(era, Err(why)))),
@@ -187,20 +223,20 @@ fn era_of(params: &Map<String, Value>, method: &str) -> Result<Era, Fault> {
     }
 }
 
-fn initialize(params: &Map<String, Value>) -> Value {
+fn initialize(params: &Map<String, Value>, about: &str) -> Value {
     let asked = params.get("protocolVersion").and_then(Value::as_str);
     let version = LEGACY.into_iter().find(|known| Some(*known) == asked).unwrap_or(LEGACY[0]);
-    json!({"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": answer::server_info(), "instructions": ABOUT})
+    json!({"protocolVersion": version, "capabilities": {"tools": {}}, "serverInfo": answer::server_info(), "instructions": about})
 }
 
 const ABOUT: &str = "A small knowledge memory to try Lifeboat with: entities, relations and notes.";
 
-fn discover() -> Value {
+fn discover(about: &str) -> Value {
     let versions: Vec<&str> = std::iter::once(MODERN).chain(LEGACY).collect();
     let members = [
         ("supportedVersions".to_owned(), json!(versions)),
         ("capabilities".to_owned(), json!({"tools": {}})),
-        ("instructions".to_owned(), json!(ABOUT)),
+        ("instructions".to_owned(), json!(about)),
     ];
     answer::cacheable(Era::Modern, Map::from_iter(members))
 }

@@ -185,3 +185,24 @@ fn what_cannot_be_written_is_not_remembered() {
     std::fs::write(&path, "{\"type\":\"note\",\"text\":\"a\"}\nbroken\n").unwrap();
     assert!(Memory::open(path).unwrap_err().to_string().starts_with("line 2"));
 }
+
+#[tokio::test]
+async fn a_stand_in_offers_what_it_is_given_and_does_nothing() {
+    use super::serve::{Offer, serve_offer};
+    use super::stand_in::StandIn;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(super::STAND_IN_FILE);
+    assert!(StandIn::read(&path).is_err(), "it offers nothing of its own");
+    let wipe = json!({"name": "wipe", "inputSchema": {"type": "object"}, "x": [1, 2.5], "annotations": {"destructiveHint": true}});
+    std::fs::write(&path, json!([wipe]).to_string()).unwrap();
+    let stand_in = StandIn::read(&path).unwrap();
+    let list = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}).to_string();
+    let lines = [list, call(2, "wipe", &json!({"all": true})), call(3, "read_graph", &json!({}))].join("\n") + "\n";
+    let mut output = Vec::new();
+    let serving = serve_offer(lines.as_bytes(), &mut output, Offer::StandIn(stand_in));
+    let _ = tokio::time::timeout(std::time::Duration::from_millis(400), serving).await;
+    let answers: Vec<Value> = String::from_utf8(output).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(by_id(&answers, 1)["result"]["tools"], json!([wipe]));
+    assert_eq!(by_id(&answers, 2)["result"], json!({"content": [{"type": "text", "text": "stand-in"}]}));
+    assert_eq!(by_id(&answers, 3)["error"]["code"], -32602, "the demo's tools are not its own");
+}

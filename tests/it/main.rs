@@ -10,6 +10,7 @@ mod demo;
 mod edge;
 mod faults;
 mod golden;
+mod isolation;
 mod laws;
 mod live;
 mod plane;

@@ -70,8 +70,7 @@ pub fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
     let age = |at: Option<Timestamp>| now.since_ms(at.unwrap_or(facts.begun).max(facts.begun.min(now)));
     if !facts.backup_paused {
         for (vault, newest) in &facts.vaults {
-            let late = now.since_ms(newest.unwrap_or(facts.begun)) > facts.rpo_ms;
-            if late {
+            if now.since_ms(newest.unwrap_or(facts.begun)) > facts.rpo_ms {
                 let said =
                     newest.map_or("it has no verified archive".to_owned(), |at| format!("its newest verified archive is of {at}"));
                 add("backup.late", vault, format!("vault {vault}: {said}"), "lifeboat backup run");

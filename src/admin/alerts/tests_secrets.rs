@@ -197,7 +197,8 @@ async fn a_drill_tells_nobody_outside() {
     let data = crate::config::DataDir::new(folder.path());
     let places = adapt::Places { root: &root, data: &data, outside: &root.join("outside") };
     assert!(data.config().join("alerts.toml").exists());
-    adapt::adapt(&places, false, now, &crate::crypto::random::SystemEntropy).await.unwrap();
+    let network = crate::admin::drills::order::Network::Own;
+    adapt::adapt(&places, network, false, (now, &crate::crypto::random::SystemEntropy)).await.unwrap();
     let head = crate::config::repo::Repository::open(&data.config()).unwrap().head().unwrap();
     assert!(!head.files.contains_key("alerts.toml"), "{:?}", head.files.keys());
 }

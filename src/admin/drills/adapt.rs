@@ -1,10 +1,11 @@
-//! Fits a rebuilt deployment into its sandbox before it starts: no listener of production, no remote server, no directory outside. What cannot be
-//! fitted is left out and named. Never changes anything but the sandbox.
+//! Fits a rebuilt deployment into its sandbox before it starts: no listener of production, a stand-in for each remote server, no directory outside.
+//! What cannot be fitted is left out and named. Never changes anything but the sandbox.
 
 use std::path::Path;
 
-use super::order::Fate;
-use crate::admin::{servers, vaults};
+use super::fit::{Fitted, Fitting};
+use super::order::{Fate, Network, REBUILT, SKIPPED};
+use crate::admin::vaults;
 use crate::base::clock::Timestamp;
 use crate::base::fault::Verb;
 use crate::base::ids::Entropy;
@@ -12,7 +13,6 @@ use crate::config::alerts;
 use crate::config::paths::DataDir;
 use crate::config::repo::{Author, Change, Files, Repository};
 use crate::config::schedules::{self, Schedules};
-use crate::config::server::StdioUpstream;
 use crate::config::settings::{ConfigRemote, Listen, Recovery};
 use crate::config::{Desired, RoleConfig, ServerConfig, Settings, UpstreamConfig};
 use crate::crypto::seal::InstanceKey;
@@ -25,7 +25,8 @@ pub const READ: &str = "lifeboat-drill-read";
 
 const FULL_TOML: &str = "[[grant]]\ntools = [\"**\"]\nclasses = [\"read\", \"write\", \"destructive\"]\n";
 const READ_TOML: &str = "[[grant]]\ntools = [\"**\"]\nclasses = [\"read\"]\n";
-const NOWHERE: &str = "/nonexistent/lifeboat-drill";
+/// A program that is nowhere.
+pub(super) const NOWHERE: &str = "/nonexistent/lifeboat-drill";
 
 /// Where things stand and stood.
 pub struct Places<'a> {
@@ -41,7 +42,12 @@ pub struct Places<'a> {
 ///
 /// # Errors
 /// When the configuration cannot be read or written.
-pub async fn adapt(places: &Places<'_>, missing: bool, now: Timestamp, entropy: &dyn Entropy) -> Verb<Vec<Fate>> {
+pub async fn adapt(
+    places: &Places<'_>,
+    network: Network,
+    missing: bool,
+    (now, entropy): (Timestamp, &dyn Entropy),
+) -> Verb<Vec<Fate>> {
     let db = Db::open(&places.data.state_db(), &Migrations::embedded()?).await?;
     let sealer = InstanceKey::ensure(&places.data.instance_key(), entropy)?;
     let repository = Repository::open(&places.data.config())?;
@@ -55,35 +61,28 @@ pub async fn adapt(places: &Places<'_>, missing: bool, now: Timestamp, entropy: 
         Change::Remove { path: alerts::FILE.into() },
         Change::Put { path: "lifeboat.toml".into(), bytes: settings(&desired.settings).to_toml()?.into_bytes() },
     ];
+    let fitting = Fitting { places, network, desired: &desired, files: &head.files, db: &db, sealer: &sealer, now, entropy };
     let (mut fates, mut broken) = (Vec::new(), false);
     for (name, server) in &desired.servers {
-        let mut fitted = fit(places, &desired, server);
-        if fitted.is_ok() {
-            // Paths were given as variables that are kept sealed; whatever is no path there may be a credential.
-            let moved = |value: &str| Some(relocate(places, &desired, value)).filter(|place| place != value);
-            if let Some(variable) = servers::move_kept(&db, (&sealer, entropy, now), name, moved).await? {
-                fitted =
-                    Err(format!("it holds {variable}, which may be a credential of another system: a drill must not act there"));
-            }
-        }
-        match fitted {
-            Ok(mut fitted) => {
-                if let (true, UpstreamConfig::Stdio(stdio)) = (missing && !broken, &mut fitted.upstream) {
+        let critical = server.critical;
+        match fitting.server(name, server).await? {
+            Ok(Fitted { mut config, state, detail, replaced }) => {
+                if let (true, REBUILT, UpstreamConfig::Stdio(stdio)) = (missing && !broken, state, &mut config.upstream) {
                     stdio.command = vec![NOWHERE.to_owned()];
                     broken = true;
                 }
-                fates.push(fate(name, server, "rebuilt", String::new()));
-                if fitted != *server {
-                    changes.push(Change::Put { path: ServerConfig::path(name), bytes: fitted.to_toml()?.into_bytes() });
+                fates.push(Fate { name: name.clone(), state: state.to_owned(), critical, detail, replaced });
+                if config != *server {
+                    changes.push(Change::Put { path: ServerConfig::path(name), bytes: config.to_toml()?.into_bytes() });
                 }
             }
             Err(why) => {
-                fates.push(fate(name, server, "skipped", why));
+                fates.push(Fate { name: name.clone(), state: SKIPPED.to_owned(), critical, detail: why, replaced: Vec::new() });
                 changes.extend(without(name, &head.files));
             }
         }
     }
-    let gone: Vec<&str> = fates.iter().filter(|fate| fate.state == "skipped").map(|fate| fate.name.as_str()).collect();
+    let gone: Vec<&str> = fates.iter().filter(|fate| !fate.stands()).map(|fate| fate.name.as_str()).collect();
     changes.extend(without_server(&desired, &gone));
     let changes: Vec<Change> = changes.into_iter().filter(|change| differs(&head.files, change)).collect();
     if !changes.is_empty() {
@@ -101,14 +100,12 @@ fn differs(files: &Files, change: &Change) -> bool {
     }
 }
 
-fn fate(name: &str, server: &ServerConfig, state: &str, detail: String) -> Fate {
-    Fate { name: name.to_owned(), state: state.to_owned(), critical: server.critical, detail }
-}
-
 /// Nothing is done by itself in a sandbox: a slot that came since the backup would be worked on there.
 fn paused(before: &Schedules) -> Schedules {
     let mut schedules = before.clone();
-    (schedules.backup.paused, schedules.drill.paused) = (true, true);
+    for schedule in [&mut schedules.backup, &mut schedules.drill, &mut schedules.verify] {
+        schedule.paused = true;
+    }
     schedules
 }
 
@@ -139,53 +136,4 @@ fn without(name: &str, files: &Files) -> Vec<Change> {
 fn without_server(desired: &Desired, gone: &[&str]) -> Vec<Change> {
     let named = desired.vaults.iter().filter(|(_, vault)| vault.server.as_deref().is_some_and(|server| gone.contains(&server)));
     named.map(|(name, _)| Change::Remove { path: crate::config::VaultConfig::path(name) }).collect()
-}
-
-fn fit(places: &Places<'_>, desired: &Desired, server: &ServerConfig) -> Result<ServerConfig, String> {
-    let UpstreamConfig::Stdio(stdio) = &server.upstream else {
-        return Err("a remote server: a drill calls nothing outside of its sandbox".to_owned());
-    };
-    let moved = |text: &String| relocate(places, desired, text);
-    let fitted = StdioUpstream {
-        command: stdio.command.iter().map(moved).collect(),
-        env: stdio.env.iter().map(|(name, value)| (name.clone(), moved(value))).collect(),
-        dirs: stdio.dirs.iter().map(moved).collect(),
-        ..stdio.clone()
-    };
-    let inside = |dir: &&String| {
-        Path::new(dir.as_str()).starts_with(places.data.root()) || Path::new(dir.as_str()).starts_with(places.outside)
-    };
-    if let Some(dir) = fitted.dirs.iter().find(|dir| !inside(dir)) {
-        return Err(format!("it works in {dir}, which is no vault"));
-    }
-    let root = places.root.display().to_string();
-    let still = fitted
-        .command
-        .iter()
-        .chain(fitted.env.values())
-        .any(|text| text.replace(&places.data.root().display().to_string(), "").contains(&root));
-    if still {
-        return Err(format!("its command line or environment names {root} in a way that cannot be moved"));
-    }
-    Ok(ServerConfig { upstream: UpstreamConfig::Stdio(fitted), ..server.clone() })
-}
-
-/// A path of production as it is in the sandbox.
-fn relocate(places: &Places<'_>, desired: &Desired, text: &str) -> String {
-    let path = Path::new(text);
-    if let Ok(rest) = path.strip_prefix(places.root) {
-        return joined(places.data.root(), rest);
-    }
-    for (name, vault) in &desired.vaults {
-        let Some(place) = &vault.path else { continue };
-        if let Ok(rest) = path.strip_prefix(place) {
-            return joined(&places.outside.join(name), rest);
-        }
-    }
-    text.to_owned()
-}
-
-fn joined(folder: &Path, rest: &Path) -> String {
-    let whole = if rest.as_os_str().is_empty() { folder.to_owned() } else { folder.join(rest) };
-    whole.display().to_string()
 }

@@ -1,7 +1,8 @@
 //! Whether a drill ended as it should, and how that is said. Pure: from what was heard to the verdict.
 
+use super::adapt::NOWHERE;
 use super::model::Targets;
-use super::order::{Fate, Outcome, Scenario};
+use super::order::{Fate, ISOLATE, Outcome, Scenario};
 use super::steps::Step;
 
 /// The judgement.
@@ -81,7 +82,12 @@ fn failed<'a>(case: &Case<'a>) -> Option<&'a Step> {
         let of_server = step.name.strip_prefix("definitions ").or_else(|| step.name.strip_prefix("call "));
         of_server.is_some_and(|name| lax.contains(&name))
     };
-    case.steps.iter().find(|step| !step.passed && !excused(step))
+    decisive(case).find(|step| !step.passed && !excused(step))
+}
+
+/// The steps that can decide. Whether this host has network namespaces says nothing of the archives: it is told, and no drill fails of it.
+fn decisive<'a>(case: &Case<'a>) -> impl Iterator<Item = &'a Step> {
+    case.steps.iter().filter(|step| step.name != ISOLATE)
 }
 
 fn whole(case: &Case<'_>, recovered: bool, verdict: &str) -> (bool, String) {
@@ -112,7 +118,7 @@ fn corrupt(case: &Case<'_>, recovered: bool) -> (bool, String) {
 }
 
 fn key_lost(case: &Case<'_>, recovered: bool) -> (bool, String) {
-    let stopped = case.steps.iter().find(|step| !step.passed);
+    let stopped = decisive(case).find(|step| !step.passed);
     match stopped {
         Some(step) if !recovered && step.name == "unpack-deployment" && step.detail.contains("opens for age1") => {
             (true, format!("stopped at {}: {}", step.name, step.detail))
@@ -123,7 +129,9 @@ fn key_lost(case: &Case<'_>, recovered: bool) -> (bool, String) {
 
 fn missing(case: &Case<'_>, recovered: bool) -> (bool, String) {
     let without: Vec<&Fate> = servers(case).iter().filter(|fate| fate.state == "skipped" && !fate.detail.is_empty()).collect();
-    let named = case.steps.iter().find(|step| step.name.starts_with("definitions ") && !step.passed);
+    // Another server may have failed too, for want of what a drill does not give it.
+    let named = |step: &&Step| step.name.starts_with("definitions ") && !step.passed && step.detail.contains(NOWHERE);
+    let named = case.steps.iter().find(named);
     match named {
         Some(step) if recovered && !without.is_empty() => (true, format!("named: {}: {}", step.name, step.detail)),
         _ => (false, "the server without its program was not named, or there is no server to try it on".to_owned()),
@@ -146,7 +154,7 @@ mod tests {
     }
 
     fn outcome(recovered: bool, critical: bool, state: &str) -> Outcome {
-        let fate = Fate { name: "memory".into(), state: state.into(), critical, detail: "d".into() };
+        let fate = Fate { name: "memory".into(), state: state.into(), critical, detail: "d".into(), replaced: Vec::new() };
         Outcome { recovered, servers: vec![fate], ..Outcome::default() }
     }
 
@@ -175,6 +183,35 @@ mod tests {
     }
 
     #[test]
+    fn a_host_without_network_namespaces_fails_no_drill_and_excuses_none() {
+        let shared = step(ISOLATE, false, "no network namespace here (EPERM)");
+        let good = outcome(true, true, "rebuilt");
+        for scenario in [Scenario::HostLost, Scenario::StateLost, Scenario::ConfigLost] {
+            let alone = [shared.clone(), step("start", true, ""), step(TEARDOWN, true, "")];
+            let judged_alone = judged(scenario, &good, &alone, 5.0);
+            assert_eq!((judged_alone.passed, judged_alone.verdict), (true, "met"), "{}", judged_alone.summary);
+            let also = [shared.clone(), step("start", false, "no port")];
+            let judged_also = judged(scenario, &good, &also, 5.0);
+            assert!(!judged_also.passed && judged_also.summary.contains("start"), "{}", judged_also.summary);
+        }
+        let damaged = [shared.clone(), step("verify-archive memory", false, "changed")];
+        assert!(judged(Scenario::ArchiveCorrupt, &good, &damaged, 5.0).passed);
+        assert!(!judged(Scenario::ArchiveCorrupt, &good, std::slice::from_ref(&shared), 5.0).passed);
+        let locked = [shared.clone(), step("unpack-deployment", false, "ar_1 opens for age1x; the identity given is age1y")];
+        assert!(judged(Scenario::KeyLost, &outcome(false, true, "rebuilt"), &locked, 5.0).passed);
+        let gone = [shared.clone(), step("definitions memory", false, &format!("there is no {NOWHERE} here"))];
+        assert!(judged(Scenario::PackageMissing, &outcome(true, true, "skipped"), &gone, 5.0).passed);
+        assert!(judged(Scenario::StaleBackup, &good, std::slice::from_ref(&shared), 101.0).passed);
+    }
+
+    #[test]
+    fn a_critical_server_is_not_rebuilt_by_its_stand_in() {
+        let good = [step("start", true, "")];
+        assert!(!judged(Scenario::HostLost, &outcome(true, true, "substituted"), &good, 5.0).passed);
+        assert!(judged(Scenario::HostLost, &outcome(true, false, "substituted"), &good, 5.0).passed);
+    }
+
+    #[test]
     fn an_injected_fault_passes_only_when_it_was_found() {
         let none = [step("start", true, "")];
         let damaged = [step("verify-archive memory", false, "changed")];
@@ -184,8 +221,13 @@ mod tests {
         let locked = [step("unpack-deployment", false, "ar_1 opens for age1x; the identity given is age1y")];
         assert!(judged(Scenario::KeyLost, &outcome(false, true, "rebuilt"), &locked, 5.0).passed);
         assert!(!judged(Scenario::KeyLost, &good, &none, 5.0).passed);
-        let gone = [step("definitions memory", false, "no such program")];
+        let gone = [step("definitions memory", false, &format!("there is no {NOWHERE} here"))];
         assert!(judged(Scenario::PackageMissing, &outcome(true, true, "skipped"), &gone, 5.0).passed);
+        let other = [step("definitions other", false, "it wants a token")];
+        assert!(
+            !judged(Scenario::PackageMissing, &outcome(true, true, "skipped"), &other, 5.0).passed,
+            "another fault is not this one"
+        );
         assert!(!judged(Scenario::PackageMissing, &good, &none, 5.0).passed);
         assert!(judged(Scenario::StaleBackup, &good, &none, 101.0).passed);
         assert!(!judged(Scenario::StaleBackup, &good, &none, 5.0).passed);

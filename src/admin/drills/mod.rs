@@ -4,12 +4,14 @@
 pub mod adapt;
 mod child;
 pub mod chosen;
+mod fit;
 mod judge;
 mod model;
 pub mod order;
 pub mod pages;
 pub mod rebuild;
 mod report;
+pub mod report_page;
 pub mod routes;
 mod stage;
 pub mod steps;

@@ -105,6 +105,25 @@ pub struct Instructions {
     pub state: Option<PathBuf>,
 }
 
+/// The step in which the process leaves this host's network.
+pub const ISOLATE: &str = "isolate-network";
+
+/// What the servers of a drill can reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// Themselves: only loopback exists, and nobody else is on it.
+    Own,
+    /// Whatever this host can reach.
+    Host,
+}
+
+/// The words for what becomes of a server.
+pub const REBUILT: &str = "rebuilt";
+/// A stand-in took its place.
+pub const SUBSTITUTED: &str = "substituted";
+/// It was left out, or did not work.
+pub const SKIPPED: &str = "skipped";
+
 /// What became of one server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Fate {
@@ -116,6 +135,16 @@ pub struct Fate {
     pub critical: bool,
     /// What was seen of it, or why it was skipped.
     pub detail: String,
+    /// Variables whose values the drill made itself; known to the performing process only.
+    #[serde(skip)]
+    pub replaced: Vec<String>,
+}
+
+impl Fate {
+    /// Whether something answers under its name: itself or a stand-in.
+    pub fn stands(&self) -> bool {
+        self.state != SKIPPED
+    }
 }
 
 /// What the performing process tells, one a line.

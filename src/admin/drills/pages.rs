@@ -1,17 +1,17 @@
-//! The pages of drills: the list with what runs and what is scheduled, and one report to print. Pure.
+//! The page of drills: the list with what runs and what is scheduled. Pure.
 
 use askama::Template;
 
-use super::model::{DrillLine, Signed, Targets};
+use super::model::{DrillLine, Targets};
 use super::order::Scenario;
 use super::steps::Step;
 use super::{Live, order};
 use crate::admin::actor::Right;
 use crate::admin::schedule::ScheduleView;
-use crate::admin::shell::{Shell, sentence};
+use crate::admin::shell::Shell;
 use crate::base::clock::Timestamp;
 use crate::web::human;
-use crate::web::view::{Badge, Tile, Tone};
+use crate::web::view::{Badge, Tone};
 
 /// `/drills`.
 #[derive(Template)]
@@ -84,7 +84,8 @@ pub struct StepRow {
 }
 
 impl StepRow {
-    fn of(step: &Step) -> Self {
+    /// As it is shown.
+    pub(super) fn of(step: &Step) -> Self {
         let name = step.name.replace('-', " ");
         Self { name, detail: step.detail.clone(), seconds: seconds(step.seconds), passed: step.passed }
     }
@@ -146,7 +147,7 @@ pub struct Plan {
 }
 
 /// Seconds, as short as they can be read.
-fn seconds(value: f64) -> String {
+pub(super) fn seconds(value: f64) -> String {
     match value {
         small if small < 10.0 => format!("{small:.2} s"),
         some if some < 120.0 => format!("{some:.0} s"),
@@ -167,7 +168,8 @@ fn title(scenario: Scenario) -> &'static str {
     }
 }
 
-fn titled(word: &str) -> String {
+/// What was lost, for people.
+pub(super) fn titled(word: &str) -> String {
     word.parse::<Scenario>().map_or_else(|_| word.to_owned(), |scenario| title(scenario).to_owned())
 }
 
@@ -277,123 +279,4 @@ pub fn page(mut shell: Shell, facts: &Facts<'_>, role: crate::admin::OperatorRol
         schedules: facts.schedules.iter().map(|view| Plan::of(view, now, facts.bad.as_ref())).collect(),
     };
     DrillsPage { shell, page }
-}
-
-/// `/drills/ID`.
-#[derive(Template)]
-#[template(path = "drills/report.html")]
-pub struct ReportPage {
-    /// Around it.
-    pub shell: Shell,
-    /// In it.
-    pub page: ReportView,
-}
-
-/// One report.
-#[derive(Clone, Debug)]
-pub struct ReportView {
-    /// Its id.
-    pub id: String,
-    /// `Rebuild drill of 29 Nov: passed`.
-    pub title: String,
-    /// When, by whom, what was lost.
-    pub subtitle: String,
-    /// How it ended.
-    pub badge: Badge,
-    /// Whether it ended as it should.
-    pub passed: bool,
-    /// In one sentence.
-    pub summary: String,
-    /// What it does not prove.
-    pub limits: String,
-    /// The figures.
-    pub tiles: Vec<Tile>,
-    /// What an operator must know.
-    pub warnings: Vec<String>,
-    /// Every step.
-    pub steps: Vec<StepRow>,
-    /// Every server.
-    pub servers: Vec<ServerRow>,
-    /// Digest of the report.
-    pub sha256: String,
-    /// Digest of the one before.
-    pub prev: String,
-    /// The signing key.
-    pub key_public: String,
-}
-
-/// One server in a report.
-#[derive(Clone, Debug)]
-pub struct ServerRow {
-    /// Its name.
-    pub name: String,
-    /// What became of it.
-    pub badge: Badge,
-    /// Whether the drill cannot pass without it.
-    pub critical: bool,
-    /// What was seen.
-    pub detail: String,
-}
-
-/// The page of one report.
-#[expect(clippy::cast_precision_loss, reason = "seconds of a promise are few")]
-pub fn report(shell: Shell, signed: &Signed) -> ReportPage {
-    let drill = &signed.report;
-    let tone = |good: bool| if good { Tone::Ok } else { Tone::Warn };
-    let against = |value: f64, target: u64| {
-        let met = if value <= target as f64 { "met" } else { "missed" };
-        format!("target {}, {met}", seconds(target as f64))
-    };
-    let rebuilt = drill.servers.iter().filter(|server| server.state == "rebuilt").count();
-    let failed = drill.steps.iter().filter(|step| !step.passed).count();
-    let (rto, rpo) = (drill.rto_seconds, drill.rpo_seconds);
-    let targets = drill.targets;
-    let tiles = vec![
-        Tile::new(
-            "Time to service (RTO)",
-            tone(rto <= targets.rto_seconds as f64),
-            seconds(rto),
-            against(rto, targets.rto_seconds),
-        ),
-        Tile::new("Data lost (RPO)", tone(rpo <= targets.rpo_seconds as f64), seconds(rpo), against(rpo, targets.rpo_seconds)),
-        Tile::new("Servers rebuilt", Tone::Plain, format!("{rebuilt} of {}", drill.servers.len()), "the others stand below"),
-        Tile::new("Steps failed", tone(failed == 0), failed.to_string(), format!("of {}", drill.steps.len())),
-    ];
-    let server = |one: &order::Fate| ServerRow {
-        name: one.name.clone(),
-        badge: Badge::new(tone(one.state == "rebuilt"), one.state.clone()),
-        critical: one.critical,
-        detail: one.detail.clone(),
-    };
-    let key = if drill.key == "recovery" {
-        "the recovery identity that was brought along"
-    } else {
-        "the identities this host keeps for the newest archives, which does not prove that the recovery identity is at hand"
-    };
-    let left = if rebuilt < drill.servers.len() { " Servers that were left out are not proved here." } else { "" };
-    let page = ReportView {
-        id: drill.id.clone(),
-        title: format!("Rebuild drill: {}", if drill.passed { "passed" } else { "not passed" }),
-        subtitle: format!(
-            "Lost: {}. {} {} to {} UTC, ordered by {}. Right is: {}.",
-            titled(&drill.scenario),
-            human::long_day(drill.started_at),
-            human::clock(drill.started_at),
-            human::clock(drill.ended_at),
-            drill.by,
-            drill.expected
-        ),
-        badge: Badge::new(tone(drill.passed), drill.verdict.clone()),
-        passed: drill.passed,
-        summary: sentence(&drill.summary).trim_end_matches('.').to_owned(),
-        limits: format!("Opened with {key}; no other file was read.{left}"),
-        tiles,
-        warnings: drill.warnings.clone(),
-        steps: drill.steps.iter().map(StepRow::of).collect(),
-        servers: drill.servers.iter().map(server).collect(),
-        sha256: signed.sha256.clone(),
-        prev: signed.prev.clone().unwrap_or_else(|| "this is the first".to_owned()),
-        key_public: signed.key_public.clone(),
-    };
-    ReportPage { shell, page }
 }

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 
 use super::pages::{self, Facts};
-use super::{DrillOrder, list, run, show, targets};
+use super::{DrillOrder, list, report_page, run, show, targets};
 use crate::admin::actor::Right;
 use crate::admin::routes::{Access, Entry, Visit};
 use crate::admin::schedule::{self, SetSchedule};
@@ -64,7 +64,7 @@ async fn one(visit: Visit, Path(id): Path<String>) -> Response {
         Ok(signed) => {
             let call = format!("GET /api/v1/drills/{id}");
             let shell = visit.shell(Here::Drills, "Drill report").same(format!("lifeboat drill show {id}"), call);
-            html(&pages::report(shell, &signed))
+            html(&report_page::report(shell, &signed))
         }
         Err(fault) => visit.fail(&fault),
     }

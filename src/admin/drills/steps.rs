@@ -58,7 +58,11 @@ impl Steps {
     /// Adds a step that ended a moment ago.
     pub fn note(&mut self, name: &str, begun: Instant, passed: bool, detail: impl Into<String>) {
         let seconds = (begun.elapsed().as_secs_f64() * 1e4).round() / 1e4;
-        let step = Step { name: name.to_owned(), seconds, passed, detail: detail.into() };
+        self.add(Step { name: name.to_owned(), seconds, passed, detail: detail.into() });
+    }
+
+    /// Adds a step that was taken elsewhere.
+    pub fn add(&mut self, step: Step) {
         if let Some(hearer) = &self.hearer {
             hearer(&step);
         }

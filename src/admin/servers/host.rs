@@ -80,21 +80,21 @@ impl Kept {
     }
 }
 
-/// Moves the paths among the variables that are kept for a server, in a deployment that does not run. Gives the name of a variable that
-/// `moved` knows no place for; nothing is changed then.
+/// Gives the variables that are kept for a server other values, in a deployment that does not run: `other` is asked for each by name and
+/// value. Gives the name of a variable that it has none for; nothing is changed then.
 ///
 /// # Errors
 /// When they cannot be opened or stored.
-pub(in crate::admin) async fn move_kept(
+pub(in crate::admin) async fn exchange_kept(
     db: &Db,
     (sealer, entropy, now): (&InstanceKey, &dyn Entropy, Timestamp),
     server: &str,
-    moved: impl Fn(&str) -> Option<String>,
+    mut other: impl FnMut(&str, &str) -> Option<String>,
 ) -> Verb<Option<String>> {
     let mut kept = Kept::of(db, sealer, server).await?;
     for (name, value) in &mut kept.env {
-        match moved(value) {
-            Some(place) => *value = place,
+        match other(name, value) {
+            Some(given) => *value = given,
             None => return Ok(Some(name.clone())),
         }
     }

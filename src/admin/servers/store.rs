@@ -71,7 +71,7 @@ pub(super) async fn set_approval(db: &Db, server: &str, digest: &str, now: Times
 ///
 /// # Errors
 /// When the database does not answer.
-pub(super) async fn forget(db: &Db, server: &str) -> Verb<()> {
+pub(in crate::admin) async fn forget(db: &Db, server: &str) -> Verb<()> {
     let what = "the server's secrets cannot be removed";
     let mut tx = db.begin().await?;
     sqlx::query(DROP_SECRET).bind(server).execute(&mut *tx).await.map_err(|e| fault(e, what))?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::client::{Answer, Client, Target};
 use crate::admin::clients::{self, AddClient};
 use crate::admin::drills::adapt::{FULL, READ};
-use crate::admin::drills::order::Fate;
+use crate::admin::drills::order::{Fate, Network, REBUILT, SKIPPED, SUBSTITUTED};
 use crate::admin::drills::steps::Steps;
 use crate::admin::kill::{self, Order, Release};
 use crate::admin::vaults::deny::DenyList;
@@ -32,6 +32,8 @@ pub(super) struct Bench {
     pub full: Secret<String>,
     /// A client that may only read.
     pub reader: Secret<String>,
+    /// What its servers can reach.
+    pub network: Network,
 }
 
 /// A tool to try.
@@ -45,10 +47,10 @@ impl Bench {
     ///
     /// # Errors
     /// Those of the verbs.
-    pub(super) async fn new(admin: &Arc<Admin>, target: Target) -> Verb<(Self, String)> {
+    pub(super) async fn new(admin: &Arc<Admin>, target: Target, network: Network) -> Verb<(Self, String)> {
         let full = mint(admin, FULL).await?;
         let reader = mint(admin, READ).await?;
-        Ok((Self { admin: admin.clone(), target, full, reader }, "2 clients of the drill's own".to_owned()))
+        Ok((Self { admin: admin.clone(), target, full, reader, network }, "2 clients of the drill's own".to_owned()))
     }
 
     /// Everything that must hold whatever servers there are.
@@ -57,16 +59,17 @@ impl Bench {
     /// The first check that does not pass.
     pub(super) async fn all(&self, fates: &mut [Fate], list: Option<&DenyList>, steps: &mut Steps) -> Verb<()> {
         steps.take("approve-commands", self.approve(fates)).await?;
-        let some = fates.iter().find(|fate| fate.state == "rebuilt").map(|fate| fate.name.clone());
+        let of = |state: &str| fates.iter().find(|fate| fate.state == state).map(|fate| fate.name.clone());
+        let some = of(REBUILT).or_else(|| of(SUBSTITUTED));
         let any = self.any(some.as_deref());
         steps.take("still-stopped", self.still_stopped(any.as_ref())).await?;
         steps.take("release", self.release()).await?;
         steps.take("stranger-refused", self.stranger(some.as_deref())).await?;
         steps.take("revoked-refused", self.revoked(some.as_deref(), list)).await?;
-        for fate in fates.iter_mut().filter(|fate| fate.state == "rebuilt") {
+        for fate in fates.iter_mut().filter(|fate| fate.stands()) {
             self.server(fate, steps).await;
         }
-        steps.take("reader-refused", self.reader_refused(some.as_deref())).await?;
+        steps.take("reader-refused", self.reader_refused(fates)).await?;
         steps.take("kill-works", self.kill_works(any.as_ref())).await?;
         steps.take("ledger-knows", self.ledger()).await
     }
@@ -83,7 +86,7 @@ impl Bench {
         named.map(|(name, _)| Tool { server: server.to_owned(), name: name.clone() })
     }
 
-    async fn client(&self, server: &str, key: Option<&Secret<String>>) -> Verb<Client> {
+    pub(super) async fn client(&self, server: &str, key: Option<&Secret<String>>) -> Verb<Client> {
         let mut client = Client::new(&self.target, server, key.cloned());
         client.initialize().await?;
         Ok(client)
@@ -97,7 +100,7 @@ impl Bench {
     /// A command line that was moved into the sandbox is another one; in the sandbox it may run.
     async fn approve(&self, fates: &[Fate]) -> Verb<((), String)> {
         let mut moved = 0;
-        for fate in fates.iter().filter(|fate| fate.state == "rebuilt") {
+        for fate in fates.iter().filter(|fate| fate.stands()) {
             let approved = self.admin.feed.snapshot().servers.get(&fate.name).is_none_or(|entry| entry.secrets.approved);
             if !approved {
                 servers::approve_command(&self.admin, &actor(), &fate.name).await?;
@@ -154,14 +157,17 @@ impl Bench {
         let name = fate.name.clone();
         let tools = steps.take(&format!("definitions {name}"), self.definitions(&name)).await;
         let called = match &tools {
-            Ok(shown) => steps.take(&format!("call {name}"), self.called(&name, shown)).await,
+            Ok(shown) => steps.take(&format!("call {name}"), self.called(fate, shown)).await,
             Err(fault) => Err(Fault::unavailable(fault.message.clone())),
         };
         match called {
-            Ok(detail) => fate.detail = detail,
+            Ok(_) if fate.state == SUBSTITUTED => {
+                fate.detail = "a remote server: a stand-in answered with its approved definitions".to_owned();
+            }
+            Ok(detail) => fate.detail = format!("{detail}{}", exchanged(fate)),
             Err(fault) => {
-                fate.state = "skipped".to_owned();
-                fate.detail = fault.message;
+                fate.detail = format!("{}{}", fault.message, exchanged(fate));
+                fate.state = SKIPPED.to_owned();
             }
         }
     }
@@ -190,33 +196,21 @@ impl Bench {
         Fault::unavailable(format!("{}; {todo}", fault.message.trim_end_matches('.')))
     }
 
-    /// A read tool, best one that wants no arguments: its call changes nothing.
-    async fn called(&self, server: &str, shown: &[Value]) -> Verb<(String, String)> {
-        let snapshot = self.admin.feed.snapshot();
-        let class = |tool: &Value| snapshot.servers.get(server)?.config.tools.get(tool["name"].as_str()?).map(|tool| tool.class);
-        let mut reads = shown.iter().filter(|tool| class(tool) == Some(Class::Read));
-        let free = |tool: &Value| tool["inputSchema"]["required"].as_array().is_none_or(Vec::is_empty);
-        let Some(tool) = reads.clone().find(|tool| free(tool)).or_else(|| reads.next()) else {
-            return Ok(("its tools are as they were; it has no read tool to call".to_owned(), "no read tool to call".to_owned()));
-        };
-        let name = tool["name"].as_str().unwrap_or_default();
-        let answer = self.client(server, Some(&self.full)).await?.call(name).await?;
-        let refused = answer.body["result"]["isError"] == true;
-        // A tool that wants arguments says so itself: it was reached.
-        want(answer.body.get("result").is_some() && !(free(tool) && refused), || {
-            format!("{server}/{name} was answered {}", answer.brief())
-        })?;
-        let detail = format!("{name} was permitted and answered");
-        Ok((detail.clone(), detail))
-    }
-
-    async fn reader_refused(&self, server: Option<&str>) -> Verb<((), String)> {
-        let tool = server.and_then(|server| self.tool(server, |class| class > Class::Read));
-        let Some(tool) = tool else { return Ok(((), "there is no writing tool to try it on".to_owned())) };
-        let answer = self.refused(&tool, &self.reader).await?;
-        let right = matches!(answer.reason(), "policy.class" | "policy.no_grant");
-        want(right, || format!("{} was answered {} for a client that may only read", tool.name, answer.brief()))?;
-        Ok(((), format!("{}/{} is refused with {} for a client that may only read", tool.server, tool.name, answer.reason())))
+    /// Every server that stands is asked: what decides is the rebuilt policy, and each has definitions of its own.
+    async fn reader_refused(&self, fates: &[Fate]) -> Verb<((), String)> {
+        let mut tried = Vec::new();
+        for fate in fates.iter().filter(|fate| fate.stands()) {
+            let Some(tool) = self.tool(&fate.name, |class| class > Class::Read) else { continue };
+            let answer = self.refused(&tool, &self.reader).await?;
+            let right = matches!(answer.reason(), "policy.class" | "policy.no_grant");
+            let full = format!("{}/{}", tool.server, tool.name);
+            want(right, || format!("{full} was answered {} for a client that may only read", answer.brief()))?;
+            tried.push(format!("{full} is refused with {}", answer.reason()));
+        }
+        if tried.is_empty() {
+            return Ok(((), "there is no writing tool to try it on".to_owned()));
+        }
+        Ok(((), format!("{} for a client that may only read", tried.join(", "))))
     }
 
     async fn kill_works(&self, tool: Option<&Tool>) -> Verb<((), String)> {
@@ -239,7 +233,15 @@ impl Bench {
     }
 }
 
-fn want(holds: bool, why: impl FnOnce() -> String) -> Verb<()> {
+/// What was changed about a server before it started.
+fn exchanged(fate: &Fate) -> String {
+    if fate.replaced.is_empty() {
+        return String::new();
+    }
+    format!("; in place of {} it was given values of the drill's own", fate.replaced.join(", "))
+}
+
+pub(super) fn want(holds: bool, why: impl FnOnce() -> String) -> Verb<()> {
     if holds { Ok(()) } else { Err(Fault::unavailable(why())) }
 }
 

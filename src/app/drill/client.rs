@@ -153,7 +153,15 @@ impl Client {
     /// # Errors
     /// When the proxy does not answer at all.
     pub(super) async fn call(&self, tool: &str) -> Verb<Answer> {
-        self.ask("tools/call", json!({"name": tool, "arguments": {}})).await
+        self.call_with(tool, json!({})).await
+    }
+
+    /// Calls a tool.
+    ///
+    /// # Errors
+    /// When the proxy does not answer at all.
+    pub(super) async fn call_with(&self, tool: &str, arguments: Value) -> Verb<Answer> {
+        self.ask("tools/call", json!({"name": tool, "arguments": arguments})).await
     }
 
     async fn ask(&self, method: &str, mut params: Value) -> Verb<Answer> {

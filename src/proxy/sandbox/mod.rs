@@ -9,6 +9,7 @@ mod fence;
 mod init;
 mod leaf;
 mod mounts;
+mod network;
 mod outer;
 mod params;
 mod reach;
@@ -23,6 +24,7 @@ mod tests;
 use std::ffi::OsString;
 use std::io::Write;
 
+pub use network::{enter_network, join_network, make_network};
 pub use params::{DEMO_ARGUMENT, DEMO_PROGRAM, Params};
 pub use strength::{REPORT, Strength, strength};
 pub use supervise::STOP_NOW;

@@ -9,7 +9,7 @@ use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd::{getegid, geteuid, getpid, getppid, setsid};
 
-use super::params::{DEMO_ARGUMENT, DEMO_PROGRAM, Identity, OsText, Params, Plan, Stage};
+use super::params::{Identity, OsText, Params, Plan, Stage, built_in};
 use super::strength::Strength;
 use super::supervise::{self, Below};
 use super::{reach, uid};
@@ -61,8 +61,8 @@ fn command(params: &Params, program: &OsString, arguments: &[OsString]) -> Resul
     if params.probe {
         return Ok((None, Vec::new(), Vec::new()));
     }
-    if program == DEMO_PROGRAM {
-        return Ok((None, vec![OsText::from(std::ffi::OsStr::new("lifeboat")), OsText::from(DEMO_ARGUMENT.as_ref())], Vec::new()));
+    if let Some(argument) = built_in(program) {
+        return Ok((None, vec![OsText::from(std::ffi::OsStr::new("lifeboat")), OsText::from(argument.as_ref())], Vec::new()));
     }
     let path = params.env.iter().find(|(name, _)| name == "PATH").map_or(reach::PATH, |(_, value)| value.as_str());
     let found = reach::find_program(program, path, &params.vault)

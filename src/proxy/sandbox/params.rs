@@ -8,11 +8,21 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::strength::Strength;
+use crate::demo;
 
 /// The program that means the built-in demo server.
 pub const DEMO_PROGRAM: &str = "@demo";
 /// The hidden subcommand it is started with.
-pub const DEMO_ARGUMENT: &str = "demo-server";
+pub const DEMO_ARGUMENT: &str = demo::SUBCOMMAND;
+
+/// The hidden subcommand of a built-in server; `None` for a program of the system.
+pub(super) fn built_in(program: &OsStr) -> Option<&'static str> {
+    match program.to_str()? {
+        DEMO_PROGRAM => Some(DEMO_ARGUMENT),
+        demo::STAND_IN_PROGRAM => Some(demo::STAND_IN_SUBCOMMAND),
+        _ => None,
+    }
+}
 
 const STAGE_VARIABLE: &str = "LIFEBOAT_SANDBOX_STAGE";
 const LONGEST_LINE: usize = 1 << 20;

@@ -5,7 +5,7 @@ mod breaker;
 mod faults;
 mod health;
 mod identity;
-mod site;
+pub(crate) mod site;
 
 use std::time::{Duration, Instant};
 

@@ -21,20 +21,20 @@ use tokio_rustls::TlsAcceptor;
 use crate::support::upstream::Upstream;
 
 /// A CA that signs servers and clients.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
-    pub(super) pem: String,
+    pub(crate) pem: String,
     der: rustls::pki_types::CertificateDer<'static>,
 }
 
 /// A certificate with its key.
-pub(super) struct Identity {
+pub(crate) struct Identity {
     cert: rcgen::Certificate,
     key: KeyPair,
 }
 
 impl Authority {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).expect("parameters");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
@@ -42,7 +42,7 @@ impl Authority {
         Self { pem: cert.pem(), der: cert.der().clone(), issuer: Issuer::new(params, key) }
     }
 
-    pub(super) fn issue(&self, name: &str) -> Identity {
+    pub(crate) fn issue(&self, name: &str) -> Identity {
         self.issue_with(name, |_| {})
     }
 
@@ -66,7 +66,7 @@ impl Identity {
 }
 
 /// TLS 1.3, as it should be.
-pub(super) fn tls13(identity: &Identity) -> Arc<ServerConfig> {
+pub(crate) fn tls13(identity: &Identity) -> Arc<ServerConfig> {
     tls(identity, &rustls::version::TLS13, None)
 }
 
@@ -106,15 +106,15 @@ enum Manner {
 }
 
 /// An MCP server behind TLS that can change while it runs.
-pub(super) struct Site {
-    pub(super) upstream: Upstream,
+pub(crate) struct Site {
+    pub(crate) upstream: Upstream,
     pub(super) address: SocketAddr,
     manner: Arc<Mutex<Manner>>,
     open: Arc<Mutex<Vec<AbortHandle>>>,
 }
 
 impl Site {
-    pub(super) async fn start(config: Arc<ServerConfig>) -> Self {
+    pub(crate) async fn start(config: Arc<ServerConfig>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let site = Self {
             upstream: Upstream::start().await,
@@ -133,7 +133,7 @@ impl Site {
         site
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("https://localhost:{}/mcp", self.address.port())
     }
 
