@@ -33,8 +33,13 @@ pub(crate) fn start(data: &Path, words: &[&str]) -> Running {
         .stderr(Stdio::null())
         .spawn();
     let running = Running(child.expect("lifeboat runs"));
-    let started = Instant::now();
-    while ask(data, &["status"]).0["servers"][0]["state"] != "up" {
+    let (started, pid) = (Instant::now(), running.0.id());
+    // The socket answers before the addresses are told.
+    let is_told = || {
+        let text = std::fs::read(data.join("run/addresses.json")).unwrap_or_default();
+        serde_json::from_slice::<Value>(&text).is_ok_and(|told| told["pid"] == pid)
+    };
+    while !is_told() || ask(data, &["status"]).0["servers"][0]["state"] != "up" {
         assert!(started.elapsed() < Duration::from_secs(30), "the demo is not up: {}", ask(data, &["status"]).0);
         std::thread::sleep(Duration::from_millis(100));
     }
