@@ -1,6 +1,7 @@
 """Backup and restore beside the pipeline of stock tools, restic and borg: the same data, one after the other, in one run. Prints medians and ratios.
 
-    python3 -B benches/backup.py --lifeboat target/release/lifeboat [--mib 1024] [--rounds 3]
+    python3 -B benches/backup.py --lifeboat target/release/lifeboat [--load target/release/load] [--mib 1024] [--rounds 3]
+With the load generator it also says what a backup costs the calls: write calls at a fixed rate without one and with one, by what a client waits.
 Half of the data is text, half random. Each leg ends with its file on the disk. Needs age, zstd and tar; restic and borg are left out where they are
 not installed.
 """
@@ -13,6 +14,7 @@ import shutil
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 
 WORDS = "the tool reads writes and forgets what a client asked it to keep in memory until somebody stops everything at once".split()
@@ -53,11 +55,25 @@ def peak_mib(pid):
 class Lifeboat:
     def __init__(self, binary, scratch, data):
         self.binary, self.dir, self.scratch = binary, f"{scratch}/lifeboat", scratch
-        self.process = subprocess.Popen([binary, "up", "--data", self.dir, "--admin", "127.0.0.1:0", "--proxy", "127.0.0.1:0"],
+        self.process = subprocess.Popen([binary, "up", "--demo", "--data", self.dir, "--admin", "127.0.0.1:0", "--proxy", "127.0.0.1:0"],
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         while not os.path.exists(f"{self.dir}/run/addresses.json"):
             time.sleep(0.05)
         self.say("vault", "add", "bench", "--path", data)
+
+    def pulse(self, load, seconds):
+        """Percentiles of write calls, 100 a second, in microseconds."""
+        key = f"{self.scratch}/client.key"
+        if not os.path.exists(key):
+            made = self.say("client", "add", "bench", "--role", "demo", "--rate", "0")
+            with open(key, "w") as file:
+                file.write(made["key"])
+        with open(f"{self.dir}/run/addresses.json") as file:
+            proxy = json.load(file)["proxy"]
+        words = ["--url", f"https://{proxy}/mcp/demo", "--ca", f"{self.dir}/tls/ca.pem", "--key-file", key, "--tool", "add_note"]
+        words += ["--connections", "8", "--rate", "100", "--bytes", "10", "--seconds", str(seconds)]
+        done = subprocess.run([load, "--pulse", *words], check=True, capture_output=True, text=True)
+        return json.loads(done.stdout)
 
     def say(self, *words):
         done = subprocess.run([self.binary, *words, "--data", self.dir, "--json"], check=True, capture_output=True)
@@ -83,6 +99,7 @@ class Lifeboat:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lifeboat", default="target/release/lifeboat")
+    parser.add_argument("--load", help="the load generator of tests/peers")
     parser.add_argument("--mib", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
@@ -118,13 +135,30 @@ def measure(options, scratch, data):
             os.remove(out)
             others(scratch, data, note)
         peak = peak_mib(lifeboat.process.pid)[0]
+        calls = beside(options, lifeboat) if options.load else None
     finally:
         lifeboat.process.terminate()
         lifeboat.process.wait()
     medians = {name: round(statistics.median(values), 2) for name, values in took.items()}
     base, back = medians["stock write"], medians["stock restore"]
     ratios = {name: round(value / (back if "restore" in name else base), 2) for name, value in medians.items()}
-    return {"mib": options.mib, "rounds": options.rounds, "seconds": medians, "ratio": ratios, "idle_mib": idle, "peak_mib": peak}
+    told = {"mib": options.mib, "rounds": options.rounds, "seconds": medians, "ratio": ratios, "idle_mib": idle, "peak_mib": peak}
+    return {**told, **({"write calls": calls} if calls else {})}
+
+
+def beside(options, lifeboat):
+    """The same calls without a backup, with one, and without one again."""
+    seconds = max(2, options.mib // 200)
+    calm = lifeboat.pulse(options.load, seconds)
+    order = threading.Thread(target=lifeboat.backup)
+    order.start()
+    busy = lifeboat.pulse(options.load, seconds)
+    # What was measured after its end would flatter it.
+    covered = order.is_alive()
+    order.join()
+    again = lifeboat.pulse(options.load, seconds)
+    before = min(calm["p99_us"], again["p99_us"])
+    return {"calm": calm, "with a backup": busy, "again": again, "p99 ratio": round(busy["p99_us"] / before, 2), "covered": covered}
 
 
 def others(scratch, data, note):

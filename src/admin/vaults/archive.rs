@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::catalogue::{ARCHIVE, extract};
+use super::catalogue::{ARCHIVE, extract_new};
 use super::command::{self, Feeding, Line};
 use super::folder::{Folder, Partial, forget_pages, free};
 use super::sidecar::{FORMAT, Sidecar};
@@ -20,7 +20,7 @@ use crate::base::ids::{self, SharedEntropy};
 use crate::base::secret::Secret;
 use crate::config::paths::DataDir;
 use crate::config::repo::Repository;
-use crate::crypto::archive::{self, ArchiveFault, Ephemeral, Hashed, Identities, Meta, Writer};
+use crate::crypto::archive::{self, ArchiveFault, Ephemeral, Identities, Meta, Writer};
 use crate::db::Db;
 
 /// What making archives needs.
@@ -138,8 +138,7 @@ impl Workshop {
     /// # Errors
     /// When it does not read back as it was written, or the name or the note cannot be given; nothing of it is left then.
     pub(super) fn admit(&self, mut note: Sidecar, partial: Partial, key: Ephemeral) -> Verb<Made> {
-        let parent = Folder::open(partial.path().parent().unwrap_or(self.folder.root()))?;
-        self.verify(&note, &parent, partial.path(), &key)?;
+        note.sha256 = self.verify(&note, partial.path(), &key)?;
         note.verified_at = self.clock.now();
         partial.commit()?;
         let bytes = note.sign(&self.signer)?;
@@ -189,7 +188,7 @@ impl Workshop {
             }
         };
         let sealed = writer.finish(self.clock.now()).map_err(unmade)?;
-        let (sha256, bytes) = landed(sealed.output)?;
+        let bytes = landed(sealed.output)?;
         let meta = meta.clone();
         Ok(Sidecar {
             format: FORMAT,
@@ -201,7 +200,7 @@ impl Workshop {
             head: meta.head,
             file: String::new(),
             bytes,
-            sha256,
+            sha256: String::new(),
             manifest_sha256: sealed.manifest_sha256,
             entries: sealed.manifest.entries.len() as u64,
             payload_bytes: sealed.manifest.bytes,
@@ -218,19 +217,20 @@ impl Workshop {
         })
     }
 
-    /// What an archive is written through: digested, and watched for the room that is left.
+    /// What an archive is written through: counted, and watched for the room that is left.
     pub(super) fn output(&self, file: File) -> Output {
-        let guarded = Guarded { file, since: 0, watch: self.folder.root().to_owned(), reserve: self.reserve };
-        Hashed::new(BufWriter::with_capacity(1 << 18, guarded))
+        let guarded = Guarded { file, written: 0, since: 0, watch: self.folder.root().to_owned(), reserve: self.reserve };
+        BufWriter::with_capacity(1 << 18, guarded)
     }
 
     /// Reads back what the disk has, by the identity that only this process knows.
-    fn verify(&self, note: &Sidecar, parent: &Folder, path: &Path, key: &Ephemeral) -> Verb<()> {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let here = Sidecar { file: name.to_owned(), ..note.clone() };
+    /// Every byte is authenticated by that, so its digest is that of what was written.
+    fn verify(&self, note: &Sidecar, path: &Path, key: &Ephemeral) -> Verb<String> {
         let identities = Identities::read(&[key.text()]).map_err(|e| Fault::bug("an identity that cannot be read").because(e))?;
-        let read = extract(parent, &here, &identities, &mut ());
-        read.map(|_| ()).map_err(|e| Fault::unavailable(format!("the archive does not read back: {e}")).because(e))
+        let unread = |e: io::Error| Fault::unavailable(format!("the archive does not read back: {e}")).because(e);
+        let file = File::open(path).map_err(unread)?;
+        let read = extract_new(note, file, &identities);
+        read.map_err(|e| Fault::unavailable(format!("the archive does not read back: {e}")).because(e))
     }
 
     pub(super) fn need_room(&self, expected: u64) -> Verb<()> {
@@ -248,20 +248,18 @@ impl Workshop {
 }
 
 /// What an archive is written through.
-pub(super) type Output = Hashed<BufWriter<Guarded>>;
+pub(super) type Output = BufWriter<Guarded>;
 
-/// Brings what was written to the disk; its digest and bytes.
+/// Brings what was written to the disk; how many bytes.
 ///
 /// # Errors
 /// When it does not get there.
-pub(super) fn landed(output: Output) -> Verb<(String, u64)> {
-    let bytes = output.passed();
-    let (sha256, output) = output.finish();
+pub(super) fn landed(output: Output) -> Verb<u64> {
     let unsynced = |e: io::Error| Fault::unavailable(format!("the archive does not reach the disk: {e}")).because(e);
     let guarded = output.into_inner().map_err(|e| unsynced(e.into_error()))?;
     guarded.file.sync_all().map_err(unsynced)?;
     forget_pages(&guarded.file);
-    Ok((sha256, bytes))
+    Ok(guarded.written)
 }
 
 pub(super) fn unmade(cause: ArchiveFault) -> Fault {
@@ -283,6 +281,7 @@ const LOOK: u64 = 64 * 1024 * 1024;
 /// A file that stops growing before the disk is so full that the ledger cannot go on.
 pub(super) struct Guarded {
     file: File,
+    written: u64,
     since: u64,
     watch: PathBuf,
     reserve: u64,
@@ -291,6 +290,7 @@ pub(super) struct Guarded {
 impl Write for Guarded {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.file.write(bytes)?;
+        self.written += count as u64;
         self.since += count as u64;
         if self.since >= LOOK {
             self.since = 0;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::archive::{Link, Made, Workshop};
+use super::behind::behind;
 use super::catalogue::{self, Catalogue};
 use super::folder::Folder;
 use super::model::{Archive, ArchiveList, Backup, BackupOrder, Checked, Failed};
@@ -175,7 +176,7 @@ async fn one(admin: &Admin, workshop: &Arc<Workshop>, vault: &Vault, link: Link<
         drop(running);
         made
     };
-    let made = blocking(work).await?;
+    let made = behind(work).await?;
     keep(admin, &made, None).await?;
     Ok(made)
 }
@@ -228,7 +229,7 @@ pub async fn verify(admin: &Admin, actor: &Actor) -> Verb<Checked> {
     for note in found.archives {
         let (folder, key) = (folder.clone(), keys.remove(&note.id));
         let (id, opens) = (note.id.clone(), key.is_some());
-        let found = blocking(move || Ok(look(&folder, &note, key))).await?;
+        let found = behind(move || Ok(look(&folder, &note, key))).await?;
         done.checked += 1;
         done.opened += usize::from(opens && found.is_none());
         store::set_check(&admin.db, &id, admin.clock.now(), found.as_deref()).await?;

@@ -141,10 +141,30 @@ pub fn extract(folder: &Folder, note: &Sidecar, identities: &Identities, sink: &
     };
     let bytes = hashed.passed();
     same(note, &hashed.finish().0, bytes)?;
-    if got.manifest_sha256 != note.manifest_sha256 || got.meta.id != note.content() || got.meta.vault != note.vault {
-        return Err(Unusable::Changed(format!("{} holds another archive than its note says", note.file)));
-    }
+    inside(note, &got)?;
     Ok(got)
+}
+
+/// Reads back an archive that has no note yet, from what the disk has of it; gives its digest.
+///
+/// # Errors
+/// `Changed` when it does not hold what was put into it; `Archive` for the rest.
+pub(super) fn extract_new(note: &Sidecar, file: File, identities: &Identities) -> Result<String, Unusable> {
+    let mut hashed = Hashed::new(file);
+    let got = open(&mut hashed, identities, note.limits(), &mut ())?;
+    let bytes = hashed.passed();
+    if bytes != note.bytes {
+        return Err(Unusable::Changed(format!("{bytes} bytes can be read of the {} that were written", note.bytes)));
+    }
+    inside(note, &got)?;
+    Ok(hashed.finish().0)
+}
+
+/// It is the archive that the note speaks of.
+fn inside(note: &Sidecar, got: &Opened) -> Result<(), Unusable> {
+    let right = got.manifest_sha256 == note.manifest_sha256 && got.meta.id == note.content() && got.meta.vault == note.vault;
+    let other = || Unusable::Changed(format!("{} holds another archive than its note says", note.file));
+    right.then_some(()).ok_or_else(other)
 }
 
 fn opened(folder: &Folder, note: &Sidecar) -> Result<File, Unusable> {

@@ -4,6 +4,7 @@
 mod add;
 mod archive;
 mod backup;
+mod behind;
 pub mod bucket;
 pub mod catalogue;
 mod command;

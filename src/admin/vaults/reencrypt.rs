@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::archive::{Link, Made, Workshop, landed, name_of, unmade};
-use super::backup::{blocking, catalogue, copy, keep, kept, note_of, workshop};
+use super::backup::{catalogue, copy, keep, kept, note_of, workshop};
+use super::behind::behind;
 use super::prune;
 use super::sidecar::Sidecar;
 use crate::admin::actor::Right;
@@ -125,7 +126,7 @@ async fn anew(
     }
     let identities = Identities::read(&texts).map_err(|e| Fault::invalid("identity", e.to_string()))?;
     let (shop, note, before, place) = (workshop.clone(), old.clone(), prev.clone(), *seq + 1);
-    let made = blocking(move || again(&shop, &note, &identities, &Link { set: &note.set, seq: place, prev: &before })).await?;
+    let made = behind(move || again(&shop, &note, &identities, &Link { set: &note.set, seq: place, prev: &before })).await?;
     (*seq, *prev) = (made.note.seq, made.digest.clone());
     keep(admin, &made, Some(&old.id)).await?;
     note_of(admin, actor, "backup.reencrypt", &made.note).await?;
@@ -143,12 +144,12 @@ fn again(workshop: &Workshop, old: &Sidecar, identities: &Identities, link: &Lin
     recipients.push(key.recipient());
     let input = workshop.folder.read(&old.file)?;
     let output = encrypt_anew(input, identities, workshop.output(made), &recipients).map_err(unmade)?;
-    let (sha256, bytes) = landed(output)?;
+    let bytes = landed(output)?;
     let note = Sidecar {
         id,
         file,
         bytes,
-        sha256,
+        sha256: String::new(),
         recipients: workshop.recipients.clone(),
         content: Some(old.content().to_owned()),
         seq: link.seq,
