@@ -57,6 +57,21 @@ pub(super) async fn desired(admin: &Admin) -> Verb<Desired> {
     read(&head(&admin.repository).await?.files)
 }
 
+/// The desired state that counts: at HEAD, or, while HEAD is refused, the one that was applied last.
+///
+/// # Errors
+/// When neither can be read.
+pub(super) async fn standing(admin: &Admin) -> Verb<Desired> {
+    match desired(admin).await {
+        Err(fault) => {
+            let commit = admin.feed.snapshot().revision.commit.to_string();
+            let applied = async || read(&at(&admin.repository, &commit).await?.files);
+            applied().await.map_err(|_| fault)
+        }
+        fine => fine,
+    }
+}
+
 /// Makes one commit and has it running: `change` says what to change, given the desired state at HEAD.
 ///
 /// # Errors
@@ -67,11 +82,23 @@ pub(super) async fn edit(
     message: &str,
     change: impl Fn(&Desired, &Files) -> Verb<Vec<Change>>,
 ) -> Verb<Revision> {
+    edit_files(admin, actor, message, |files| change(&read(files)?, files)).await
+}
+
+/// The same where HEAD need not be right: what brings it back.
+///
+/// # Errors
+/// As `edit`.
+pub(super) async fn edit_files(
+    admin: &Admin,
+    actor: &Actor,
+    message: &str,
+    change: impl Fn(&Files) -> Verb<Vec<Change>>,
+) -> Verb<Revision> {
     let mut last = Fault::conflict("config/ keeps changing under this change");
     for _ in 0..ATTEMPTS {
         let tree = head(&admin.repository).await?;
-        let desired = read(&tree.files)?;
-        let changes = change(&desired, &tree.files)?;
+        let changes = change(&tree.files)?;
         if changes.is_empty() {
             return publish(admin).await;
         }

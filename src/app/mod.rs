@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use axum::Router;
 use serde_json::Value;
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 use tokio::signal::unix::Signal;
 use tokio::sync::Mutex;
 
@@ -89,8 +89,9 @@ pub struct App {
     planes: planes::Planes,
     tls: Arc<ServerTls>,
     welcome: Welcome,
-    proxy_runtime: Option<Runtime>,
-    kill_runtime: Option<Runtime>,
+    kill_runtime: Handle,
+    // The last to go: what runs on them is asked to stop before.
+    _runtimes: [planes::Background; 2],
     lock: lock::Lock,
 }
 
@@ -118,10 +119,10 @@ impl App {
         // Before any server has a process that could write to its vault.
         vaults::settle(&opened.admin).await?;
         let lifecycle = Arc::new(Lifecycle::default());
-        let proxy_runtime = planes::proxy_runtime()?;
+        let (proxy_runtime, proxy_ends) = planes::proxy_runtime()?;
         let admin = opened.admin.clone();
-        let kill_runtime = planes::kill_runtime()?;
-        let runtimes = planes::Runtimes { proxy: proxy_runtime.handle(), kill: kill_runtime.handle() };
+        let (kill_runtime, kill_ends) = planes::kill_runtime()?;
+        let runtimes = planes::Runtimes { proxy: &proxy_runtime, kill: &kill_runtime };
         let (planes, doors) = planes::start(&options, handed, opened, &lifecycle, runtimes).await?;
         vaults::sweep(&admin.data);
         drills::sweep(&admin).await?;
@@ -132,12 +133,12 @@ impl App {
             first.demo_key = demo::complete(&admin).await?;
         }
         let welcome = first_run::welcome(&options, &planes, first)?;
-        planes::listen(&planes, doors, &admin, &lifecycle, proxy_runtime.handle())?;
+        planes::listen(&planes, doors, &admin, &lifecycle, &proxy_runtime)?;
         let local = offline::router(&admin);
         Ok(Self {
             tls: planes.tls.clone(),
-            proxy_runtime: Some(proxy_runtime),
-            kill_runtime: Some(kill_runtime),
+            kill_runtime,
+            _runtimes: [proxy_ends, kill_ends],
             admin,
             local,
             lifecycle,
@@ -188,8 +189,7 @@ impl App {
     /// Stops everything at each `signal`, on the thread of the last resort.
     pub fn heed(&self, signal: Signal) {
         let (admin, stop, signal) = (self.admin.clone(), self.lifecycle.stop_token(), Arc::new(Mutex::new(signal)));
-        let Some(runtime) = &self.kill_runtime else { return };
-        self.lifecycle.tended(runtime.handle(), "kill signal", move || {
+        self.lifecycle.tended(&self.kill_runtime, "kill signal", move || {
             let (admin, stop, signal) = (admin.clone(), stop.clone(), signal.clone());
             async move {
                 let mut signal = signal.lock().await;
@@ -242,9 +242,6 @@ impl App {
 impl Drop for App {
     fn drop(&mut self) {
         self.lifecycle.ask_to_stop();
-        for runtime in [self.proxy_runtime.take(), self.kill_runtime.take()].into_iter().flatten() {
-            runtime.shutdown_background();
-        }
     }
 }
 

@@ -40,10 +40,10 @@ pub(super) struct Planes {
 ///
 /// # Errors
 /// When no thread can be started.
-pub(super) fn proxy_runtime() -> Verb<Runtime> {
+pub(super) fn proxy_runtime() -> Verb<(Handle, Background)> {
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).thread_name("proxy").enable_all().build();
-    runtime.map_err(|cause| unavailable("the proxy's runtime cannot be started", cause))
+    runtime.map(Background::of).map_err(|cause| unavailable("the proxy's runtime cannot be started", cause))
 }
 
 /// The runtime of the last resort: one thread that watches the file `KILL` and the signal, so that a blocked dashboard cannot keep
@@ -51,9 +51,26 @@ pub(super) fn proxy_runtime() -> Verb<Runtime> {
 ///
 /// # Errors
 /// When no thread can be started.
-pub(super) fn kill_runtime() -> Verb<Runtime> {
+pub(super) fn kill_runtime() -> Verb<(Handle, Background)> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("kill").enable_all().build();
-    runtime.map_err(|cause| unavailable("the kill switch's runtime cannot be started", cause))
+    runtime.map(Background::of).map_err(|cause| unavailable("the kill switch's runtime cannot be started", cause))
+}
+
+/// A runtime that ends in the background: one that is dropped where others wait would have to wait itself.
+pub(super) struct Background(Option<Runtime>);
+
+impl Background {
+    fn of(runtime: Runtime) -> (Handle, Self) {
+        (runtime.handle().clone(), Self(Some(runtime)))
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Where the planes run, besides the runtime that starts them.

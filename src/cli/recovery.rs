@@ -81,7 +81,7 @@ pub(super) fn backup(command: &BackupCommand) -> Verb<Order> {
     Ok(match command {
         BackupCommand::Run { vault } => Order::post("/api/v1/backup", json!({"vault": vault})).must("ok"),
         BackupCommand::List => Order::get("/api/v1/archives"),
-        BackupCommand::Copies => Order::get("/api/v1/archives/copies"),
+        BackupCommand::Copies => Order::get("/api/v1/archives/copies").must("ok"),
         BackupCommand::Verify => Order::post("/api/v1/archives/verify", json!({})).must("ok"),
         BackupCommand::Prune { dry_run, much } => Order::post("/api/v1/archives/prune", json!({"dry_run": dry_run, "much": much})),
         BackupCommand::Reencrypt { identity, dry_run } => {
@@ -89,7 +89,7 @@ pub(super) fn backup(command: &BackupCommand) -> Verb<Order> {
             let order = Order::post("/api/v1/archives/reencrypt", json!({"identity": identity, "dry_run": dry_run}));
             if *dry_run { order } else { order.must("ok") }
         }
-        BackupCommand::Hold { archive, reason } => {
+        BackupCommand::Hold { archive, reason, .. } => {
             Order::post(format!("/api/v1/archives/{}/hold", segment(archive)), json!({"reason": reason}))
         }
     })

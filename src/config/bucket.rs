@@ -19,7 +19,8 @@ pub struct BucketConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// File with `aws_access_key_id` and `aws_secret_access_key`, as an absolute path; read before each request, so that they can be changed at
-    /// any time. Default `AWS_SHARED_CREDENTIALS_FILE`, `AWS_ACCESS_KEY_ID` and what else the environment has of that family.
+    /// any time. Default `AWS_SHARED_CREDENTIALS_FILE`, else `AWS_ACCESS_KEY_ID` with its secret, else a web identity; services of the machine's own
+    /// network are not asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_file: Option<String>,
     /// PEM file with the CA that signed the endpoint's certificate, as an absolute path. Default the system's.

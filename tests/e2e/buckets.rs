@@ -277,6 +277,41 @@ fn a_kill_reaches_the_bucket_and_waits_for_none() {
 }
 
 #[test]
+fn a_bucket_that_takes_its_time_keeps_nobody_from_a_restore() {
+    let lifeboat = Lifeboat::start();
+    let bucket = Bucket::start(&lifeboat.home().join("bucket"));
+    bucket.configure(&lifeboat);
+    bucket.faults(&json!([{"method": "PUT", "path": "boat/demo", "do": "hang", "times": 100}]));
+    let data = lifeboat.data();
+    let mut order = Command::new(binary());
+    order.args(["backup", "run", "--json", "--data"]).arg(&data).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut order = order.spawn().unwrap();
+    wait("the bucket is asked", 20, || bucket.log().iter().any(|line| line["fault"] == "hang").then_some(()));
+    let to = lifeboat.home().join("back");
+    lifeboat.json(&["restore", "latest:demo", "--to", to.to_str().unwrap()]);
+    assert!(order.try_wait().unwrap().is_none(), "the backup still waits for its bucket");
+    let _ = order.kill();
+    let _ = order.wait();
+    // A list that somebody put in this one's name is said, and is no copy of this one's.
+    bucket.faults(&json!([]));
+    bucket.python(
+        "c.put_object(Bucket=B, Key='boat/deny-list.json', Body=b'{\"format\":1,\"key\":\"x\"}', ChecksumAlgorithm='SHA256')",
+    );
+    let done = lifeboat.cli(&["backup", "copies", "--json"]);
+    assert_eq!(done.status.code(), Some(2));
+    assert!(text(&done.stdout).contains("deny-list of another instance"), "{}", text(&done.stdout));
+    // Names that no archive has keep nobody from a rebuild.
+    bucket.python(
+        "c.delete_object(Bucket=B, Key='boat/deny-list.json')\n\
+         for k, n in [('boat/zz/2026/zz.tar.zst.age.json', 17 << 20), ('boat/deep/er/2026/x.tar.zst.age.json', 9), ('boat/' + 'n' * 300 + '.tar.zst.age.json', 9)]:\n    \
+         c.put_object(Bucket=B, Key=k, Body=b'x' * n, ChecksumAlgorithm='SHA256')",
+    );
+    assert_eq!(backup(&lifeboat).0, Some(0));
+    let (status, answer, said) = bucket.rebuild(&lifeboat, &lifeboat.home().join("rebuilt"));
+    assert_eq!(status, Some(0), "{answer} {said}");
+}
+
+#[test]
 fn rec_12_two_deployments_in_one_place_leave_each_other_alone() {
     let (one, two) = (Lifeboat::start(), Lifeboat::start());
     let bucket = Bucket::start(&one.home().join("bucket"));

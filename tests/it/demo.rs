@@ -62,3 +62,19 @@ fn a_stop_whose_socket_is_gone_works_by_the_file_and_claims_no_proof() {
         "{stopped}"
     );
 }
+
+#[test]
+fn an_address_that_is_taken_is_said_and_the_next_start_may_name_another() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let address = taken.local_addr().expect("its address").to_string();
+    for which in [["--admin", &address, "--proxy", "127.0.0.1:0"], ["--admin", "127.0.0.1:0", "--proxy", &address]] {
+        let mut order = std::process::Command::new(env!("CARGO_BIN_EXE_lifeboat"));
+        let output = order.args(["up", "--demo"]).args(which).arg("--data").arg(&data).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&address) && !said.contains("panicked"), "{said}");
+    }
+    let _running = up(&data);
+}

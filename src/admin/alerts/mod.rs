@@ -44,13 +44,14 @@ use notice::Kind;
 use rules::{Facts, Finding};
 
 const LOOK: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One alert.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Alert {
     /// Its id.
     pub id: String,
-    /// `backup.late`, `drill.late`, `drill.failed`, `proof.late`, `archives.strange`, `copy.late`, `restore.open`, `certificate.ends`, `ledger.silent`,
+    /// `backup.late`, `drill.late`, `drill.failed`, `proof.late`, `archives.strange`, `copy.late`, `restore.open`, `config.refused`, `certificate.ends`, `ledger.silent`,
     /// `watchdog.silent`, `receiver.paused` or `outbox.full`.
     pub rule: String,
     /// What it is about.
@@ -197,7 +198,7 @@ async fn facts(admin: &Admin) -> Verb<Facts> {
     let archives = vaults::list(admin, &actor).await;
     let newest = |vault: &str| {
         let found = archives.as_ref().ok()?;
-        found.archives.iter().filter(|one| one.vault == vault && one.verified).map(|one| one.started_at).max()
+        found.archives.iter().filter(|one| one.vault == vault && one.verified && !one.safety).map(|one| one.started_at).max()
     };
     let all = vaults::vaults(admin, &actor).await.map(|list| list.vaults).unwrap_or_default();
     let drills = drills::list(admin, &actor, 40).await?.drills;
@@ -215,11 +216,15 @@ async fn facts(admin: &Admin) -> Verb<Facts> {
         drill_paused: is_paused("drill"),
         recipients: recipients(admin, &actor).await,
         destination: match &archives {
-            Ok(found) => found.faults.iter().cloned().chain(found.archives.iter().filter_map(damage)).collect(),
-            Err(fault) => vec![fault.to_string()],
+            Ok(found) => {
+                let faults = found.faults.iter().map(|fault| (fault.clone(), fault.clone()));
+                faults.chain(found.archives.iter().filter_map(damage)).collect()
+            }
+            Err(fault) => vec![("archives".to_owned(), fault.to_string())],
         },
-        copies: vaults::copies_behind(admin).await,
-        restores: vaults::unsettled(admin),
+        copies: copies(admin).await,
+        restores: vaults::unsettled(admin).into_iter().map(|told| (told.clone(), told)).collect(),
+        refused: admin.publisher.refused().map(|refused| refused.commit),
         certificate_ends: health::certificate_ends(admin),
         checkpoint: checkpoint(admin).await,
         silent: silent(admin),
@@ -228,14 +233,20 @@ async fn facts(admin: &Admin) -> Verb<Facts> {
     })
 }
 
-fn damage(archive: &vaults::Archive) -> Option<String> {
-    archive.fault.as_ref().map(|fault| format!("{}: {fault}", archive.id))
+fn damage(archive: &vaults::Archive) -> Option<(String, String)> {
+    archive.fault.as_ref().map(|fault| (archive.id.clone(), format!("{}: {fault}", archive.id)))
 }
 
 /// Why nobody answers the watchdog, when nobody does.
 fn silent(admin: &Admin) -> Option<String> {
     let watch = locked(&admin.alerts.watch);
     (watch.failures >= watchdog::SILENT).then(|| watch.why.clone().unwrap_or_default())
+}
+
+/// A place that answers and never ends holds up nothing else.
+async fn copies(admin: &Admin) -> Vec<(String, String)> {
+    let late = || vec![("copies".to_owned(), format!("the copies did not answer in {} s", PATIENCE.as_secs()))];
+    tokio::time::timeout(PATIENCE, vaults::copies_behind(admin)).await.unwrap_or_else(|_| late())
 }
 
 /// When the ledger last signed its head.

@@ -46,11 +46,13 @@ pub struct Facts {
     /// Each recipient, with the moment possession was last shown.
     pub recipients: Vec<(String, Option<Timestamp>)>,
     /// What is wrong with the destination of archives.
-    pub destination: Vec<String>,
+    pub destination: Vec<(String, String)>,
     /// Copies that are not in line.
-    pub copies: Vec<String>,
+    pub copies: Vec<(String, String)>,
     /// Restores in place that were cut off or did not pass, while something they stopped is still stopped.
-    pub restores: Vec<String>,
+    pub restores: Vec<(String, String)>,
+    /// Commit at HEAD that is refused.
+    pub refused: Option<String>,
     /// When the served certificate ends.
     pub certificate_ends: Option<Timestamp>,
     /// When the ledger last signed its head.
@@ -65,6 +67,14 @@ pub struct Facts {
 
 /// Everything that needs somebody now.
 pub fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
+    let mut found = late(facts, now);
+    strange(facts, now, &mut found);
+    untold(facts, &mut found);
+    found
+}
+
+/// What should have happened by now.
+fn late(facts: &Facts, now: Timestamp) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut add = |rule, object: &str, text: String, mend| found.push(Finding { rule, object: object.to_owned(), text, mend });
     let age = |at: Option<Timestamp>| now.since_ms(at.unwrap_or(facts.begun).max(facts.begun.min(now)));
@@ -92,6 +102,21 @@ pub fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
             add("proof.late", name, format!("the identity of {name} {said}"), "lifeboat recipient prove");
         }
     }
+    found
+}
+
+/// What is there and should not be.
+fn strange(facts: &Facts, now: Timestamp, found: &mut Vec<Finding>) {
+    let mut add = |rule, object: &str, text: String, mend| found.push(Finding { rule, object: object.to_owned(), text, mend });
+    if let Some(commit) = &facts.refused {
+        let said = format!("commit {commit} at HEAD is refused; the revision before it keeps running");
+        add(
+            "config.refused",
+            "config",
+            said,
+            "lifeboat config check, mend, lifeboat config commit; or lifeboat config rollback REV",
+        );
+    }
     let told = [
         ("archives.strange", &facts.destination, "find out who changed the destination; lifeboat backup verify"),
         (
@@ -102,8 +127,8 @@ pub fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
         ("copy.late", &facts.copies, "mount or mend the place of the copy; the next backup brings it in line"),
     ];
     for (rule, sentences, mend) in told {
-        for sentence in sentences {
-            add(rule, sentence, sentence.clone(), mend);
+        for (object, sentence) in sentences {
+            add(rule, object, sentence.clone(), mend);
         }
     }
     if let Some(ends) = facts.certificate_ends.filter(|ends| ends.since_ms(now) < CERTIFICATE_DAYS * DAY_MS) {
@@ -112,6 +137,11 @@ pub fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
     if facts.checkpoint.is_some_and(|at| now.since_ms(at) > HEARTBEAT_MS) {
         add("ledger.silent", "ledger", "the ledger signed nothing for ten minutes".to_owned(), "lifeboat doctor");
     }
+}
+
+/// Why nobody would hear of the rest.
+fn untold(facts: &Facts, found: &mut Vec<Finding>) {
+    let mut add = |rule, object: &str, text: String, mend| found.push(Finding { rule, object: object.to_owned(), text, mend });
     if let Some(why) = &facts.silent {
         let said = format!("the URL that is told that alerts are looked for did not take it three times in a row: {why}");
         add("watchdog.silent", "watchdog", said, "see whether it is reached from this host; [watchdog] in alerts.toml");
@@ -124,7 +154,6 @@ pub fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
         let said = "too many notices wait for receivers that do not take them; the oldest are dropped".to_owned();
         add("outbox.full", "outbox", said, "lifeboat alert receiver list, then mend or remove those that fail");
     }
-    found
 }
 
 #[cfg(test)]
@@ -163,9 +192,10 @@ mod tests {
         assert_eq!(rules(&Facts { drill_failed: Some(("dr_1".into(), "x".into())), ..well() }), ["drill.failed"]);
         assert_eq!(rules(&Facts { recipients: vec![("a".into(), None), ("b".into(), Some(day(1)))], ..well() }), ["proof.late"; 2]);
         assert_eq!(rules(&Facts { certificate_ends: Some(day(410)), ..well() }), ["certificate.ends"]);
-        assert_eq!(rules(&Facts { restores: vec!["x".into()], ..well() }), ["restore.open"]);
-        assert_eq!(rules(&Facts { copies: vec!["x".into()], ..well() }), ["copy.late"]);
-        assert_eq!(rules(&Facts { destination: vec!["x".into()], ..well() }), ["archives.strange"]);
+        assert_eq!(rules(&Facts { restores: vec![("x".into(), "y".into())], ..well() }), ["restore.open"]);
+        assert_eq!(rules(&Facts { copies: vec![("x".into(), "y".into())], ..well() }), ["copy.late"]);
+        assert_eq!(rules(&Facts { destination: vec![("x".into(), "y".into())], ..well() }), ["archives.strange"]);
+        assert_eq!(rules(&Facts { refused: Some("c".into()), ..well() }), ["config.refused"]);
         assert_eq!(rules(&Facts { checkpoint: Some(day(399)), ..well() }), ["ledger.silent"]);
         assert_eq!(rules(&Facts { silent: Some("no answer".into()), ..well() }), ["watchdog.silent"]);
         assert_eq!(rules(&Facts { gone: vec![("a".into(), "https://a.example".into())], ..well() }), ["receiver.paused"]);

@@ -63,7 +63,14 @@ async fn archives(admin: &Admin, actor: &Actor) -> Check {
         let mend = "look at the destination: who removed, renamed or added files there? lifeboat backup verify compares all of it";
         return check(NAME, State::Warn, fault.clone(), mend);
     }
-    let newest = found.archives.iter().filter(|one| one.verified).map(|one| one.started_at).max();
+    let counts = |one: &&vaults::Archive| one.verified && !one.safety;
+    let bare = vaults::vaults(admin, actor).await.map(|list| list.vaults).unwrap_or_default();
+    let bare: Vec<String> = bare.into_iter().filter(|vault| vault.archives == 0).map(|vault| vault.name).collect();
+    let newest = found.archives.iter().filter(counts).map(|one| one.started_at).max();
+    if newest.is_some() && !bare.is_empty() {
+        let detail = format!("there is none of {}: what it holds cannot be brought back", bare.join(", "));
+        return check(NAME, State::Warn, detail, "lifeboat backup run");
+    }
     let promised = i64::try_from(drills::targets(admin).rpo_seconds.saturating_mul(1_000)).unwrap_or(i64::MAX);
     let old = |at: Timestamp| admin.clock.now().since_ms(at) > promised;
     match newest {
@@ -82,7 +89,7 @@ async fn copies(admin: &Admin) -> Check {
         return check(NAME, State::Warn, "the archives stand on this machine only", mend);
     }
     match vaults::copies_behind(admin).await.into_iter().next() {
-        Some(wrong) => {
+        Some((_, wrong)) => {
             check(NAME, State::Warn, wrong, "mend the place, then lifeboat backup run; lifeboat backup copies shows all")
         }
         None => ok(NAME, format!("{} in line with the archives", recovery.copies.len() + recovery.buckets.len())),

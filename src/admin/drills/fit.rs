@@ -112,14 +112,14 @@ impl Fitting<'_> {
         if let Some(dir) = fitted.dirs.iter().find(|dir| !inside(dir)) {
             return Err(format!("it works in {dir}, which is no vault"));
         }
+        // A path in the middle of a text, as in `--file=/var/lib/notes` or `sqlite:////var/lib/notes/db`, still leads to what is in use.
+        let (data, outside) = (places.data.root().display().to_string(), places.outside.display().to_string());
+        let left = |text: &String| text.replace(&data, "").replace(&outside, "");
+        let texts: Vec<String> = fitted.command.iter().chain(fitted.env.values()).map(left).collect();
         let root = places.root.display().to_string();
-        let still = fitted
-            .command
-            .iter()
-            .chain(fitted.env.values())
-            .any(|text| text.replace(&places.data.root().display().to_string(), "").contains(&root));
-        if still {
-            return Err(format!("its command line or environment names {root} in a way that cannot be moved"));
+        let used = self.desired.vaults.values().filter_map(|vault| vault.path.as_ref()).chain([&root]);
+        if let Some(place) = used.into_iter().find(|place| texts.iter().any(|text| text.contains(place.as_str()))) {
+            return Err(format!("its command line or environment names {place} in a way that cannot be moved"));
         }
         Ok(ServerConfig { upstream: UpstreamConfig::Stdio(fitted), ..server.clone() })
     }

@@ -115,7 +115,7 @@ pub async fn rollback(admin: &Admin, actor: &Actor, order: RollbackOrder) -> Ver
         return Ok(RolledBack { to: target.commit, commit: None, revision, files });
     }
     let message = format!("Roll back to {}: {reason}", short(&target.commit));
-    let made = tree::edit(admin, actor, &message, |_, now| Ok(changes_between(now, &target.files))).await?;
+    let made = tree::edit_files(admin, actor, &message, |now| Ok(changes_between(now, &target.files))).await?;
     let mut event = Event::action(&actor.name, "config.rollback", made.commit.clone());
     event.revision = Some(made.to_string());
     event.params = Some(serde_json::json!({ "to": target.commit, "reason": reason }));

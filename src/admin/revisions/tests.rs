@@ -8,7 +8,7 @@ use crate::admin::clients::{self, AddClient};
 use crate::admin::kill::{self, Order};
 use crate::admin::servers::{self, AddServer};
 use crate::admin::tests_house::{House, operator, root};
-use crate::admin::{OperatorRole, publish};
+use crate::admin::{OperatorRole, publish, tree};
 use crate::audit::Filter;
 use crate::base::fault::FaultKind;
 use crate::policy::{Mode, Scope};
@@ -96,6 +96,27 @@ async fn going_back_revives_no_key_starts_no_command_and_releases_no_kill() {
     assert!(!snapshot.keys.contains_key(kid.as_str()), "a revoked key stays revoked");
     assert!(!snapshot.servers["memory"].secrets.approved, "a command is approved on this host, not by git");
     assert!(kill::status(admin, &root()).unwrap().engaged);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_is_refused_can_be_gone_back_from_and_keeps_no_vault_from_its_archive() {
+    let house = House::open().await;
+    let admin = &house.admin;
+    let good = tree::head(&admin.repository).await.unwrap().commit;
+    // By plain git, which checks nothing.
+    let config = admin.data.config();
+    fs::write(config.join("alerts.toml"), "[[receiver]").unwrap();
+    for words in [["add", "alerts.toml", "-v"], ["commit", "-qm", "a typo"]] {
+        let mut git = Command::new("git");
+        let done = git.arg("-C").arg(&config).args(["-c", "user.name=ana", "-c", "user.email=ana@localhost"]).args(words).status();
+        assert!(done.unwrap().success());
+    }
+    assert!(crate::admin::publish::publish(admin).await.is_err());
+    assert!(tree::desired(admin).await.is_err() && tree::standing(admin).await.is_ok());
+    let vaults = crate::admin::vaults::vaults(admin, &root()).await.unwrap();
+    assert!(!vaults.vaults.is_empty());
+    let done = rollback(admin, &root(), back_to(&good)).await.unwrap();
+    assert!(done.commit.is_some() && tree::desired(admin).await.is_ok());
 }
 
 #[tokio::test(flavor = "multi_thread")]

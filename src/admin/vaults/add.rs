@@ -27,6 +27,9 @@ struct Chosen {
 /// `Denied` without role admin; `Conflict` for a taken name; `Invalid` for a path or command that cannot be one.
 pub async fn add(admin: &Admin, actor: &Actor, order: AddVault) -> Verb<VaultAdded> {
     actor.need(Right::Administer, "vault.add")?;
+    if order.command.is_some() {
+        actor.need_fresh_login(admin.clock.now())?;
+    }
     let name = order.name.clone();
     check_name(&name).map_err(|why| Fault::invalid("name", why))?;
     let chosen = match (&order.command, &order.preset) {

@@ -55,6 +55,8 @@ pub(super) struct Link<'a> {
     pub seq: u64,
     /// The note before it.
     pub prev: &'a str,
+    /// Whether it holds what a restore in place is about to replace.
+    pub safety: bool,
 }
 
 /// A made archive.
@@ -130,6 +132,7 @@ impl Workshop {
         let key = Ephemeral::generate();
         let mut note = self.write(&meta, (ready, staging.path()), made, &key)?;
         (note.file, note.seq, note.prev) = (file, link.seq, link.prev.to_owned());
+        note.safety = link.safety;
         self.admit(note, partial, key)
     }
 
@@ -210,6 +213,7 @@ impl Workshop {
             verified_at: Timestamp(0),
             recipients: self.recipients.clone(),
             content: None,
+            safety: false,
             seq: 0,
             prev: String::new(),
             key: String::new(),

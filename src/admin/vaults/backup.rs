@@ -75,6 +75,7 @@ fn view(folder: &Folder, note: Sidecar, checks: &Checks) -> Archive {
         set: note.set,
         complete: note.complete,
         started_at: note.started_at,
+        safety: note.safety,
         recipients: note.recipients,
         fault,
     }
@@ -103,13 +104,25 @@ pub async fn list(admin: &Admin, actor: &Actor) -> Verb<ArchiveList> {
 /// `Conflict` while another run is not over; `NotFound` for an unknown vault; `Unavailable` when nothing could be tried. A vault that fails is
 /// an answer, not a fault.
 pub async fn run(admin: &Admin, actor: &Actor, order: BackupOrder) -> Verb<Backup> {
+    make(admin, actor, order, false).await
+}
+
+/// The same of what a restore in place is about to replace: nothing takes it for the newest.
+///
+/// # Errors
+/// As `run`.
+pub(super) async fn save(admin: &Admin, actor: &Actor, order: BackupOrder) -> Verb<Backup> {
+    make(admin, actor, order, true).await
+}
+
+async fn make(admin: &Admin, actor: &Actor, order: BackupOrder, safety: bool) -> Verb<Backup> {
     actor.need(Right::Operate, "backup.run")?;
     admin.need_ledger("backup.run")?;
-    let Ok(_turn) = admin.vaults.turn.try_lock() else {
+    let Ok(turn) = admin.vaults.turn.try_lock() else {
         return Err(Fault::conflict("another backup or restore is not over yet"));
     };
     let head = tree::head(&admin.repository).await?;
-    let mut vaults = all(&tree::read(&head.files)?, &admin.data);
+    let mut vaults = all(&tree::standing(admin).await?, &admin.data);
     // A command that hangs makes no directory wait. The deployment comes last: its ledger then knows of everything that the memories hold.
     vaults.sort_by_key(|vault| match vault.origin {
         Origin::Directory(_) => 0,
@@ -128,7 +141,7 @@ pub async fn run(admin: &Admin, actor: &Actor, order: BackupOrder) -> Verb<Backu
     let mut done = Backup { ok: true, set: set.clone(), archives: Vec::new(), failed: Vec::new(), copies: Vec::new() };
     let (mut seq, mut prev) = (found.seq, found.head);
     for vault in vaults {
-        match one(admin, &workshop, &vault, Link { set: &set, seq: seq + 1, prev: &prev }).await {
+        match one(admin, &workshop, &vault, Link { set: &set, seq: seq + 1, prev: &prev, safety }).await {
             Ok(made) => {
                 (seq, prev) = (made.note.seq, made.digest);
                 note_of(admin, actor, "backup.run", &made.note).await?;
@@ -141,6 +154,8 @@ pub async fn run(admin: &Admin, actor: &Actor, order: BackupOrder) -> Verb<Backu
             }
         }
     }
+    // A place elsewhere may take its time; what is here can be restored meanwhile.
+    drop(turn);
     done.copies = copy(admin, &folder).await;
     done.ok &= done.copies.is_empty();
     Ok(done)
@@ -148,6 +163,7 @@ pub async fn run(admin: &Admin, actor: &Actor, order: BackupOrder) -> Verb<Backu
 
 /// Brings the copies in line; what kept one from it.
 pub(super) async fn copy(admin: &Admin, folder: &Folder) -> Vec<String> {
+    let _turn = admin.vaults.copying.lock().await;
     let mut faults = Vec::new();
     for place in Place::copies(&admin.feed.snapshot().settings.recovery) {
         if let Err(fault) = place.bring_in_line(folder).await {
@@ -161,7 +177,7 @@ pub(super) async fn copy(admin: &Admin, folder: &Folder) -> Vec<String> {
 
 async fn one(admin: &Admin, workshop: &Arc<Workshop>, vault: &Vault, link: Link<'_>) -> Verb<Made> {
     let (workshop, vault_copy) = (workshop.clone(), vault.clone());
-    let (set, seq, prev) = (link.set.to_owned(), link.seq, link.prev.to_owned());
+    let (set, seq, prev, safety) = (link.set.to_owned(), link.seq, link.prev.to_owned(), link.safety);
     let line = match &vault.origin {
         Origin::Command(config) => Some(command::ready(admin, &vault.name, config).await?),
         Origin::Deployment | Origin::Directory(_) => None,
@@ -172,7 +188,7 @@ async fn one(admin: &Admin, workshop: &Arc<Workshop>, vault: &Vault, link: Link<
         None => None,
     };
     let work = move || {
-        let made = workshop.make(&vault_copy, line, &Link { set: &set, seq, prev: &prev });
+        let made = workshop.make(&vault_copy, line, &Link { set: &set, seq, prev: &prev, safety });
         drop(running);
         made
     };
@@ -185,7 +201,9 @@ async fn one(admin: &Admin, workshop: &Arc<Workshop>, vault: &Vault, link: Link<
 pub(super) async fn keep(admin: &Admin, made: &Made, instead: Option<&str>) -> Verb<()> {
     let (id, text) = (&made.note.id, made.identity.reveal().as_bytes());
     let sealed = admin.sealer.seal(&context(id), text, admin.entropy.as_ref())?;
-    store::keep_key(&admin.db, (id, instead), &made.note.vault, &sealed, made.note.created_at).await
+    // What a restore replaced has a row of its own: it ends no key of an archive that somebody may want.
+    let among = if made.note.safety { format!("{}/safety", made.note.vault) } else { made.note.vault.clone() };
+    store::keep_key(&admin.db, (id, instead), &among, &sealed, made.note.created_at).await
 }
 
 /// Tells the ledger of an archive that was made.

@@ -68,7 +68,8 @@ pub(super) fn no_strangers(from: &Folder, place: &Path, there: Option<&[u8]>) ->
     let ours = fs::read(from.path(deny::FILE)).ok().as_deref().and_then(writer);
     match (ours, there.and_then(writer)) {
         (Some(ours), Some(theirs)) if ours != theirs => Err(Fault::conflict(format!(
-            "{} holds the deny-list of another instance (key {theirs}); give this one a directory or prefix of its own",
+            "{} holds the deny-list of another instance (key {theirs}); give this one a directory or prefix of its own, or, when \
+             there is no other one, find out who wrote it and remove it",
             place.display()
         ))),
         _ => Ok(()),

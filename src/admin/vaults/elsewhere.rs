@@ -13,7 +13,7 @@ use super::places::Place;
 use crate::admin::actor::Right;
 use crate::admin::{Actor, Admin};
 use crate::base::clock::Timestamp;
-use crate::base::fault::Verb;
+use crate::base::fault::{Fault, Verb};
 
 /// How long an answer of a bucket stands: it is asked over a network, and each question costs.
 const STANDS_MS: i64 = 10 * 60_000;
@@ -23,8 +23,8 @@ const STANDS_MS: i64 = 10 * 60_000;
 pub struct CopyView {
     /// A directory, or `s3://BUCKET/PREFIX`.
     pub place: String,
-    /// How many archives and notes it lacks.
-    pub missing: usize,
+    /// How many archives and notes it lacks; not known while it cannot be looked at.
+    pub missing: Option<usize>,
     /// Until when the bucket lets nobody remove the newest archive, as it says itself: `compliance until DATE`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lock: Option<String>,
@@ -38,7 +38,7 @@ pub struct CopyView {
 impl CopyView {
     /// What is wrong with it, in one sentence.
     pub fn wrong(&self) -> Option<String> {
-        match (&self.fault, self.missing) {
+        match (&self.fault, self.missing.unwrap_or_default()) {
             (Some(fault), _) => Some(format!("the copy {}: {fault}", self.place)),
             (None, 0) => None,
             (None, missing) => Some(format!("the copy {} lacks {missing} files", self.place)),
@@ -49,6 +49,8 @@ impl CopyView {
 /// Every copy.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct CopyList {
+    /// Whether each is in line.
+    pub ok: bool,
     /// In the order of the configuration.
     pub copies: Vec<CopyView>,
 }
@@ -75,7 +77,8 @@ impl Seen {
 pub async fn copies(admin: &Admin, actor: &Actor) -> Verb<CopyList> {
     actor.need(Right::Read, "backup.copies")?;
     admin.vaults.seen.forget();
-    Ok(CopyList { copies: look(admin).await? })
+    let copies = look(admin).await?;
+    Ok(CopyList { ok: copies.iter().all(|copy| copy.wrong().is_none()), copies })
 }
 
 /// Every copy; what a bucket answered stands for ten minutes.
@@ -114,7 +117,7 @@ pub(super) async fn known(admin: &Admin) -> Vec<CopyView> {
                 let seen = admin.vaults.seen.lock().get(&place.name()).cloned();
                 views.push(seen.unwrap_or_else(|| CopyView {
                     place: place.name(),
-                    missing: 0,
+                    missing: None,
                     lock: None,
                     fault: Some("not asked yet since the start or the last backup".to_owned()),
                     at: admin.clock.now(),
@@ -129,13 +132,16 @@ async fn see(place: &Place, folder: &Folder, found: &Catalogue, at: Timestamp) -
     let newest = found.archives.first().map(|note| note.file.as_str());
     let asked = async || -> Verb<(usize, Option<String>)> {
         let missing = place.missing(folder).await?;
+        if !place.has_deny_list(folder).await? {
+            return Err(Fault::conflict("its deny-list is not the one of this deployment: what was ended here may count there"));
+        }
         // What is not there has no lock.
         let lock = if missing == 0 { place.lock(newest).await? } else { None };
         Ok((missing, lock))
     };
     let (missing, lock, fault) = match asked().await {
-        Ok((missing, lock)) => (missing, lock, None),
-        Err(fault) => (0, None, Some(fault.to_string())),
+        Ok((missing, lock)) => (Some(missing), lock, None),
+        Err(fault) => (None, None, Some(fault.to_string())),
     };
     CopyView { place: place.name(), missing, lock, fault, at }
 }

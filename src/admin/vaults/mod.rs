@@ -38,6 +38,7 @@ mod tests_command;
 mod tests_reencrypt;
 #[cfg(test)]
 mod tests_sources;
+mod trusted;
 pub mod walk;
 
 use std::path::PathBuf;
@@ -51,8 +52,8 @@ pub use command::end as end_commands;
 pub use command::{ApproveVault, STATEMENTS as COMMAND_STATEMENTS, VaultApproved, approve, forget_approvals};
 pub use elsewhere::{CopyList, CopyView, copies};
 pub use live::{
-    CleanOrder, Cleaned, KeptList, KeptTree, LiveDone, LiveOrder, LiveStep, STATEMENTS as LIVE_STATEMENTS, clean,
-    kept as list_kept, restore_live, settle, unsettled,
+    CleanOrder, Cleaned, KeptList, KeptTree, LiveDone, LiveOrder, LiveStep, clean, kept as list_kept, restore_live, settle,
+    unsettled,
 };
 pub use model::{
     AddRecipient, AddVault, Archive, ArchiveList, Backup, BackupOrder, Checked, CommandView, Failed, Proof, ProveRecipient,
@@ -81,6 +82,8 @@ pub const CHECKPOINT: &str = "checkpoint.json";
 pub struct Vaults {
     /// One run at a time.
     turn: tokio::sync::Mutex<()>,
+    /// One at a time brings copies in line.
+    copying: tokio::sync::Mutex<()>,
     signer: Signer,
     /// A credential that no snapshot holds was ended.
     revoked: tokio::sync::Notify,
@@ -97,6 +100,7 @@ impl Vaults {
     pub fn new(signer: Signer) -> Self {
         Self {
             turn: tokio::sync::Mutex::default(),
+            copying: tokio::sync::Mutex::default(),
             signer,
             revoked: tokio::sync::Notify::new(),
             seen: elsewhere::Seen::default(),
@@ -121,9 +125,9 @@ pub fn sweep(data: &DataDir) {
 }
 
 /// Copies of the destination that are not in line, and why.
-pub async fn copies_behind(admin: &Admin) -> Vec<String> {
+pub async fn copies_behind(admin: &Admin) -> Vec<(String, String)> {
     let seen = elsewhere::look(admin).await.unwrap_or_default();
-    seen.iter().filter_map(CopyView::wrong).collect()
+    seen.iter().filter_map(|copy| Some((copy.place.clone(), copy.wrong()?))).collect()
 }
 
 /// Texts of the identities that this host keeps for the newest archives.
@@ -245,10 +249,10 @@ pub fn all(desired: &Desired, data: &DataDir) -> Vec<Vault> {
 /// When the configuration or the archives cannot be read.
 pub async fn vaults(admin: &Admin, actor: &Actor) -> Verb<VaultList> {
     actor.need(Right::Read, "vault.list")?;
-    let (desired, archives) = (tree::desired(admin).await?, list(admin, actor).await?.archives);
+    let (desired, archives) = (tree::standing(admin).await?, list(admin, actor).await?.archives);
     let approved = command::approvals(admin).await?;
     let view = |vault: Vault| {
-        let mut verified = archives.iter().filter(|one| one.vault == vault.name && one.verified).peekable();
+        let mut verified = archives.iter().filter(|one| one.vault == vault.name && one.verified && !one.safety).peekable();
         let last_archive = verified.peek().map(|one| one.created_at);
         let source = vault.origin.word().to_owned();
         let archives = verified.count();

@@ -141,6 +141,9 @@ pub struct Archive {
     pub complete: bool,
     /// When its source began to be read.
     pub started_at: Timestamp,
+    /// Whether it holds what a restore in place replaced: never the newest of its vault, unless it is named.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub safety: bool,
     /// Who can open it.
     pub recipients: Vec<String>,
     /// What the last check found.

@@ -134,10 +134,12 @@ impl ArchiveRow {
         let badge = match (archive.verified, archive.complete) {
             (false, _) => Badge::new(Tone::Warn, "damaged"),
             (_, false) => Badge::new(Tone::Warn, "partial"),
+            _ if archive.safety => Badge::new(Tone::Plain, "replaced"),
             _ => Badge::new(Tone::Ok, "verified"),
         };
         let note = match (&archive.fault, archive.complete) {
             (Some(fault), _) => sentence(fault),
+            _ if archive.safety => "what a restore in place replaced; taken only when it is named".to_owned(),
             (None, false) => "its source changed or could not be read as a whole".to_owned(),
             _ => String::new(),
         };
@@ -172,7 +174,7 @@ pub struct CopyRow {
 
 impl CopyRow {
     fn of(copy: &CopyView, now: Timestamp) -> Self {
-        let note = match (&copy.fault, copy.missing, &copy.lock) {
+        let note = match (&copy.fault, copy.missing.unwrap_or_default(), &copy.lock) {
             (Some(fault), _, _) => sentence(fault),
             (None, 0, Some(lock)) => format!("in line, the newest kept by the bucket: {lock}"),
             (None, 0, None) => format!("in line {}", human::ago(copy.at, now)),

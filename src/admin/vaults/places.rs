@@ -79,6 +79,20 @@ impl Place {
         }
     }
 
+    /// Whether its deny-list is the one of the destination.
+    ///
+    /// # Errors
+    /// `Conflict` when another instance, or somebody in its name, wrote there; as `missing`.
+    pub(super) async fn has_deny_list(&self, from: &Folder) -> Verb<bool> {
+        let Ok(here) = fs::read(from.path(deny::FILE)) else { return Ok(true) };
+        let there = match self {
+            Self::Directory(path) => fs::read(path.join(deny::FILE)).ok(),
+            Self::Bucket(bucket) => Bucket::open(bucket, Patience::Short)?.small(deny::FILE).await?.map(|bytes| bytes.to_vec()),
+        };
+        copies::no_strangers(from, self.name().as_ref(), there.as_deref())?;
+        Ok(there.is_some_and(|there| there == here))
+    }
+
     /// How many files of the destination it lacks.
     ///
     /// # Errors
@@ -183,8 +197,9 @@ pub async fn fetch(bucket: &BucketConfig, to: &Path, key: &PublicKey) -> Verb<Fe
     let folder = Folder::open(to)?;
     let mut done = Fetched { folder: folder.clone(), files: 0, bytes: 0 };
     let note = format!("{ARCHIVE}{SUFFIX}");
-    for file in there.keys().filter(|file| file.ends_with(&note) || CURRENT.contains(&file.as_str())) {
-        if !is_plain(file) {
+    // Whoever may write there may add what is none of ours: it is passed over, not waited for.
+    for (file, size) in there.iter().filter(|(file, _)| is_note(file, &note) || CURRENT.contains(&file.as_str())) {
+        if *size > SMALL {
             continue;
         }
         done.bytes += from.fetch(file, &folder.path(file), SMALL).await?;
@@ -193,7 +208,7 @@ pub async fn fetch(bucket: &BucketConfig, to: &Path, key: &PublicKey) -> Verb<Fe
     let found = catalogue::read(&folder, key)?;
     let mut whole = BTreeSet::new();
     for note in &found.archives {
-        if whole.contains(&note.vault) {
+        if note.safety || whole.contains(&note.vault) {
             continue;
         }
         match from.fetch(&note.file, &folder.path(&note.file), note.bytes).await {
@@ -211,10 +226,14 @@ pub async fn fetch(bucket: &BucketConfig, to: &Path, key: &PublicKey) -> Verb<Fe
     Ok(done)
 }
 
-/// As much as a list of removals can be after years.
+/// As much as a list of removals can be after years; a note is far smaller.
 const SMALL: u64 = 16 * 1024 * 1024;
 
-/// A key is whatever somebody wrote; a path on this disk is not.
-fn is_plain(file: &str) -> bool {
-    !file.starts_with('/') && file.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+/// `VAULT/YEAR/NAME` of a note. A key is whatever somebody wrote; a path on this disk is not.
+fn is_note(file: &str, note: &str) -> bool {
+    let parts: Vec<&str> = file.split('/').collect();
+    let [vault, year, name] = parts.as_slice() else { return false };
+    let plain = |part: &str| !part.starts_with('.') && part.len() <= 255 && !part.contains(['\0', '\\']);
+    let is_year = year.len() == 4 && year.bytes().all(|byte| byte.is_ascii_digit());
+    is_year && !vault.is_empty() && plain(vault) && plain(name) && name.ends_with(note)
 }

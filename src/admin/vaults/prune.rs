@@ -90,7 +90,7 @@ pub async fn prune(admin: &Admin, actor: &Actor, order: PruneOrder) -> Verb<Prun
         let candidate = Candidate {
             id: note.id.clone(),
             created_at: note.created_at,
-            verified: whole && note.complete && checks.get(&note.id).is_none_or(|(_, fault)| fault.is_none()),
+            verified: whole && note.complete && !note.safety && checks.get(&note.id).is_none_or(|(_, fault)| fault.is_none()),
             held: holds.get(&note.id).cloned(),
         };
         by_vault.entry(&note.vault).or_default().push(candidate);

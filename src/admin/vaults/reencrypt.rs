@@ -10,8 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::archive::{Link, Made, Workshop, landed, name_of, unmade};
 use super::backup::{catalogue, copy, keep, kept, note_of, workshop};
 use super::behind::behind;
+use super::catalogue::compare;
+use super::folder::Folder;
 use super::prune;
 use super::sidecar::Sidecar;
+use super::store;
 use crate::admin::actor::Right;
 use crate::admin::{Actor, Admin, tree};
 use crate::base::fault::{Fault, Verb};
@@ -82,16 +85,19 @@ pub async fn reencrypt(admin: &Admin, actor: &Actor, order: ReencryptOrder) -> V
     let right: BTreeSet<&String> = workshop.recipients.iter().collect();
     let is_right = |note: &Sidecar| note.recipients.iter().collect::<BTreeSet<_>>() == right;
     // By content: what a crash left beside its successor only has to go.
-    let there: HashMap<&str, &str> =
-        found.archives.iter().filter(|note| is_right(note)).map(|note| (note.content(), note.id.as_str())).collect();
+    let there: HashMap<&str, &Sidecar> =
+        found.archives.iter().filter(|note| is_right(note)).map(|note| (note.content(), note)).collect();
     // Oldest first, so that the chain goes on in the order of time.
     for note in found.archives.iter().rev().filter(|note| !is_right(note)) {
         let mut row = Reencrypted { id: note.id.clone(), vault: note.vault.clone(), state: "due".to_owned(), now: None, why: None };
         if !order.dry_run {
             let texts: Vec<Secret<String>> = given.clone().into_iter().chain(keys.remove(&note.id)).collect();
             let made = match there.get(note.content()) {
-                Some(id) => Ok((*id).to_owned()),
-                None => anew(admin, actor, (&workshop, note, texts), (&mut seq, &mut prev)).await,
+                // What a crash left: it takes over only when it is whole.
+                Some(next) if is_whole(&folder, next).await => {
+                    store::take_over(&admin.db, &note.id, &next.id).await.map(|()| next.id.clone())
+                }
+                _ => anew(admin, actor, (&workshop, note, texts), (&mut seq, &mut prev)).await,
             };
             let ended = match made {
                 Ok(now) => prune::remove(admin, actor, &folder, vec![note.clone()]).await.map(|()| now),
@@ -112,6 +118,11 @@ pub async fn reencrypt(admin: &Admin, actor: &Actor, order: ReencryptOrder) -> V
     Ok(done)
 }
 
+async fn is_whole(folder: &Folder, note: &Sidecar) -> bool {
+    let (folder, note) = (folder.clone(), note.clone());
+    behind(move || Ok(compare(&folder, &note).is_ok())).await.unwrap_or(false)
+}
+
 type Chain<'a> = (&'a mut u64, &'a mut String);
 
 async fn anew(
@@ -126,7 +137,9 @@ async fn anew(
     }
     let identities = Identities::read(&texts).map_err(|e| Fault::invalid("identity", e.to_string()))?;
     let (shop, note, before, place) = (workshop.clone(), old.clone(), prev.clone(), *seq + 1);
-    let made = behind(move || again(&shop, &note, &identities, &Link { set: &note.set, seq: place, prev: &before })).await?;
+    let made =
+        behind(move || again(&shop, &note, &identities, &Link { set: &note.set, seq: place, prev: &before, safety: note.safety }))
+            .await?;
     (*seq, *prev) = (made.note.seq, made.digest.clone());
     keep(admin, &made, Some(&old.id)).await?;
     note_of(admin, actor, "backup.reencrypt", &made.note).await?;

@@ -93,7 +93,11 @@ pub async fn restore(admin: &Admin, actor: &Actor, order: RestoreOrder) -> Verb<
     let (mut keys, mut done) = (kept(admin).await?, Restored { archives: Vec::new(), dry_run: order.dry_run });
     let mut jobs = Vec::new();
     for note in chosen {
-        let texts: Vec<Secret<String>> = order.identity.clone().into_iter().chain(keys.remove(&note.id)).collect();
+        // One that was given is the one that is used: whoever tries a key wants to know whether it opens.
+        let texts: Vec<Secret<String>> = match order.identity.clone() {
+            Some(given) => vec![given],
+            None => keys.remove(&note.id).into_iter().collect(),
+        };
         if texts.is_empty() {
             let message = format!("this host keeps no identity for {}; give the recovery identity as a file", note.id);
             return Err(Fault::invalid("identity", message));
@@ -122,7 +126,8 @@ pub(super) fn choose(
     sound: impl Fn(&Sidecar) -> bool,
 ) -> Verb<Vec<Sidecar>> {
     let until = |note: &&Sidecar| order.at.is_none_or(|at| note.started_at <= at);
-    let newest = |vault: &str| found.archives.iter().filter(until).find(|note| note.vault == vault && sound(note)).cloned();
+    let newest =
+        |vault: &str| found.archives.iter().filter(until).find(|note| note.vault == vault && !note.safety && sound(note)).cloned();
     let none = || Fault::not_found(format!("there is no archive {}; see lifeboat backup list", order.archive));
     if let Some(vault) = order.archive.strip_prefix("latest:") {
         return newest(vault).map(|note| vec![note]).ok_or_else(none);

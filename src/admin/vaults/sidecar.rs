@@ -58,6 +58,9 @@ pub struct Sidecar {
     /// Id that its content was archived under, when it was encrypted anew since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<String>,
+    /// Whether it holds what a restore in place replaced: it is taken when it is named, and never as the newest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub safety: bool,
     /// Place in the chain of this destination, from 1.
     pub seq: u64,
     /// SHA-256 of the note before it, hex; empty for the first.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::runtime::Handle;
 
+use super::trusted;
 use super::walk::{Found, Item, Root};
 use crate::base::fault::{Fault, Verb};
 use crate::crypto::archive::{ArchiveFault, EntryKind, Skipped, Writer};
@@ -35,6 +36,8 @@ pub(super) struct Prepared {
 /// # Errors
 /// `NotFound` when it is not there; what `need_room` says of the bytes that will be written.
 pub(super) fn prepare(path: &Path, excluded: &[&str], staging: &Path, need_room: impl Fn(u64) -> Verb<()>) -> Verb<Prepared> {
+    let path = trusted::real(&std::path::absolute(path).map_err(|e| Fault::bug("a vault whose path is none").because(e))?)?;
+    let path = path.as_path();
     let (folder, Found { mut items, special, unread }, root) = if path.is_dir() {
         let root = Root::open(path)?;
         let found = root.scan(excluded);

@@ -259,6 +259,15 @@ pub(super) async fn deny(db: &Db, list: &super::deny::DenyList, now: Timestamp) 
     Ok(ended)
 }
 
+/// What was held of an archive is held of the one that takes its place.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn take_over(db: &Db, old: &str, new: &str) -> Verb<()> {
+    let done = sqlx::query(MOVE_HOLD).bind(old).bind(new).execute(db.writer()).await;
+    done.map(|_| ()).map_err(|e| fault(e, "the hold cannot be stored"))
+}
+
 /// Holds an archive; without a reason the hold ends.
 ///
 /// # Errors

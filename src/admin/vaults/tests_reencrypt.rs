@@ -116,11 +116,25 @@ async fn rec_21_a_run_that_was_cut_off_leaves_the_old_until_the_new_is_whole() {
     assert_eq!((ended.ok, ended.archives[0].now.clone()), (true, Some(after.id.clone())), "it is not encrypted a second time");
     let one = list(&house.admin, &root()).await.unwrap();
     assert_eq!((one.archives.len(), one.archives[0].id.clone(), one.faults.len()), (1, after.id.clone(), 0));
-    // Cut off after the signature and before the files went: the next pruning ends it.
-    fs::write(root_dir.join(pruned::FILE), &removed).unwrap();
+    // Left beside a successor that was damaged meanwhile, it is encrypted anew: what is whole never goes for what is not.
     fs::write(&archive.file, &before.0).unwrap();
     fs::write(&note, &before.1).unwrap();
-    assert_eq!(list(&house.admin, &root()).await.unwrap().archives.len(), 1);
+    fs::write(root_dir.join(pruned::FILE), "").unwrap();
+    let whole = fs::read(&after.file).unwrap();
+    fs::write(&after.file, "").unwrap();
+    let again = anew(&house, Some(&old)).await;
+    let next = again.archives.iter().find(|one| one.id == archive.id).unwrap().now.clone().unwrap();
+    assert_ne!(next, after.id);
+    assert!(opens(&house, &next, &new).await);
+    fs::write(&after.file, &whole).unwrap();
+    fs::remove_file(&after.file).unwrap();
+    fs::remove_file(format!("{}.json", after.file)).unwrap();
+    let after = list(&house.admin, &root()).await.unwrap().archives.into_iter().find(|one| one.id == next).unwrap();
+    // Cut off after the signature and before the files went: the next pruning ends it.
+    assert!(!removed.is_empty());
+    fs::write(&archive.file, &before.0).unwrap();
+    fs::write(&note, &before.1).unwrap();
+    assert_eq!(list(&house.admin, &root()).await.unwrap().archives.len(), 1, "it is signed as gone");
     prune(&house.admin, &root(), PruneOrder::default()).await.unwrap();
     assert!(!everything(&root_dir).iter().any(|file| file.contains(&archive.id)));
     assert!(opens_with(&house, &after.id, &new, "back").await.is_ok());

@@ -1,9 +1,10 @@
 //! What stands in a directory that somebody else writes: found and opened without following a link, so that no link and no exchange of a
 //! folder can make Lifeboat read what the owner of the vault could not. Never waits for a pipe.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::path::Path;
+use std::path::{Component, Path};
 
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
@@ -73,14 +74,17 @@ pub struct Found {
 pub struct Root(OwnedFd);
 
 impl Root {
-    /// Opens it.
+    /// Opens it, by a path without links: one that comes into it meanwhile is not followed.
     ///
     /// # Errors
     /// `NotFound` when it is not there or no directory.
-    pub fn open(path: &Path) -> Verb<Self> {
-        let opened = File::open(path).and_then(|file| if file.metadata()?.is_dir() { Ok(file) } else { Err(not_a_directory()) });
-        let opened = opened.map_err(|e| Fault::not_found(format!("{} cannot be read: {e}", path.display())).because(e))?;
-        Ok(Self(opened.into()))
+    pub fn open(real: &Path) -> Verb<Self> {
+        let unread = |e: std::io::Error| Fault::not_found(format!("{} cannot be read: {e}", real.display())).because(e);
+        let mut folder: OwnedFd = File::open("/").map_err(unread)?.into();
+        for part in real.components().filter(|part| matches!(part, Component::Normal(_))) {
+            folder = open_folder(&folder, part.as_os_str()).map_err(|e| unread(e.into()))?;
+        }
+        Ok(Self(folder))
     }
 
     /// Everything in it but `excluded` and what stands below that.
@@ -110,11 +114,8 @@ impl Root {
     }
 }
 
-fn not_a_directory() -> std::io::Error {
-    std::io::Error::from(std::io::ErrorKind::NotADirectory)
-}
-
-fn open_folder(parent: &OwnedFd, name: &str) -> nix::Result<OwnedFd> {
+fn open_folder(parent: &OwnedFd, name: impl AsRef<OsStr>) -> nix::Result<OwnedFd> {
+    let name = name.as_ref();
     openat(parent, name, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, Mode::empty())
 }
 

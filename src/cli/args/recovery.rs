@@ -118,13 +118,16 @@ pub(in crate::cli) enum BackupCommand {
         #[arg(long)]
         dry_run: bool,
     },
-    /// Holds an archive whatever the rules say; without a reason ends that
+    /// Holds an archive whatever the rules say, or ends that
     Hold {
         /// Its id
         archive: String,
         /// Why it stays
-        #[arg(long)]
+        #[arg(long, required_unless_present = "end")]
         reason: Option<String>,
+        /// The rules decide again
+        #[arg(long, conflicts_with = "reason")]
+        end: bool,
     },
 }
 

@@ -19,7 +19,6 @@ async fn every_statement_prepares_against_a_migrated_database() {
         &publish::STATEMENTS,
         &operators::STATEMENTS,
         &vaults::STATEMENTS,
-        &vaults::LIVE_STATEMENTS,
         &vaults::COMMAND_STATEMENTS,
         &drills::STATEMENTS,
         &jobs::STATEMENTS,

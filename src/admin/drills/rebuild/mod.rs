@@ -6,6 +6,7 @@ mod work;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -26,6 +27,9 @@ use crate::config::paths::DataDir;
 use crate::crypto::archive::Identities;
 use crate::db::foreign::Facts;
 use work::Work;
+
+/// What the name of an unfinished one begins with.
+const PLACE: &str = ".rebuild-";
 
 /// What a rebuild is made from.
 pub struct Source {
@@ -137,12 +141,22 @@ fn preflight(source: &Source) -> Verb<(Unfinished, String)> {
     let parent = to.parent().filter(|parent| parent.is_dir());
     let parent = parent.ok_or_else(|| Fault::invalid("to", format!("the folder above {} does not exist", to.display())))?;
     let id = ids::mint("rb", source.clock.now(), source.entropy.as_ref());
-    let place = parent.join(format!(".rebuild-{id}"));
-    fs::create_dir(&place).map_err(io(&format!("{} cannot be made", place.display())))?;
+    let place = parent.join(format!("{PLACE}{id}"));
+    let left = left_behind(parent);
+    let made = fs::DirBuilder::new().mode(0o700).create(&place);
+    made.map_err(io(&format!("{} cannot be made", place.display())))?;
     let unfinished = Unfinished(place);
     DataDir::new(unfinished.0.join("content")).create()?;
     fs::create_dir(unfinished.0.join("vaults")).map_err(io("no place for vaults"))?;
-    Ok((unfinished, format!("put together beside {}", to.display())))
+    Ok((unfinished, format!("put together beside {}{left}", to.display())))
+}
+
+/// What rebuilds that were cut off have left: keys and memories in plain, and nobody else looks for them.
+fn left_behind(parent: &Path) -> String {
+    let names = fs::read_dir(parent).into_iter().flatten().flatten().map(|entry| entry.path());
+    let left = names.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(PLACE)));
+    let left: Vec<String> = left.map(|path| path.display().to_string()).collect();
+    if left.is_empty() { String::new() } else { format!("; one that was cut off has left {}: remove it", left.join(", ")) }
 }
 
 fn unlock(source: &Source) -> Verb<(Identities, String)> {

@@ -120,6 +120,8 @@ async fn keep(admin: &Admin, vault: &str, pairs: &[(String, String)]) -> Verb<()
 /// line is not the one of the digest that was given.
 pub async fn approve(admin: &Admin, actor: &Actor, name: &str, order: ApproveVault) -> Verb<VaultApproved> {
     actor.need(Right::Administer, "vault.approve")?;
+    // It runs outside of any sandbox: a page that somebody left open is not enough.
+    actor.need_fresh_login(admin.clock.now())?;
     let config = tree::desired(admin).await?.vaults.remove(name);
     let config = config.ok_or_else(|| Fault::not_found(format!("there is no vaults/{name}.toml")))?;
     if config.command.is_empty() {

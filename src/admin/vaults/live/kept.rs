@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::place::BEFORE;
 use super::{blocking, vault_of};
 use crate::admin::actor::Right;
-use crate::admin::vaults::{Origin, all};
+use crate::admin::vaults::{Origin, all, trusted};
 use crate::admin::{Actor, Admin, tree};
 use crate::audit::Event;
 use crate::base::clock::Timestamp;
@@ -65,7 +65,7 @@ pub struct Cleaned {
 pub async fn kept(admin: &Admin, actor: &Actor) -> Verb<KeptList> {
     actor.need(Right::Read, "vault.kept")?;
     let mut places = Vec::new();
-    for vault in all(&tree::desired(admin).await?, &admin.data) {
+    for vault in all(&tree::standing(admin).await?, &admin.data) {
         if let Origin::Directory(path) = vault.origin {
             places.push((vault.name, path));
         }
@@ -86,8 +86,12 @@ pub async fn clean(admin: &Admin, actor: &Actor, vault: &str, order: CleanOrder)
         return Err(Fault::invalid("vault", "the deployment is never restored in place: nothing is kept of it"));
     };
     let (name, dry_run) = (vault.to_owned(), order.dry_run);
+    let also = trusted::owners(admin.data.root());
     let removed = blocking(move || {
-        let found = beside(&name, &path);
+        let path = std::path::absolute(path).map_err(|e| Fault::bug("a vault whose path is none").because(e))?;
+        let (Some(parent), Some(last)) = (path.parent(), path.file_name()) else { return Ok(Vec::new()) };
+        // What is removed is removed by its path.
+        let found = beside(&name, &trusted::own_folder(parent, &also)?.join(last));
         for tree in found.iter().filter(|_| !dry_run) {
             gone(Path::new(&tree.path))?;
         }

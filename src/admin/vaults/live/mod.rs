@@ -11,12 +11,13 @@ mod place;
 mod reach;
 mod settle;
 mod stage;
-mod store;
 mod tell;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod tests_cut;
+#[cfg(test)]
+mod tests_place;
 mod work;
 
 use std::path::PathBuf;
@@ -25,12 +26,11 @@ use std::sync::Arc;
 pub use kept::{CleanOrder, Cleaned, KeptList, KeptTree, clean, kept};
 pub use model::{LiveDone, LiveOrder, LiveStep};
 pub use settle::{settle, unsettled};
-pub use store::STATEMENTS;
 
 use super::backup::{blocking, catalogue, kept as identities};
 use super::restore::{RestoreOrder, choose};
 use super::sidecar::Sidecar;
-use super::{Origin, Vault, all, store as archives};
+use super::{Origin, Vault, all, store as archives, trusted};
 use crate::admin::actor::Right;
 use crate::admin::{Actor, Admin, tree};
 use crate::base::fault::{Fault, Verb};
@@ -103,9 +103,13 @@ async fn plan(admin: &Admin, order: &LiveOrder) -> Verb<Plan> {
         }
     };
     let path = std::path::absolute(path).map_err(|e| Fault::bug("a vault whose path is none").because(e))?;
-    let target = blocking(move || place::look(&path)).await?;
-    let texts: Vec<Secret<String>> =
-        order.identity.clone().into_iter().chain(identities(admin).await?.remove(&archive.id)).collect();
+    let also = trusted::owners(admin.data.root());
+    let target = blocking(move || place::look(&path, &also)).await?;
+    // One that was given is the one that is used: whoever tries a key wants to know whether it opens.
+    let texts: Vec<Secret<String>> = match order.identity.clone() {
+        Some(given) => vec![given],
+        None => identities(admin).await?.remove(&archive.id).into_iter().collect(),
+    };
     if texts.is_empty() {
         let message = format!("this host keeps no identity for {}; give the recovery identity as a file", archive.id);
         return Err(Fault::invalid("identity", message));
@@ -119,12 +123,8 @@ async fn plan(admin: &Admin, order: &LiveOrder) -> Verb<Plan> {
 
 /// The archive that is meant. What restores have made of what was there is what somebody wanted to be rid of: it is never the latest.
 async fn chosen(admin: &Admin, order: &LiveOrder) -> Verb<Sidecar> {
-    let (folder, mut found) = catalogue(admin).await?;
+    let (folder, found) = catalogue(admin).await?;
     let by_name = order.archive.strip_prefix("latest:");
-    if let Some(vault) = by_name {
-        let safety = store::safety(&admin.db, vault).await?;
-        found.archives.retain(|note| !safety.contains(&note.id));
-    }
     let checks = archives::checks(&admin.db).await?;
     let sound = |note: &Sidecar| checks.get(&note.id).is_none_or(|(_, fault)| fault.is_none());
     let wanted = RestoreOrder { archive: order.archive.clone(), at: order.at, ..RestoreOrder::default() };
@@ -138,7 +138,7 @@ async fn chosen(admin: &Admin, order: &LiveOrder) -> Verb<Sidecar> {
 }
 
 async fn vault_of(admin: &Admin, name: &str) -> Verb<Vault> {
-    let vaults = all(&tree::desired(admin).await?, &admin.data);
+    let vaults = all(&tree::standing(admin).await?, &admin.data);
     let none = || Fault::not_found(format!("there is no vault {name} any more; bring its archive back with --to"));
     vaults.into_iter().find(|vault| vault.name == name).ok_or_else(none)
 }

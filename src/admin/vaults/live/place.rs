@@ -11,6 +11,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, openat, renameat2};
 use nix::sys::stat::Mode;
 use serde::{Deserialize, Serialize};
 
+use crate::admin::vaults::trusted;
 use crate::base::fault::{Fault, Verb};
 
 /// What a vault is made of.
@@ -54,13 +55,15 @@ pub(super) fn node(path: &Path) -> io::Result<Option<Node>> {
 /// Looks at the place.
 ///
 /// # Errors
-/// `Conflict` when nothing can be exchanged there: a link, a device, the top of a disk, or no folder above it.
-pub(super) fn look(path: &Path) -> Verb<Target> {
+/// `Conflict` when nothing can be exchanged there: a link, a device, the top of a disk, no folder above it, or one that another account than
+/// those of `also` can change.
+pub(super) fn look(path: &Path, also: &[u32]) -> Verb<Target> {
     let shown = path.display();
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Fault::conflict(format!("{shown} has no folder above it; bring it back with --to")));
     };
-    let above = fs::canonicalize(parent).map_err(|e| Fault::conflict(format!("the folder above {shown}: {e}")).because(e))?;
+    // What is written here is written by its path: nobody else may be able to lead it elsewhere.
+    let above = trusted::own_folder(parent, also)?;
     let path = above.join(name);
     let meta = match fs::symlink_metadata(&path) {
         Ok(meta) => meta,

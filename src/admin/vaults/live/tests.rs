@@ -57,16 +57,16 @@ fn order(archive: &str) -> LiveOrder {
     LiveOrder { archive: archive.into(), reason: "poisoned".into(), ..LiveOrder::default() }
 }
 
-async fn bring(house: &House, archive: &str) -> Verb<LiveDone> {
+pub(super) async fn bring(house: &House, archive: &str) -> Verb<LiveDone> {
     restore_live(&house.admin, &root(), order(archive)).await
 }
 
-fn text(path: impl AsRef<Path>) -> String {
+pub(super) fn text(path: impl AsRef<Path>) -> String {
     fs::read_to_string(path).unwrap()
 }
 
 /// What lies beside a place besides the place.
-fn beside(place: &Path) -> Vec<String> {
+pub(super) fn beside(place: &Path) -> Vec<String> {
     let names = fs::read_dir(place.parent().unwrap()).unwrap().flatten().map(|entry| entry.file_name());
     let mut names: Vec<String> = names.map(|name| name.to_string_lossy().into_owned()).collect();
     let name = place.file_name().unwrap().to_string_lossy().into_owned();
@@ -78,7 +78,7 @@ fn passed(done: &LiveDone) -> Vec<(&str, bool)> {
     done.steps.iter().map(|step| (step.name.as_str(), step.passed)).collect()
 }
 
-fn notes(house: &House) -> Vec<Note> {
+pub(super) fn notes(house: &House) -> Vec<Note> {
     note::all(&house.admin.data).0
 }
 
@@ -103,6 +103,19 @@ async fn rec_18_old_and_new_change_places_and_the_old_is_kept() {
     let safety = done.safety.unwrap();
     assert_eq!(list(&house.admin, &root()).await.unwrap().archives[0].id, safety);
     assert_eq!(bring(&house, "latest:notes").await.unwrap().archive, archive.id);
+    // For nobody: not for a restore elsewhere, a rebuild or a drill, not for the tally, and no rule keeps it in a good one's place.
+    let (folder, found) = crate::admin::vaults::destination(&house.admin).await.unwrap();
+    assert_eq!(crate::admin::drills::chosen::choose(&folder, &found, "notes").unwrap().note.id, archive.id);
+    let to = house.path().join("elsewhere").display().to_string();
+    let order = RestoreOrder { archive: "latest:notes".into(), to, ..RestoreOrder::default() };
+    assert_eq!(crate::admin::vaults::restore(&house.admin, &root(), order).await.unwrap().archives[0].id, archive.id);
+    let fates = crate::admin::vaults::prune(&house.admin, &root(), crate::admin::vaults::PruneOrder { dry_run: true, much: true })
+        .await
+        .unwrap()
+        .archives;
+    let fate = |id: &str| fates.iter().find(|one| one.id == id).unwrap().why.clone();
+    assert!(fate(&archive.id).contains("newest of its day") && !fate(&safety).contains("newest"), "{fates:?}");
+    assert_eq!(crate::admin::vaults::verify(&house.admin, &root()).await.unwrap().opened, 3, "the keys of both kinds are kept");
     let back = bring(&house, &safety).await.unwrap();
     assert!(back.ok && text(place.join("memory.jsonl")) == "poisoned\n", "by its name it comes back: {back:?}");
 }

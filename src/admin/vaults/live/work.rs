@@ -9,11 +9,11 @@ use super::note::Note;
 use super::order::{self, Step};
 use super::stage::{self, Disk, Job, Staged};
 use super::tell::told;
-use super::{Plan, place, store};
-use crate::admin::vaults::backup::{blocking, run};
+use super::{Plan, place};
+use crate::admin::vaults::backup::{blocking, save};
+use crate::admin::vaults::trusted;
 use crate::admin::vaults::{BackupOrder, pages};
 use crate::admin::{Actor, Admin, kill, servers};
-use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
 use crate::policy::quiet::RESTORING;
 use crate::policy::{Mode, Scope};
@@ -37,7 +37,6 @@ pub(super) struct Work {
     pub(super) actor: Actor,
     pub(super) plan: Plan,
     without_backup: bool,
-    begun: Timestamp,
     pub(super) note: Note,
     pub(super) staged: Option<Staged>,
     pub(super) stopped: Vec<Stopped>,
@@ -73,7 +72,6 @@ impl Work {
             actor,
             plan,
             without_backup,
-            begun,
             note,
             staged: None,
             stopped: Vec::new(),
@@ -151,15 +149,12 @@ impl Work {
                 "what is there cannot be archived: {why}. --without-backup goes on without; it is kept beside its place all the same"
             )
         };
-        let made = run(&self.admin, &self.actor, order).await;
+        let made = save(&self.admin, &self.actor, order).await;
         let mut made = made.map_err(|fault| Fault { message: unmade(&fault.message), ..fault })?;
         let Some(archive) = made.archives.pop() else {
             let why = made.failed.pop().map_or_else(String::new, |one| one.why);
             return Err(Fault::unavailable(unmade(&why)));
         };
-        let Note { id, vault, archive: comes, .. } = &self.note;
-        let begun = store::Begun { id, vault, archive: comes, safety: &archive.id, by: &self.actor.name };
-        store::add(&self.admin.db, &begun, self.begun).await?;
         let partial = if archive.complete { "" } else { ", partial: it was read while it was written" };
         self.safety = Some(archive.id.clone());
         Ok(format!("{}{partial}", archive.id))
@@ -227,7 +222,8 @@ impl Work {
     async fn swap(&mut self) -> Verb<String> {
         let staged = self.staged.as_ref().ok_or_else(|| Fault::bug("there is nothing to put in place"))?;
         let (path, was) = (self.note.target.clone(), self.plan.target.there.map(|(kind, _)| kind));
-        let now = blocking(move || place::look(&path)).await?;
+        let also = trusted::owners(self.admin.data.root());
+        let now = blocking(move || place::look(&path, &also)).await?;
         if now.there.map(|(kind, _)| kind) != was {
             return Err(Fault::conflict(format!("{} became something else meanwhile", now.path.display())));
         }

@@ -1,27 +1,25 @@
 //! An S3-compatible bucket that archives are kept in. What has a name is never replaced, but for the small files that say what is so now. Never
 //! shows a credential.
 
+mod client;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
-use object_store::client::{HttpClient, HttpConnector};
 use object_store::path::Path as Key;
 use object_store::signer::Signer as _;
-use object_store::{
-    BackoffConfig, ClientOptions, Error, ObjectStore as _, ObjectStoreExt as _, PutMode, PutPayload, RetryConfig, WriteMultipart,
-};
+use object_store::{Error, ObjectStore as _, ObjectStoreExt as _, PutMode, PutPayload, WriteMultipart};
 
 use crate::base::fault::{Fault, FaultKind, Verb};
-use crate::base::secret::Secret;
 use crate::config::BucketConfig;
-use crate::crypto::tls::{Roots, client_config};
+use client::{Connector, client, credentials, retry, said};
 
 /// What is sent in one piece; an archive has many.
 const PART: usize = 8 * 1024 * 1024;
@@ -31,8 +29,13 @@ const PARTS: u64 = 9_000;
 const AT_ONCE: usize = 2;
 /// Notes and lists are small; a larger object under their name is none.
 const SMALL: u64 = 1024 * 1024;
-const CONNECT: Duration = Duration::from_secs(5);
-const SILENCE: Duration = Duration::from_secs(30);
+/// Years of archives of a hundred vaults.
+const MOST_OBJECTS: u32 = 200_000;
+const UNLISTED: &str = "cannot be listed";
+const SHORT: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(120);
+/// Bytes in a second.
+const SLOWEST: u64 = 64 * 1024;
 const ATTEMPTS: u32 = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const ASKED: Duration = Duration::from_secs(60);
@@ -52,16 +55,8 @@ pub struct Bucket {
     client: reqwest::Client,
     prefix: Key,
     url: String,
-}
-
-/// Requests by the client that was made here: TLS 1.3, the roots that were named, no proxy of the environment.
-#[derive(Debug)]
-struct Connector(reqwest::Client);
-
-impl HttpConnector for Connector {
-    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
-        Ok(HttpClient::new(self.0.clone()))
-    }
+    /// For a whole answer that is no body.
+    whole: Duration,
 }
 
 impl Bucket {
@@ -94,9 +89,14 @@ impl Bucket {
             if let Some(token) = token {
                 builder = builder.with_token(token.reveal());
             }
+        } else if !["AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE"].iter().any(|name| std::env::var_os(name).is_some()) {
+            // What is left are services of the machine's own network in plain HTTP, which are not asked.
+            let message = "there are no credentials: name a file (credentials_file, or AWS_SHARED_CREDENTIALS_FILE), or set AWS_ACCESS_KEY_ID";
+            return Err(Fault::invalid("credentials_file", format!("{}: {message}", config.url)));
         }
         let store = builder.build().map_err(|e| Fault::invalid("bucket", format!("{}: {}", config.url, said(&e))))?;
-        Ok(Self { store, client, prefix: Key::from(prefix), url: config.url.clone() })
+        let whole = if patience == Patience::Short { SHORT } else { LONG };
+        Ok(Self { store, client, prefix: Key::from(prefix), url: config.url.clone(), whole })
     }
 
     /// As the configuration names it.
@@ -113,7 +113,12 @@ impl Bucket {
     }
 
     fn fault(&self, what: &str, cause: Error) -> Fault {
-        let message = format!("{}: {what}: {}", self.url, said(&cause));
+        let mut message = format!("{}: {what}: {}", self.url, said(&cause));
+        if what == UNLISTED && message.contains("invalid path") {
+            message.push_str(
+                "; somebody put a name there that no archive has: fetch the bucket with another tool, and use that directory",
+            );
+        }
         match cause {
             Error::NotFound { .. } => Fault::not_found(message),
             Error::AlreadyExists { .. } | Error::Precondition { .. } => Fault::conflict(message),
@@ -125,16 +130,37 @@ impl Bucket {
     /// Every object below the prefix with its bytes, by the path that a destination knows it by.
     ///
     /// # Errors
-    /// `Unavailable` when the bucket does not answer or does not let us in.
+    /// `Unavailable` when the bucket does not answer, does not let us in, or goes on and on.
     pub async fn list(&self) -> Verb<BTreeMap<String, u64>> {
+        self.soon(UNLISTED, self.listed()).await
+    }
+
+    async fn listed(&self) -> Verb<BTreeMap<String, u64>> {
         let prefix = (!self.prefix.as_ref().is_empty()).then_some(&self.prefix);
         let mut objects = self.store.list(prefix);
-        let mut found = BTreeMap::new();
-        while let Some(object) = objects.try_next().await.map_err(|e| self.fault("cannot be listed", e))? {
+        let (mut found, mut seen) = (BTreeMap::new(), 0u32);
+        while let Some(object) = objects.try_next().await.map_err(|e| self.fault(UNLISTED, e))? {
+            seen += 1;
+            if seen > MOST_OBJECTS {
+                return Err(Fault::unavailable(format!("{}: its list has more than {MOST_OBJECTS} objects", self.url)));
+            }
             let rest = object.location.as_ref().strip_prefix(self.prefix.as_ref()).unwrap_or_default();
             found.insert(rest.trim_start_matches('/').to_owned(), object.size);
         }
         Ok(found)
+    }
+
+    /// An answer that drips is none: whoever waits for it has something else to do.
+    async fn soon<T>(&self, what: &str, asked: impl Future<Output = Verb<T>>) -> Verb<T> {
+        let late = || Fault::unavailable(format!("{}: {what}: no whole answer in {} s", self.url, self.whole.as_secs()));
+        tokio::time::timeout(self.whole, asked).await.unwrap_or_else(|_| Err(late()))
+    }
+
+    /// The same for a body: at least as fast as a slow line.
+    async fn at_least<T>(&self, what: &str, bytes: u64, moved: impl Future<Output = Verb<T>>) -> Verb<T> {
+        let patience = self.whole + Duration::from_secs(bytes / SLOWEST);
+        let late = || Fault::unavailable(format!("{}: {what}: {bytes} bytes took more than {} s", self.url, patience.as_secs()));
+        tokio::time::timeout(patience, moved).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// Brings a file there under a name that is free. Each part goes with its SHA-256, which the bucket compares.
@@ -142,7 +168,8 @@ impl Bucket {
     /// # Errors
     /// `Conflict` when the name is taken; `Unavailable` when it does not get there whole: nothing stands under the name then.
     pub async fn put(&self, file: &str, from: &Path) -> Verb<()> {
-        again(|| self.put_once(file, from)).await
+        let bytes = fs::metadata(from).map_or(0, |found| found.len());
+        again(|| self.at_least(file, bytes, self.put_once(file, from))).await
     }
 
     async fn put_once(&self, file: &str, from: &Path) -> Verb<()> {
@@ -171,11 +198,14 @@ impl Bucket {
     /// # Errors
     /// `Unavailable` when the bucket does not answer.
     pub async fn holds(&self, file: &str, bytes: u64) -> Verb<bool> {
-        match self.store.head(&self.key(file)).await {
-            Ok(there) => Ok(there.size == bytes),
-            Err(Error::NotFound { .. }) => Ok(false),
-            Err(e) => Err(self.fault(&format!("{file} cannot be asked for"), e)),
-        }
+        let asked = async {
+            match self.store.head(&self.key(file)).await {
+                Ok(there) => Ok(there.size == bytes),
+                Err(Error::NotFound { .. }) => Ok(false),
+                Err(e) => Err(self.fault(&format!("{file} cannot be asked for"), e)),
+            }
+        };
+        self.soon(file, asked).await
     }
 
     async fn put_parts(&self, key: &Key, from: &Path, bytes: u64) -> object_store::Result<()> {
@@ -196,8 +226,12 @@ impl Bucket {
     /// # Errors
     /// As `put`.
     pub async fn replace(&self, file: &str, bytes: Vec<u8>) -> Verb<()> {
-        let put = self.store.put(&self.key(file), PutPayload::from(bytes)).await;
-        put.map(|_| ()).map_err(|e| self.fault(&format!("{file} cannot be written"), e))
+        let key = self.key(file);
+        let put = async {
+            let put = self.store.put(&key, PutPayload::from(bytes)).await;
+            put.map(|_| ()).map_err(|e| self.fault(&format!("{file} cannot be written"), e))
+        };
+        self.soon(file, put).await
     }
 
     /// A small file; `None` when there is none.
@@ -205,6 +239,10 @@ impl Bucket {
     /// # Errors
     /// `Unavailable` when it cannot be read or is not small.
     pub async fn small(&self, file: &str) -> Verb<Option<Bytes>> {
+        self.soon(file, self.small_once(file)).await
+    }
+
+    async fn small_once(&self, file: &str) -> Verb<Option<Bytes>> {
         let got = match self.store.get(&self.key(file)).await {
             Ok(got) if got.meta.size > SMALL => {
                 return Err(Fault::unavailable(format!("{}: {file} has {} bytes, which no note has", self.url, got.meta.size)));
@@ -221,7 +259,7 @@ impl Bucket {
     /// # Errors
     /// `NotFound` when there is none; `Unavailable` when it does not come whole, is larger, or the disk is full.
     pub async fn fetch(&self, file: &str, to: &Path, cap: u64) -> Verb<u64> {
-        again(|| self.fetch_once(file, to, cap)).await.inspect_err(|_| {
+        again(|| self.at_least(file, cap, self.fetch_once(file, to, cap))).await.inspect_err(|_| {
             let _ = fs::remove_file(to);
         })
     }
@@ -306,67 +344,5 @@ async fn feed(upload: &mut WriteMultipart, from: &Path, part: usize) -> object_s
             return Ok(());
         }
         upload.put(Bytes::from(piece));
-    }
-}
-
-fn client(config: &BucketConfig, patience: Patience) -> Verb<reqwest::Client> {
-    let roots = match &config.ca {
-        Some(path) => Roots::Pem(fs::read(path).map_err(|e| Fault::invalid("ca", format!("{path} cannot be read: {e}")))?),
-        None => Roots::System,
-    };
-    let tls = client_config(&roots, &[], &["http/1.1"])?;
-    let builder = reqwest::Client::builder()
-        .tls_backend_preconfigured(rustls::ClientConfig::clone(&tls))
-        .https_only(!config.plain_loopback)
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT)
-        .read_timeout(SILENCE);
-    let builder = if patience == Patience::Short { builder.timeout(CONNECT) } else { builder };
-    builder.build().map_err(|e| Fault::bug("no client for buckets can be made").because(e))
-}
-
-fn retry(patience: Patience) -> RetryConfig {
-    let (max_retries, seconds, most) = match patience {
-        Patience::Long => (6, 120, 10),
-        Patience::Short => (1, 5, 1),
-    };
-    let backoff = BackoffConfig { init_backoff: Duration::from_millis(200), max_backoff: Duration::from_secs(most), base: 2.0 };
-    RetryConfig { backoff, max_retries, retry_timeout: Duration::from_secs(seconds) }
-}
-
-type Credentials = (String, Secret<String>, Option<Secret<String>>);
-
-/// The first profile of a file as the tools of AWS write it. Other accounts must not be able to read it.
-fn credentials(file: &Path) -> Verb<Credentials> {
-    const FIELD: &str = "credentials_file";
-    let unread = |e: std::io::Error| Fault::invalid(FIELD, format!("{} cannot be read: {e}", file.display()));
-    if fs::metadata(file).map_err(unread)?.mode() & 0o077 != 0 {
-        return Err(Fault::invalid(FIELD, format!("{} can be read by other accounts; chmod 600 it", file.display())));
-    }
-    let text = Secret::new(fs::read_to_string(file).map_err(unread)?);
-    let value = |wanted: &str| {
-        let mut pairs = text.reveal().lines().filter_map(|line| line.split_once('='));
-        pairs.find(|(key, _)| key.trim() == wanted).map(|(_, value)| value.trim().to_owned()).filter(|value| !value.is_empty())
-    };
-    match (value("aws_access_key_id"), value("aws_secret_access_key")) {
-        (Some(id), Some(secret)) => Ok((id, Secret::new(secret), value("aws_session_token").map(Secret::new))),
-        _ => {
-            let message = format!("{} holds no aws_access_key_id with its aws_secret_access_key", file.display());
-            Err(Fault::invalid(FIELD, message))
-        }
-    }
-}
-
-/// What a bucket answered, without the XML around it.
-fn said(cause: &Error) -> String {
-    let text = cause.to_string();
-    let between = |tag: &str| {
-        let (_, rest) = text.split_once(&format!("<{tag}>"))?;
-        rest.split_once(&format!("</{tag}>")).map(|(inner, _)| inner.to_owned())
-    };
-    match (between("Code"), between("Message")) {
-        (Some(code), Some(message)) => format!("{code}: {message}"),
-        _ => text.chars().take(300).collect(),
     }
 }
