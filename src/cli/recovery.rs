@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::args::{BackupCommand, DrillCommand, RecipientCommand, RestoreArgs, VaultAddArgs, VaultCommand};
 use super::order::{Order, file, segment, standard_input};
 use super::out::{self, Voice};
+use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
 use crate::base::secret::Secret;
 use crate::config::paths::DataDir;
@@ -102,12 +103,21 @@ pub(super) fn restore(args: &RestoreArgs) -> Verb<Order> {
     }
     let to = args.to.as_deref().map(absolute).transpose()?.unwrap_or_default();
     let identity = args.identity.as_deref().map(file).transpose()?;
+    moment(args)?;
     Ok(Order::post(
         "/api/v1/restore",
         json!({
             "archive": args.archive, "to": to, "path": args.path, "at": args.at, "dry_run": args.dry_run, "identity": identity,
         }),
     ))
+}
+
+/// What `--at` means is told before it is sent.
+fn moment(args: &RestoreArgs) -> Verb<()> {
+    match args.at.as_deref().map(Timestamp::parse) {
+        Some(None) => Err(Fault::invalid("--at", "is an RFC 3339 time, such as 2026-11-29T02:00:00Z")),
+        _ => Ok(()),
+    }
 }
 
 /// `restore --live`.
@@ -119,6 +129,7 @@ fn live(args: &RestoreArgs) -> Verb<Order> {
         return Err(Fault::invalid("--reason", "--live needs a reason"));
     }
     let identity = args.identity.as_deref().map(file).transpose()?;
+    moment(args)?;
     let order = Order::post(
         "/api/v1/restore/live",
         json!({

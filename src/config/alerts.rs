@@ -121,7 +121,7 @@ fn is_every_rule(rules: &[String]) -> bool {
 ///
 /// # Errors
 /// A sentence that says what is wrong.
-pub(super) fn pattern(glob: &str) -> Result<globset::Glob, String> {
+pub fn pattern(glob: &str) -> Result<globset::Glob, String> {
     let odd = glob.is_empty() || glob.len() > 100;
     let built = GlobBuilder::new(glob).backslash_escape(true).build();
     built.ok().filter(|_| !odd).ok_or_else(|| format!("\"{glob}\" is no pattern of rules, such as \"*\" or \"backup.*\""))

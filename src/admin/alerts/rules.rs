@@ -13,6 +13,23 @@ const CERTIFICATE_DAYS: i64 = 14;
 /// Checkpoints come each minute.
 const HEARTBEAT_MS: i64 = 10 * 60_000;
 
+/// Every rule there is.
+pub const NAMES: [&str; 13] = [
+    "backup.late",
+    "drill.late",
+    "drill.failed",
+    "proof.late",
+    "archives.strange",
+    "restore.open",
+    "copy.late",
+    "config.refused",
+    "certificate.ends",
+    "ledger.silent",
+    "watchdog.silent",
+    "receiver.paused",
+    "outbox.full",
+];
+
 /// Something that needs somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -178,7 +195,9 @@ mod tests {
     }
 
     fn rules(facts: &Facts) -> Vec<&'static str> {
-        findings(facts, day(400)).into_iter().map(|finding| finding.rule).collect()
+        let found: Vec<&str> = findings(facts, day(400)).into_iter().map(|finding| finding.rule).collect();
+        assert!(found.iter().all(|rule| NAMES.contains(rule)), "{found:?}");
+        found
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub use store::STATEMENTS;
 use super::memory::{locked, running};
 use super::outbox;
 use super::post::{self, Letter, Signed};
+use super::rules::NAMES;
 use crate::admin::actor::Right;
 use crate::admin::{Actor, Admin, tree};
 use crate::audit::Event;
@@ -20,7 +21,7 @@ use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids::check_name;
 use crate::base::secret::Secret;
-use crate::config::alerts::{Alerting, FILE, ReceiverConfig};
+use crate::config::alerts::{Alerting, FILE, ReceiverConfig, pattern};
 use crate::config::repo::Files;
 use crate::crypto::webhook;
 
@@ -227,6 +228,13 @@ async fn describe(admin: &Admin, receiver: &ReceiverConfig) -> Verb<Receiver> {
 fn read(order: AddReceiver) -> Verb<ReceiverConfig> {
     check_name(&order.name).map_err(|why| Fault::invalid("name", why))?;
     let rules = if order.rules.is_empty() { vec!["*".to_owned()] } else { order.rules };
+    // A slip of the pen there would be a receiver that is told of nothing, and that nobody misses.
+    for rule in &rules {
+        let matcher = pattern(rule).map_err(|why| Fault::invalid("rules", why))?.compile_matcher();
+        if !NAMES.iter().any(|name| matcher.is_match(name)) {
+            return Err(Fault::invalid("rules", format!("\"{rule}\" is no rule that there is: {}", NAMES.join(", "))));
+        }
+    }
     Ok(ReceiverConfig {
         name: order.name,
         url: order.url,
