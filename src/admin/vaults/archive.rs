@@ -279,9 +279,8 @@ pub(super) fn name_of(vault: &str, id: &str, at: Timestamp) -> String {
     format!("{vault}/{year:04}/{vault}-{year:04}{month:02}{day:02}T{h:02}{m:02}{s:02}Z-{id}{ARCHIVE}")
 }
 
-/// How much is written between two looks at the room that is left. It is brought to the disk then: the ledger's own syncs, for which calls wait,
-/// must not stand behind all of an archive.
-const LOOK: u64 = 8 * 1024 * 1024;
+/// How much is written between two looks at the room that is left.
+const LOOK: u64 = 64 * 1024 * 1024;
 
 /// A file that stops growing before the disk is so full that the ledger cannot go on.
 pub(super) struct Guarded {
@@ -299,7 +298,6 @@ impl Write for Guarded {
         self.since += count as u64;
         if self.since >= LOOK {
             self.since = 0;
-            self.file.sync_data()?;
             if free(&self.watch).is_some_and(|free| free < self.reserve) {
                 return Err(io::Error::new(io::ErrorKind::StorageFull, "only the ledger's reserve is left"));
             }
