@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::program::Running;
+use crate::support::program::{Running, start_through};
 use crate::trust::site::{Authority, Site, tls13};
 
 const REAL: &str = "REAL-credential-91c7";
@@ -106,19 +106,7 @@ struct House {
 impl House {
     async fn start(uid: u32, namespaces: &str) -> Self {
         let folder = TempDir::new().expect("a folder");
-        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("open to every account");
-        let (binary, data) = (folder.path().join("lifeboat"), folder.path().join("data"));
-        fs::copy(env!("CARGO_BIN_EXE_lifeboat"), &binary).expect("copied");
-        let child = Command::new("python3")
-            .args(["-c", AS, &uid.to_string(), namespaces])
-            .env("HOME", folder.path())
-            .arg(&binary)
-            .args(["up", "--demo", "--admin", "127.0.0.1:0", "--proxy", "127.0.0.1:0", "--data"])
-            .arg(&data)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        let running = Running(child.expect("python3 runs"));
+        let (running, binary, data) = start_through(&[AS, &uid.to_string(), namespaces], folder.path());
         let authority = Authority::new();
         let far = Site::start(tls13(&authority.issue("localhost"))).await;
         let house = Self { binary, data, host: Host::listen(), far, folder, _running: running };

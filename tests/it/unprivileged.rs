@@ -1,11 +1,12 @@
 //! Lifeboat as an account without rights on a kernel without Landlock and namespaces: it still serves, and says what it cannot do.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+use crate::support::program::start_through;
 
 // A filter that answers landlock_create_ruleset with ENOSYS and unshare with EPERM, then drops to nobody and runs the program.
 const WITHOUT: &str = r"
@@ -24,15 +25,6 @@ assert libc.prctl(22, 2, ctypes.byref(Prog(len(code), ctypes.addressof(program))
 os.execv(sys.argv[1], sys.argv[1:])
 ";
 
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n")
 }
@@ -49,20 +41,7 @@ fn reduced_protection_is_what_doctor_says_first() {
         return;
     }
     let folder = tempfile::TempDir::new().expect("a folder");
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o777)).expect("open to nobody");
-    let binary = folder.path().join("lifeboat");
-    std::fs::copy(env!("CARGO_BIN_EXE_lifeboat"), &binary).expect("copied");
-    let data = folder.path().join("data");
-    let child = Command::new("python3")
-        .args(["-c", WITHOUT])
-        .env("HOME", folder.path())
-        .arg(&binary)
-        .args(["up", "--demo", "--admin", "127.0.0.1:0", "--proxy", "127.0.0.1:0", "--data"])
-        .arg(&data)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let _running = Running(child.expect("python3 runs"));
+    let (_running, binary, data) = start_through(&[WITHOUT], folder.path());
     let started = Instant::now();
     let status = loop {
         let status = ask(&binary, &data, &["status"]);
