@@ -155,6 +155,22 @@ async fn a_rebuild_is_rehearsed_from_the_pages() {
     assert_eq!(title, "Rebuild drill: passed");
     let listed = lifeboat.json(&["drill", "list"]);
     assert!(listed["drills"][0]["passed"] == true && listed["drills"][0]["by"] == ADMIN, "{listed}");
+    // A vault is brought back in its place: what stops is said first, on every screen, and nothing happens until it is confirmed.
+    browser.goto("/vaults").await;
+    browser.fill(RESTORE_WHICH, "latest:demo").await;
+    browser.click(RESTORE_IN_PLACE).await;
+    for (width, scheme) in [(1280, "light"), (1280, "dark"), (375, "light"), (375, "dark")] {
+        browser.show_as(width, scheme).await;
+        browser.find(RESTORE_REASON).await;
+        browser.picture(&format!("vaults-in-place-{width}-{scheme}")).await;
+        assert_eq!(browser.axe().await, Vec::<String>::new(), "in place, {width} {scheme}");
+    }
+    assert_eq!(lifeboat.json(&["vault", "kept"])["kept"], json!([]));
+    browser.show_as(1280, "light").await;
+    browser.fill(RESTORE_REASON, "poisoned since noon").await;
+    browser.click(RESTORE_SURE).await;
+    browser.find(KEPT_ROW).await;
+    assert_eq!(lifeboat.json(&["kill", "status"])["engaged"], false, "it released what it had stopped");
     // A revision is gone back to from the history.
     lifeboat.configure("roles/by-hand.toml", "[[grant]]\ntools = [\"demo/read_graph\"]\nclasses = [\"read\"]\n");
     browser.goto("/revisions").await;

@@ -56,6 +56,13 @@ pub const NEW_KEY: &str = "#new-key pre";
 pub const BACK_UP_ALL: &str = "form[action='/vaults/backup']:not(:has(input)) button";
 pub const ARCHIVE_ROW: &str = "#archives tbody tr";
 
+/// Vaults: bringing one back in its place, and what that kept.
+pub const RESTORE_WHICH: &str = "form[action='/vaults/restore'] input[name=archive]";
+pub const RESTORE_IN_PLACE: &str = "button[formaction='/vaults/live']";
+pub const RESTORE_REASON: &str = "form[action='/vaults/live'] [name=reason]";
+pub const RESTORE_SURE: &str = "form[action='/vaults/live'] button";
+pub const KEPT_ROW: &str = "#kept li";
+
 /// Drills: run the first scenario; the report of the newest that is over.
 pub const DRILL_SUBMIT: &str = "form[action='/drills/run'] button";
 pub const DRILL_REPORT: &str = "tr[id^='drill-'] th a";

@@ -5,7 +5,7 @@ use askama::Template;
 use super::model::{AddClient, Client, ClientAdded, ClientKey};
 use super::snippets;
 use crate::admin::actor::Right;
-use crate::admin::shell::{Shell, sentence};
+use crate::admin::shell::{Shell, Wrong};
 use crate::admin::{Actor, Admin};
 use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
@@ -122,20 +122,11 @@ pub struct AddForm {
     pub rate: String,
     /// Field.
     pub expires: String,
-    /// A fault of no field.
-    pub general: String,
-    /// The field that is wrong.
-    pub bad: String,
     /// What is wrong with it.
-    pub sentence: String,
+    pub wrong: Wrong,
 }
 
 impl AddForm {
-    /// Whether a field is the wrong one.
-    pub fn is_bad(&self, field: &str) -> bool {
-        self.bad == field
-    }
-
     /// What was typed.
     pub fn typed(fields: &Fields) -> Self {
         let get = |name: &str| fields.get(name).to_owned();
@@ -145,13 +136,10 @@ impl AddForm {
     /// With what is wrong, at its field when the form has it.
     #[must_use]
     pub fn faulted(mut self, fault: &Fault) -> Self {
-        let text = sentence(&fault.message);
-        match fault.place.as_deref() {
-            Some(field @ ("name" | "roles" | "rate" | "expires")) => (self.bad, self.sentence) = (field.to_owned(), text),
-            Some("expires_days") => (self.bad, self.sentence) = ("expires".to_owned(), text),
-            Some(place) => self.general = format!("{place}: {text}"),
-            None => self.general = text,
-        }
+        self.wrong = Wrong::of(
+            fault,
+            &[("name", "name"), ("roles", "roles"), ("rate", "rate"), ("expires", "expires"), ("expires_days", "expires")],
+        );
         self
     }
 }

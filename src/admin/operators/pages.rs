@@ -4,7 +4,7 @@ use askama::Template;
 
 use super::model::{KeyAdded, Operator, OperatorKey};
 use crate::admin::actor::Right;
-use crate::admin::shell::{Shell, Solo, sentence};
+use crate::admin::shell::{Shell, Solo, Wrong, sentence};
 use crate::admin::{Actor, OperatorRole};
 use crate::base::clock::Timestamp;
 use crate::base::fault::Fault;
@@ -194,23 +194,14 @@ pub struct AddForm {
     pub name: String,
     /// Field.
     pub role: String,
-    /// A fault of no field.
-    pub general: String,
-    /// The field that is wrong.
-    pub bad: String,
     /// What is wrong with it.
-    pub sentence: String,
+    pub wrong: Wrong,
 }
 
 impl AddForm {
     /// What was typed.
     pub fn typed(fields: &Fields) -> Self {
         Self { name: fields.get("name").to_owned(), role: fields.get("role").to_owned(), ..Self::default() }
-    }
-
-    /// Whether a field is the wrong one.
-    pub fn is_bad(&self, field: &str) -> bool {
-        self.bad == field
     }
 
     /// Whether a role is the chosen one; viewer when none is.
@@ -221,11 +212,7 @@ impl AddForm {
     /// With what is wrong.
     #[must_use]
     pub fn faulted(mut self, fault: &Fault) -> Self {
-        let text = sentence(&fault.message);
-        match fault.place.as_deref() {
-            Some(field @ ("name" | "password")) => (self.bad, self.sentence) = (field.to_owned(), text),
-            _ => self.general = text,
-        }
+        self.wrong = Wrong::of(fault, &[("name", "name"), ("password", "password")]);
         self
     }
 }

@@ -3,11 +3,13 @@
 
 mod banner;
 mod fault;
+mod wrong;
 
 use askama::Template;
 
 pub use banner::{Banner, banner, scope_name};
 pub use fault::{FaultPage, FaultPart, FaultView, SoloFault, sentence};
+pub use wrong::Wrong;
 
 use super::actor::{Actor, Right};
 use super::{Admin, alerts, kill, operators};

@@ -107,7 +107,7 @@ pub async fn run(admin: &Admin, actor: &Actor, order: BackupOrder) -> Verb<Backu
     make(admin, actor, order, false).await
 }
 
-/// The same of what a restore in place is about to replace: nothing takes it for the newest.
+/// The same of what a restore in place is about to replace: nothing takes it for the newest, and no place elsewhere is waited for.
 ///
 /// # Errors
 /// As `run`.
@@ -156,9 +156,22 @@ async fn make(admin: &Admin, actor: &Actor, order: BackupOrder, safety: bool) ->
     }
     // A place elsewhere may take its time; what is here can be restored meanwhile.
     drop(turn);
-    done.copies = copy(admin, &folder).await;
+    if !safety {
+        done.copies = copy(admin, &folder).await;
+    }
     done.ok &= done.copies.is_empty();
     Ok(done)
+}
+
+/// Brings the copies in line, and waits for none: whoever is at it looks at something else.
+pub(super) fn copy_later(admin: &Arc<Admin>) {
+    let admin = admin.clone();
+    tokio::spawn(async move {
+        if let Ok((folder, _)) = catalogue(&admin).await {
+            // What is not in line is said by the next look at the copies.
+            let _said = copy(&admin, &folder).await;
+        }
+    });
 }
 
 /// Brings the copies in line; what kept one from it.

@@ -3,7 +3,7 @@
 
 use super::AddVault;
 use super::preset::Preset;
-use crate::admin::shell::sentence;
+use crate::admin::shell::Wrong;
 use crate::base::fault::Fault;
 use crate::web::Fields;
 
@@ -26,12 +26,8 @@ pub struct AddForm {
     pub preset: String,
     /// Field.
     pub place: String,
-    /// The field that is wrong.
-    pub bad: String,
     /// What is wrong with it.
-    pub sentence: String,
-    /// What is wrong with no field of the form.
-    pub general: String,
+    pub wrong: Wrong,
 }
 
 impl AddForm {
@@ -54,18 +50,8 @@ impl AddForm {
     /// With what is wrong, at its field when the form has it.
     #[must_use]
     pub fn faulted(mut self, fault: &Fault) -> Self {
-        let text = sentence(&fault.message);
-        match fault.place.as_deref() {
-            Some(field @ ("name" | "path" | "command" | "server")) => (self.bad, self.sentence) = (field.to_owned(), text),
-            Some(place) => self.general = format!("{place}: {text}"),
-            None => self.general = text,
-        }
+        self.wrong = Wrong::of(fault, &[("name", "name"), ("path", "path"), ("command", "command"), ("server", "server")]);
         self
-    }
-
-    /// Whether a field is wrong.
-    pub fn is_bad(&self, field: &str) -> bool {
-        self.bad == field
     }
 
     /// Whether this kind is chosen; without a choice it is a path.
@@ -111,6 +97,6 @@ mod tests {
         let preset = read("preset");
         assert_eq!((preset.path.as_str(), preset.preset.as_deref(), preset.server), ("/h", Some("basic-memory"), None));
         let form = AddForm::typed(&Fields::parse(rest)).faulted(&Fault::invalid("command", "no such thing"));
-        assert!(form.is_bad("command") && form.is_kind("path") && form.general.is_empty());
+        assert!(form.wrong.is("command") && form.is_kind("path") && form.wrong.general.is_empty());
     }
 }

@@ -74,7 +74,7 @@ pub struct Held {
 /// `Denied` without role admin; `Conflict` when the clock looks wrong, when it is much at once and nobody said so, or while a backup runs.
 pub async fn prune(admin: &Admin, actor: &Actor, order: PruneOrder) -> Verb<PruneDone> {
     actor.need(Right::Administer, "backup.prune")?;
-    let Ok(_turn) = admin.vaults.turn.try_lock() else {
+    let Ok(turn) = admin.vaults.turn.try_lock() else {
         return Err(Fault::conflict("another backup or restore is not over yet"));
     };
     let (folder, found) = catalogue(admin).await?;
@@ -114,6 +114,7 @@ pub async fn prune(admin: &Admin, actor: &Actor, order: PruneOrder) -> Verb<Prun
     if !order.dry_run {
         let notes: Vec<Sidecar> = found.archives.iter().filter(|note| going.contains(&note.id.as_str())).cloned().collect();
         remove(admin, actor, &folder, notes).await?;
+        drop(turn);
         // What is not in line now is said at the next backup.
         let _said = copy(admin, &folder).await;
     }

@@ -72,7 +72,7 @@ pub struct ReencryptDone {
 pub async fn reencrypt(admin: &Admin, actor: &Actor, order: ReencryptOrder) -> Verb<ReencryptDone> {
     actor.need(Right::Administer, "backup.reencrypt")?;
     admin.need_ledger("backup.reencrypt")?;
-    let Ok(_turn) = admin.vaults.turn.try_lock() else {
+    let Ok(turn) = admin.vaults.turn.try_lock() else {
         return Err(Fault::conflict("another backup or restore is not over yet"));
     };
     let given = order.identity.map(|text| Identities::read(std::slice::from_ref(&text)).map(|_| text)).transpose();
@@ -111,6 +111,7 @@ pub async fn reencrypt(admin: &Admin, actor: &Actor, order: ReencryptOrder) -> V
         done.ok &= row.state == "done";
         done.archives.push(row);
     }
+    drop(turn);
     if !order.dry_run && !done.archives.is_empty() {
         done.copies = copy(admin, &folder).await;
         done.ok &= done.copies.is_empty();

@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::model::{AddReceiver, Delivery, Receiver, ReceiverList, ReceiverSecret, Tested, WatchdogView};
-use crate::admin::shell::{Shell, sentence};
+use crate::admin::shell::{Shell, Wrong, sentence};
 use crate::base::clock::Timestamp;
 use crate::base::fault::Fault;
 use crate::web::Fields;
@@ -124,20 +124,11 @@ pub struct AddForm {
     pub ca: String,
     /// Field.
     pub plain: bool,
-    /// A fault of no field.
-    pub general: String,
-    /// The field that is wrong.
-    pub bad: String,
     /// What is wrong with it.
-    pub sentence: String,
+    pub wrong: Wrong,
 }
 
 impl AddForm {
-    /// Whether a field is the wrong one.
-    pub fn is_bad(&self, field: &str) -> bool {
-        self.bad == field
-    }
-
     /// What was typed.
     pub fn typed(fields: &Fields) -> Self {
         let get = |name: &str| fields.get(name).to_owned();
@@ -168,13 +159,10 @@ impl AddForm {
     /// With what is wrong, at its field when the form has it.
     #[must_use]
     pub fn faulted(mut self, fault: &Fault) -> Self {
-        let text = sentence(&fault.message);
-        match fault.place.as_deref() {
-            Some(field @ ("name" | "url" | "ca")) => (self.bad, self.sentence) = (field.to_owned(), text),
-            Some("allow_addresses") => (self.bad, self.sentence) = ("addresses".to_owned(), text),
-            Some(place) => self.general = format!("{place}: {text}"),
-            None => self.general = text,
-        }
+        self.wrong = Wrong::of(
+            fault,
+            &[("name", "name"), ("url", "url"), ("rules", "rules"), ("ca", "ca"), ("allow_addresses", "addresses")],
+        );
         self
     }
 }

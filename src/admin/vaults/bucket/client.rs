@@ -91,12 +91,17 @@ pub(super) fn said(cause: &Error) -> String {
     };
     let whole = match (between("Code"), between("Message")) {
         (Some(code), Some(message)) => format!("{code}: {message}"),
-        _ => {
-            let first = std::error::Error::source(cause);
-            let last = std::iter::successors(first, |inner| inner.source()).last();
-            last.map_or(text, ToString::to_string)
-        }
+        _ => causes(cause).last().map_or(text, ToString::to_string),
     };
     // It comes from elsewhere, and goes to a terminal and a log.
     whole.chars().filter(|c| !c.is_control()).take(LONGEST_WORD).collect()
+}
+
+/// Whether somebody put a name there that this library takes for no path; it gives up the whole list then.
+pub(super) fn is_odd_name(cause: &Error) -> bool {
+    causes(cause).any(|inner| inner.is::<object_store::path::Error>())
+}
+
+fn causes(cause: &Error) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(std::error::Error::source(cause), |inner| inner.source())
 }

@@ -2,10 +2,12 @@
 //! shows a credential.
 
 mod client;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -16,10 +18,11 @@ use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum};
 use object_store::path::Path as Key;
 use object_store::signer::Signer as _;
 use object_store::{Error, ObjectStore as _, ObjectStoreExt as _, PutMode, PutPayload, WriteMultipart};
+use tokio::io::AsyncReadExt as _;
 
 use crate::base::fault::{Fault, FaultKind, Verb};
 use crate::config::BucketConfig;
-use client::{Connector, client, credentials, retry, said};
+use client::{Connector, client, credentials, is_odd_name, retry, said};
 
 /// What is sent in one piece; an archive has many.
 const PART: usize = 8 * 1024 * 1024;
@@ -114,7 +117,7 @@ impl Bucket {
 
     fn fault(&self, what: &str, cause: Error) -> Fault {
         let mut message = format!("{}: {what}: {}", self.url, said(&cause));
-        if what == UNLISTED && message.contains("invalid path") {
+        if is_odd_name(&cause) {
             message.push_str(
                 "; somebody put a name there that no archive has: fetch the bucket with another tool, and use that directory",
             );
@@ -177,7 +180,7 @@ impl Bucket {
         let bytes = fs::metadata(from).map_err(unread)?.len();
         let key = self.key(file);
         if bytes <= PART as u64 {
-            let body = fs::read(from).map_err(unread)?;
+            let body = tokio::fs::read(from).await.map_err(unread)?;
             let put = self.store.put_opts(&key, PutPayload::from(body), PutMode::Create.into()).await;
             put.map_err(|e| self.fault(&format!("{file} cannot be written"), e))?;
         } else {
@@ -290,10 +293,14 @@ impl Bucket {
     /// # Errors
     /// `Unavailable` when the bucket does not answer.
     pub async fn remove(&self, file: &str) -> Verb<()> {
-        match self.store.delete(&self.key(file)).await {
-            Ok(()) | Err(Error::NotFound { .. } | Error::PermissionDenied { .. }) => Ok(()),
-            Err(e) => Err(self.fault(&format!("{file} cannot be removed"), e)),
-        }
+        let key = self.key(file);
+        let removed = async {
+            match self.store.delete(&key).await {
+                Ok(()) | Err(Error::NotFound { .. } | Error::PermissionDenied { .. }) => Ok(()),
+                Err(e) => Err(self.fault(&format!("{file} cannot be removed"), e)),
+            }
+        };
+        self.soon(file, removed).await
     }
 
     /// Until when the bucket lets nobody remove an object, as it says itself: `MODE until DATE`. `None` when it holds no lock.
@@ -301,6 +308,10 @@ impl Bucket {
     /// # Errors
     /// `Unavailable` when it does not answer.
     pub async fn lock(&self, file: &str) -> Verb<Option<String>> {
+        self.soon(file, self.lock_once(file)).await
+    }
+
+    async fn lock_once(&self, file: &str) -> Verb<Option<String>> {
         let url = self.store.signed_url(http::Method::HEAD, &self.key(file), ASKED).await;
         let url = url.map_err(|e| self.fault("cannot be asked for its lock", e))?;
         // The address carries a signature: an error must not show it.
@@ -335,11 +346,11 @@ async fn again<T, F: Future<Output = Verb<T>>>(attempt: impl Fn() -> F) -> Verb<
 /// The file in pieces of one part.
 async fn feed(upload: &mut WriteMultipart, from: &Path, part: usize) -> object_store::Result<()> {
     let broken = |e: std::io::Error| Error::Generic { store: "file", source: Box::new(e) };
-    let mut file = fs::File::open(from).map_err(broken)?;
+    let mut file = tokio::fs::File::open(from).await.map_err(broken)?;
     loop {
         upload.wait_for_capacity(AT_ONCE).await?;
         let mut piece = Vec::with_capacity(part);
-        let got = (&mut file).take(part as u64).read_to_end(&mut piece).map_err(broken)?;
+        let got = (&mut file).take(part as u64).read_to_end(&mut piece).await.map_err(broken)?;
         if got == 0 {
             return Ok(());
         }

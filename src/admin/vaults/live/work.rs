@@ -10,7 +10,7 @@ use super::order::{self, Step};
 use super::stage::{self, Disk, Job, Staged};
 use super::tell::told;
 use super::{Plan, place};
-use crate::admin::vaults::backup::{blocking, save};
+use crate::admin::vaults::backup::{blocking, copy_later, save};
 use crate::admin::vaults::trusted;
 use crate::admin::vaults::{BackupOrder, pages};
 use crate::admin::{Actor, Admin, kill, servers};
@@ -112,6 +112,8 @@ impl Work {
         self.discard(&done).await;
         self.close(ok, done.contains(&(Step::Undo, false)));
         self.record(&steps, ok).await?;
+        drop(turn);
+        copy_later(&admin);
         Ok(LiveDone { ok, ..self.answer(steps) })
     }
 
