@@ -63,6 +63,8 @@ async fn atk_p03_keys_shown_wrongly() {
     app.upstream.forget();
     let body = call(1, "echo", json!({})).to_string();
     let key = app.writer.clone();
+    // One of many keys ends with an x of its own.
+    let other = if key.ends_with('x') { 'y' } else { 'x' };
     let path = format!("/mcp/up?key={key}");
     assert_eq!(app.bare("POST", &path, &modern("tools/call", "echo"), body.as_bytes()).await.status, 401);
     let spelled = [
@@ -73,7 +75,7 @@ async fn atk_p03_keys_shown_wrongly() {
         format!("Basic {key}"),
         key.clone(),
         format!("Bearer {}", &key[..key.len() - 1]),
-        format!("Bearer {}x", &key[..key.len() - 1]),
+        format!("Bearer {}{other}", &key[..key.len() - 1]),
         "Bearer".to_owned(),
     ];
     for value in &spelled {

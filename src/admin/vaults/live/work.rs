@@ -133,7 +133,7 @@ impl Work {
     }
 
     async fn backup(&mut self) -> Verb<String> {
-        // Each archive that is made costs an older one the identity that this host keeps: none is made for what cannot be done anyway.
+        // No archive is made for what cannot be done anyway.
         let job = self.job();
         blocking(move || stage::try_out(&job)).await?;
         if self.admin.vaults.turn.try_lock().is_err() {
