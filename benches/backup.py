@@ -108,6 +108,8 @@ def main():
     os.mkdir(data)
     try:
         fill(data, options.mib)
+        # What the system still has to write would be written beside the first round.
+        os.sync()
         print(json.dumps(measure(options, scratch, data), indent=1))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -223,7 +223,8 @@ impl Workshop {
 
     /// What an archive is written through: counted, and watched for the room that is left.
     pub(super) fn output(&self, file: File) -> Output {
-        let guarded = Guarded { file, written: 0, since: 0, watch: self.folder.root().to_owned(), reserve: self.reserve };
+        let guarded =
+            Guarded { file, written: 0, since: 0, unsynced: 0, watch: self.folder.root().to_owned(), reserve: self.reserve };
         BufWriter::with_capacity(1 << 18, guarded)
     }
 
@@ -279,6 +280,9 @@ pub(super) fn name_of(vault: &str, id: &str, at: Timestamp) -> String {
     format!("{vault}/{year:04}/{vault}-{year:04}{month:02}{day:02}T{h:02}{m:02}{s:02}Z-{id}{ARCHIVE}")
 }
 
+/// How much is brought to the disk at once. What the ledger syncs meanwhile waits for all that was written before it, so a whole archive at once
+/// would hold up every write for as long as the disk takes for it.
+const PORTION: u64 = 2 * 1024 * 1024;
 /// How much is written between two looks at the room that is left.
 const LOOK: u64 = 64 * 1024 * 1024;
 
@@ -287,6 +291,7 @@ pub(super) struct Guarded {
     file: File,
     written: u64,
     since: u64,
+    unsynced: u64,
     watch: PathBuf,
     reserve: u64,
 }
@@ -296,6 +301,11 @@ impl Write for Guarded {
         let count = self.file.write(bytes)?;
         self.written += count as u64;
         self.since += count as u64;
+        self.unsynced += count as u64;
+        if self.unsynced >= PORTION {
+            self.unsynced = 0;
+            self.file.sync_data()?;
+        }
         if self.since >= LOOK {
             self.since = 0;
             if free(&self.watch).is_some_and(|free| free < self.reserve) {

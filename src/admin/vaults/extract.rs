@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::folder::sync_disk;
-use crate::crypto::archive::{Sink, copy};
+use crate::crypto::archive::{PIECE, Sink, pour};
 
 /// Whether a path is the one that is asked for, or stands below it; everything when nothing is.
 pub(super) fn within(only: Option<&str>, path: &str) -> bool {
@@ -27,12 +27,13 @@ pub struct Extract {
     pub files: u64,
     /// And their bytes.
     pub bytes: u64,
+    scratch: Vec<u8>,
 }
 
 impl Extract {
     /// Into a directory that is empty.
     pub fn new(root: &Path, only: Option<String>) -> Self {
-        Self { root: root.to_owned(), only, dirs: BTreeMap::new(), files: 0, bytes: 0 }
+        Self { root: root.to_owned(), only, dirs: BTreeMap::new(), files: 0, bytes: 0, scratch: vec![0; PIECE] }
     }
 
     fn wanted(&self, path: &str) -> bool {
@@ -71,7 +72,7 @@ impl Sink for Extract {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target)?;
-        self.bytes += copy(content, &mut file)?;
+        self.bytes += pour(content, &mut file, &mut self.scratch)?;
         self.files += 1;
         file.set_permissions(Permissions::from_mode(mode))?;
         file.set_times(FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(mtime)))

@@ -90,12 +90,12 @@ impl Prepared {
     /// # Errors
     /// When the archive cannot be written.
     pub(super) fn feed<W: Write + Send + 'static>(self, writer: &mut Writer<W>) -> Result<bool, ArchiveFault> {
-        let mut complete = self.unread.is_empty();
+        let (mut complete, mut held) = (self.unread.is_empty(), Vec::new());
         for item in &self.items {
             complete &= match (item.kind, self.copies.get(&item.path)) {
                 (EntryKind::Dir, _) => writer.dir(&item.path, item.mode, item.mtime).map(|()| true)?,
                 (EntryKind::File, Some(copy)) => whole_file(writer, &item.path, copy, (item.mode, item.mtime))?,
-                (EntryKind::File, None) => self.plain(writer, item)?,
+                (EntryKind::File, None) => self.plain(writer, item, &mut held)?,
             };
         }
         for one in self.special.into_iter().chain(self.unread) {
@@ -104,7 +104,13 @@ impl Prepared {
         Ok(complete)
     }
 
-    fn plain<W: Write + Send + 'static>(&self, writer: &mut Writer<W>, item: &Item) -> Result<bool, ArchiveFault> {
+    /// `held` is where small files are held; it stays, so that memory is asked for once.
+    fn plain<W: Write + Send + 'static>(
+        &self,
+        writer: &mut Writer<W>,
+        item: &Item,
+        held: &mut Vec<u8>,
+    ) -> Result<bool, ArchiveFault> {
         for attempt in 1..=ATTEMPTS {
             let (file, now, before) = match self.root.read(&item.path) {
                 Ok(opened) => opened,
@@ -127,11 +133,12 @@ impl Prepared {
                 }
                 return Ok(still);
             }
-            let mut bytes = Vec::new();
-            let read = (&file).take(HELD + 1).read_to_end(&mut bytes);
-            let stable = read.is_ok() && bytes.len() as u64 == now.size && before.is_still(&file);
+            held.clear();
+            held.reserve(usize::try_from(now.size).unwrap_or_default() + 1);
+            let read = (&file).take(HELD + 1).read_to_end(held);
+            let stable = read.is_ok() && held.len() as u64 == now.size && before.is_still(&file);
             if stable || attempt == ATTEMPTS {
-                writer.file(&item.path, bytes.len() as u64, told, bytes.as_slice())?;
+                writer.file(&item.path, held.len() as u64, told, held.as_slice())?;
                 match read {
                     Ok(_) if stable => {}
                     Ok(_) => writer.skip(&item.path, "it changed each time it was read"),

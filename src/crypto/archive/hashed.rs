@@ -60,20 +60,31 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Copies everything, in pieces that are worth a call to the system.
+/// What is worth one call to the system.
+pub const PIECE: usize = 256 * 1024;
+
+/// Copies everything.
 ///
 /// # Errors
 /// When one of the two fails.
-pub fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<u64> {
-    let (mut buffer, mut copied) = (vec![0u8; 256 * 1024], 0);
+pub(super) fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<u64> {
+    pour(from, to, &mut vec![0; PIECE])
+}
+
+/// The same by way of memory that is there already: for whoever copies many things, each of them small.
+///
+/// # Errors
+/// When one of the two fails.
+pub fn pour(from: &mut dyn Read, to: &mut dyn Write, scratch: &mut [u8]) -> io::Result<u64> {
+    let mut copied = 0;
     loop {
-        let count = match from.read(&mut buffer) {
+        let count = match from.read(scratch) {
             Ok(0) => return Ok(copied),
             Ok(count) => count,
             Err(cause) if cause.kind() == io::ErrorKind::Interrupted => continue,
             Err(cause) => return Err(cause),
         };
-        to.write_all(buffer.get(..count).unwrap_or_default())?;
+        to.write_all(scratch.get(..count).unwrap_or_default())?;
         copied += count as u64;
     }
 }
@@ -85,7 +96,7 @@ pub fn copy(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<u64> {
 pub fn digest_file(file: &File) -> io::Result<(String, u64)> {
     let mut reader = Hashed::new(file);
     io::Seek::seek(&mut reader.inner, io::SeekFrom::Start(0))?;
-    let mut buffer = vec![0u8; 256 * 1024];
+    let mut buffer = vec![0u8; PIECE];
     while reader.read(&mut buffer)? > 0 {}
     let bytes = reader.passed();
     Ok((reader.finish().0, bytes))

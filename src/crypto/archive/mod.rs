@@ -7,14 +7,15 @@ mod model;
 mod name;
 mod parallel;
 mod read;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod write;
 
-pub use hashed::{Hashed, copy, digest_file, hex};
+pub use hashed::{Hashed, PIECE, digest_file, hex, pour};
 pub use model::{Entry, EntryKind, FORMAT, Manifest, Meta, Skipped};
 pub use name::check as check_name;
-pub use read::{Identities, Limits, Opened, Sink, open, reencrypt};
+pub use read::{Identities, Limits, Opened, Sink, open, reencrypt, verify};
 pub use write::{Ephemeral, Sealed, Writer};
 
 /// First entry.

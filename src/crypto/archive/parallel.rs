@@ -1,60 +1,117 @@
 //! Reading and writing on threads of their own, so that encryption, compression and digests share the cores. Never holds more than a few chunks.
 
-use std::io::{self, Read, Write};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::io::{self, BufRead, Read, Write};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{JoinHandle, Scope, ScopedJoinHandle};
+
+use super::standing::Standing;
 
 const CHUNK: usize = 256 * 1024;
 const AHEAD: usize = 4;
 
-/// What the other thread read, in order. An end without `Done` is a failure, never an end.
+/// Bytes on their way between two threads: the first `len` of a buffer that goes round, so that memory is asked for once and not for each piece.
+struct Chunk {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl Chunk {
+    fn new() -> Self {
+        Self { bytes: vec![0; CHUNK], len: 0 }
+    }
+
+    fn filled(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or_default()
+    }
+
+    /// Copies as much as there is room for; how much that was.
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        let room = self.bytes.get_mut(self.len..).unwrap_or_default();
+        let count = bytes.len().min(room.len());
+        room.get_mut(..count).unwrap_or_default().copy_from_slice(bytes.get(..count).unwrap_or_default());
+        self.len += count;
+        count
+    }
+
+    /// Reads until it is full or the source ends.
+    fn fill(&mut self, source: &mut impl Read) -> io::Result<()> {
+        self.len = 0;
+        while let Some(room) = self.bytes.get_mut(self.len..).filter(|room| !room.is_empty()) {
+            match source.read(room) {
+                Ok(0) => break,
+                Ok(count) => self.len += count,
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+                Err(cause) => return Err(cause),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What the other thread read, in order. An end without an empty chunk is a failure, never an end.
 pub(super) struct Ahead {
-    chunks: Receiver<io::Result<Vec<u8>>>,
-    now: Vec<u8>,
+    chunks: Receiver<io::Result<Chunk>>,
+    spare: Sender<Chunk>,
+    now: Option<Chunk>,
     at: usize,
     done: bool,
 }
 
 impl Ahead {
-    /// Reads `source` to its end on a thread of `scope`.
+    /// Reads `source` to its end on a thread of `scope`, which first does as `standing` says.
     pub(super) fn spawn<'scope, R: Read + Send + 'scope>(
         scope: &'scope Scope<'scope, '_>,
         source: R,
+        standing: Standing,
     ) -> (Self, ScopedJoinHandle<'scope, ()>) {
         let (sender, chunks) = sync_channel(AHEAD);
-        let thread = scope.spawn(move || pump(source, &sender));
-        (Self { chunks, now: Vec::new(), at: 0, done: false }, thread)
+        let (spare, spares) = channel();
+        let thread = scope.spawn(move || {
+            standing.take();
+            pump(source, &sender, &spares);
+        });
+        (Self { chunks, spare, now: None, at: 0, done: false }, thread)
     }
 }
 
-fn pump(mut source: impl Read, chunks: &SyncSender<io::Result<Vec<u8>>>) {
+fn pump(mut source: impl Read, chunks: &SyncSender<io::Result<Chunk>>, spares: &Receiver<Chunk>) {
     loop {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        let read = source.by_ref().take(CHUNK as u64).read_to_end(&mut chunk);
-        let last = chunk.is_empty();
-        let failed = read.is_err();
+        let mut chunk = spares.try_recv().unwrap_or_else(|_| Chunk::new());
+        let read = chunk.fill(&mut source);
+        let last = read.is_err() || chunk.len == 0;
         // An empty chunk is the end. Nobody listens any more when the reader gave up.
-        let told = chunks.send(read.map(|_| chunk));
-        if told.is_err() || failed || last {
+        let told = chunks.send(read.map(|()| chunk));
+        if told.is_err() || last {
             return;
         }
     }
 }
 
+impl BufRead for Ahead {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        while !self.done && self.now.as_ref().is_none_or(|now| self.at >= now.len) {
+            let next = self.chunks.recv().map_err(|_| io::Error::other("decryption broke off"))??;
+            self.at = 0;
+            self.done = next.len == 0;
+            if let Some(used) = self.now.replace(next) {
+                // The other thread may have ended: then nothing needs it.
+                let _ = self.spare.send(used);
+            }
+        }
+        Ok(self.now.as_ref().and_then(|now| now.filled().get(self.at..)).unwrap_or_default())
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.at += count;
+    }
+}
+
 impl Read for Ahead {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.now.len() {
-            if self.done {
-                return Ok(0);
-            }
-            self.now = self.chunks.recv().map_err(|_| io::Error::other("decryption broke off"))??;
-            self.at = 0;
-            self.done = self.now.is_empty();
-        }
-        let rest = self.now.get(self.at..).unwrap_or_default();
-        let count = rest.len().min(buffer.len());
-        buffer.get_mut(..count).unwrap_or_default().copy_from_slice(rest.get(..count).unwrap_or_default());
-        self.at += count;
+        let ready = self.fill_buf()?;
+        let count = ready.len().min(buffer.len());
+        buffer.get_mut(..count).unwrap_or_default().copy_from_slice(ready.get(..count).unwrap_or_default());
+        self.consume(count);
         Ok(count)
     }
 }
@@ -62,26 +119,31 @@ impl Read for Ahead {
 /// Passes bytes to a writer on a thread of its own, so that encrypting and compressing share the cores. Never holds more than a few chunks; what
 /// fails there fails the next write, or the end.
 pub(super) struct Behind<W> {
-    chunks: Option<SyncSender<Vec<u8>>>,
-    now: Vec<u8>,
+    chunks: Option<SyncSender<Chunk>>,
+    spares: Receiver<Chunk>,
+    now: Chunk,
     thread: Option<JoinHandle<io::Result<W>>>,
 }
 
 impl<W: Write + Send + 'static> Behind<W> {
     /// Writes to `output` from now on.
     pub(super) fn spawn(mut output: W) -> Self {
-        let (sender, chunks) = sync_channel::<Vec<u8>>(AHEAD);
+        let (sender, chunks) = sync_channel::<Chunk>(AHEAD);
+        let (spare, spares) = channel();
         let thread = std::thread::spawn(move || {
-            for chunk in chunks {
-                output.write_all(&chunk)?;
+            for mut chunk in chunks {
+                output.write_all(chunk.filled())?;
+                chunk.len = 0;
+                let _ = spare.send(chunk);
             }
             Ok(output)
         });
-        Self { chunks: Some(sender), now: Vec::with_capacity(CHUNK), thread: Some(thread) }
+        Self { chunks: Some(sender), spares, now: Chunk::new(), thread: Some(thread) }
     }
 
     fn pass(&mut self) -> io::Result<()> {
-        let full = std::mem::replace(&mut self.now, Vec::with_capacity(CHUNK));
+        let next = self.spares.try_recv().unwrap_or_else(|_| Chunk::new());
+        let full = std::mem::replace(&mut self.now, next);
         let told = self.chunks.as_ref().is_some_and(|chunks| chunks.send(full).is_ok());
         if told { Ok(()) } else { Err(self.failure()) }
     }
@@ -97,7 +159,7 @@ impl<W: Write + Send + 'static> Behind<W> {
 
     /// Waits for the last byte; gives the writer back.
     pub(super) fn finish(mut self) -> io::Result<W> {
-        if !self.now.is_empty() {
+        if self.now.len > 0 {
             self.pass()?;
         }
         self.chunks = None;
@@ -108,9 +170,8 @@ impl<W: Write + Send + 'static> Behind<W> {
 
 impl<W: Write + Send + 'static> Write for Behind<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let count = bytes.len().min(CHUNK - self.now.len());
-        self.now.extend_from_slice(bytes.get(..count).unwrap_or_default());
-        if self.now.len() == CHUNK {
+        let count = self.now.take(bytes);
+        if self.now.len == CHUNK {
             self.pass()?;
         }
         Ok(count)

@@ -3,13 +3,14 @@
 //! all of this has passed.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 
 use age::x25519;
 
-use super::hashed::{Hashed, copy, hex};
+use super::hashed::{Hashed, PIECE, copy, hex, pour};
 use super::model::{Entry, EntryKind, FORMAT, Manifest, Meta};
 use super::parallel::Ahead;
+use super::standing::Standing;
 use super::write::encryptor;
 use super::{ArchiveFault, MANIFEST, META, PAYLOAD, name};
 use crate::base::secret::Secret;
@@ -109,12 +110,29 @@ pub fn open<R: Read + Send>(
     limits: Limits,
     sink: &mut dyn Sink,
 ) -> Result<Opened, ArchiveFault> {
+    read(input, identities, limits, (sink, Standing::Same))
+}
+
+/// Reads a whole archive and keeps nothing, behind everything else that wants the cores.
+///
+/// # Errors
+/// As `open`.
+pub fn verify<R: Read + Send>(input: R, identities: &Identities, limits: Limits) -> Result<Opened, ArchiveFault> {
+    read(input, identities, limits, (&mut (), Standing::Last))
+}
+
+fn read<R: Read + Send>(
+    input: R,
+    identities: &Identities,
+    limits: Limits,
+    (sink, standing): (&mut dyn Sink, Standing),
+) -> Result<Opened, ArchiveFault> {
     let clear = decrypted(input, identities)?;
     std::thread::scope(|scope| {
-        let (clear, _decrypting) = Ahead::spawn(scope, clear);
-        let mut decoder = zstd::stream::read::Decoder::new(clear).map_err(damaged)?.single_frame();
+        let (clear, _decrypting) = Ahead::spawn(scope, clear, standing);
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(clear).map_err(damaged)?.single_frame();
         decoder.window_log_max(WINDOW_LOG).map_err(damaged)?;
-        let (plain, _decompressing) = Ahead::spawn(scope, OneFrame(Some(decoder)));
+        let (plain, _decompressing) = Ahead::spawn(scope, OneFrame(Some(decoder)), standing);
         let mut archive = tar::Archive::new(plain);
         let opened = entries(&mut archive, limits, sink)?;
         end(archive.into_inner())?;
@@ -147,9 +165,9 @@ pub fn reencrypt<R: Read, W: Write>(
 }
 
 /// One frame and nothing after it. Its end is the end of the encryption's last chunk: reading on is what proves that nothing was cut off.
-struct OneFrame<R: Read>(Option<zstd::stream::read::Decoder<'static, io::BufReader<R>>>);
+struct OneFrame<R: BufRead>(Option<zstd::stream::read::Decoder<'static, R>>);
 
-impl<R: Read> Read for OneFrame<R> {
+impl<R: BufRead> Read for OneFrame<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(decoder) = &mut self.0 else { return Ok(0) };
         let count = decoder.read(buffer)?;
@@ -186,7 +204,7 @@ fn end(mut rest: impl Read) -> Result<(), ArchiveFault> {
 }
 
 fn entries<R: Read>(archive: &mut tar::Archive<R>, limits: Limits, sink: &mut dyn Sink) -> Result<Opened, ArchiveFault> {
-    let mut walk = Walk { limits, meta: None, seen: Vec::new(), names: BTreeSet::new(), bytes: 0 };
+    let mut walk = Walk { limits, meta: None, seen: Vec::new(), names: BTreeSet::new(), bytes: 0, scratch: vec![0; PIECE] };
     for entry in archive.entries().map_err(damaged)? {
         let mut entry = entry.map_err(damaged)?;
         if let Some((manifest, manifest_sha256)) = walk.take(&mut entry, sink)? {
@@ -204,6 +222,7 @@ struct Walk {
     seen: Vec<Entry>,
     names: BTreeSet<String>,
     bytes: u64,
+    scratch: Vec<u8>,
 }
 
 impl Walk {
@@ -276,7 +295,7 @@ impl Walk {
                 return Err(ArchiveFault::Damaged(why));
             }
             written.map_err(put)?;
-            copy(&mut content, &mut io::sink()).map_err(damaged)?;
+            pour(&mut content, &mut io::sink(), &mut self.scratch).map_err(damaged)?;
             if content.inner.passed() != size {
                 return Err(ArchiveFault::Damaged(format!("{raw:?} ends too early")));
             }

@@ -6,9 +6,10 @@ use age::secrecy::ExposeSecret as _;
 use age::stream::StreamWriter;
 use age::x25519;
 
-use super::hashed::{Hashed, hex};
+use super::hashed::{Hashed, PIECE, hex, pour};
 use super::model::{Entry, EntryKind, FORMAT, Manifest, Meta, Skipped};
 use super::parallel::Behind;
+use super::standing::Standing;
 use super::{ArchiveFault, MANIFEST, META, PAYLOAD, name};
 use crate::base::clock::Timestamp;
 use crate::base::secret::Secret;
@@ -18,8 +19,8 @@ const LEVEL: i32 = 3;
 const WORKERS: u32 = 2;
 /// What one worker compresses at a time. Eight times as much by itself, which only takes memory.
 const JOB: u32 = 1024 * 1024;
-/// What is read, and handed to the compressor, at once.
-const BUFFER: usize = 256 * 1024;
+/// Of a tar: everything in it begins at a multiple of it.
+const BLOCK: u64 = 512;
 
 /// An identity made for one archive: opens it to verify it, and for drills while it is among the newest.
 pub struct Ephemeral(x25519::Identity);
@@ -57,8 +58,9 @@ type Compressed<W> = zstd::stream::write::Encoder<'static, Behind<Encrypted<W>>>
 
 /// Takes entries one by one.
 pub struct Writer<W: Write + Send + 'static> {
-    // tar copies in small pieces; the compressor takes large ones.
-    tar: tar::Builder<io::BufWriter<Compressed<W>>>,
+    // Writes the headers; content goes past it, in large pieces.
+    tar: tar::Builder<Compressed<W>>,
+    scratch: Vec<u8>,
     manifest: Manifest,
     /// Bytes that stand for the rest of a file that became shorter while it was read.
     shrunk: Vec<String>,
@@ -71,15 +73,24 @@ impl<W: Write + Send + 'static> Writer<W> {
     /// `Key` when one of them is no recipient or there is none; `Io` when nothing can be written.
     pub fn begin(output: W, recipients: &[String], meta: &Meta) -> Result<Self, ArchiveFault> {
         let encryptor = encryptor(recipients)?;
+        let begin = ArchiveFault::io("the archive cannot be begun");
+        // This one writes files, so it stands where its caller does.
+        let behind = encryptor.wrap_output(output).map(Behind::spawn).map_err(begin)?;
+        let begun = std::thread::scope(|scope| scope.spawn(move || Self::compressing(behind, meta)).join());
+        begun.unwrap_or_else(|_| Err(ArchiveFault::io("the archive cannot be begun")(io::Error::other("its thread broke off"))))
+    }
+
+    /// The compressor takes its threads at its first byte, and they stand where the thread does that gives it: on one of its own.
+    fn compressing(behind: Behind<Encrypted<W>>, meta: &Meta) -> Result<Self, ArchiveFault> {
+        Standing::Last.take();
         let begun = || -> io::Result<Compressed<W>> {
-            let mut encoder = zstd::stream::write::Encoder::new(Behind::spawn(encryptor.wrap_output(output)?), LEVEL)?;
+            let mut encoder = zstd::stream::write::Encoder::new(behind, LEVEL)?;
             encoder.include_checksum(true)?;
             encoder.multithread(WORKERS)?;
             encoder.set_parameter(zstd::zstd_safe::CParameter::JobSize(JOB))?;
             Ok(encoder)
         };
-        let begun = begun().map_err(ArchiveFault::io("the archive cannot be begun"))?;
-        let mut tar = tar::Builder::new(io::BufWriter::with_capacity(BUFFER, begun));
+        let mut tar = tar::Builder::new(begun().map_err(ArchiveFault::io("the archive cannot be begun"))?);
         tar.mode(tar::HeaderMode::Deterministic);
         let manifest = Manifest {
             format: FORMAT,
@@ -90,7 +101,7 @@ impl<W: Write + Send + 'static> Writer<W> {
             skipped: Vec::new(),
             finished_at: meta.started_at,
         };
-        let mut writer = Self { tar, manifest, shrunk: Vec::new() };
+        let mut writer = Self { tar, scratch: vec![0; PIECE], manifest, shrunk: Vec::new() };
         writer.document(META, meta, meta.started_at)?;
         Ok(writer)
     }
@@ -140,8 +151,12 @@ impl<W: Write + Send + 'static> Writer<W> {
         let manifest = std::mem::replace(&mut self.manifest, empty(now));
         let bytes = self.document(MANIFEST, &manifest, now)?;
         let end = ArchiveFault::io("the archive cannot be ended");
-        let ended = self.tar.into_inner().and_then(|buffer| buffer.into_inner().map_err(io::IntoInnerError::into_error));
-        let ended = ended.and_then(zstd::stream::write::Encoder::finish).and_then(Behind::finish).and_then(StreamWriter::finish);
+        let ended = self
+            .tar
+            .into_inner()
+            .and_then(zstd::stream::write::Encoder::finish)
+            .and_then(Behind::finish)
+            .and_then(StreamWriter::finish);
         let output = ended.map_err(end)?;
         Ok(Sealed { output, manifest_sha256: hex(&sha256(&bytes)), manifest })
     }
@@ -180,7 +195,7 @@ impl<W: Write + Send + 'static> Writer<W> {
         kind: EntryKind,
         size: u64,
         (mode, mtime): (u32, u64),
-        source: impl Read,
+        mut source: impl Read,
     ) -> Result<(), ArchiveFault> {
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(if kind == EntryKind::Dir { tar::EntryType::Directory } else { tar::EntryType::Regular });
@@ -190,8 +205,14 @@ impl<W: Write + Send + 'static> Writer<W> {
         header.set_uid(0);
         header.set_gid(0);
         let path = if kind == EntryKind::Dir { format!("{path}/") } else { path.to_owned() };
-        let added = self.tar.append_data(&mut header, &path, io::BufReader::with_capacity(BUFFER, source));
-        added.map_err(ArchiveFault::io(format!("{path} cannot be archived")))
+        let mut put = |tar: &mut tar::Builder<Compressed<W>>, scratch: &mut [u8]| -> io::Result<()> {
+            tar.append_data(&mut header, &path, io::empty())?;
+            let written = pour(&mut source, tar.get_mut(), scratch)?;
+            // POSIX ustar: content is filled up with zeros to whole blocks.
+            let rest = (BLOCK - written % BLOCK) % BLOCK;
+            io::copy(&mut io::repeat(0).take(rest), tar.get_mut()).map(|_| ())
+        };
+        put(&mut self.tar, &mut self.scratch).map_err(ArchiveFault::io(format!("{path} cannot be archived")))
     }
 }
 
