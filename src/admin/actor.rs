@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::base::clock::Timestamp;
-use crate::base::fault::{Fault, Verb};
+use crate::base::fault::{Fault, FaultKind, Verb};
 
 /// Roles of operators (docs/ARCHITECTURE.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -57,6 +57,23 @@ impl OperatorRole {
             Right::Export => matches!(self, Self::Auditor | Self::Admin),
             Right::Operate => matches!(self, Self::Operator | Self::Admin),
             Right::Administer => self == Self::Admin,
+        }
+    }
+
+    /// Whether the role has no right that `bound` lacks.
+    pub fn fits(self, bound: Self) -> bool {
+        [Right::Read, Right::Export, Right::Operate, Right::Administer]
+            .into_iter()
+            .all(|right| bound.has(right) || !self.has(right))
+    }
+
+    /// The role as far as `bound` allows it; viewer where neither holds the other.
+    #[must_use]
+    pub fn within(self, bound: Self) -> Self {
+        match (self.fits(bound), bound.fits(self)) {
+            (true, _) => self,
+            (false, true) => bound,
+            (false, false) => Self::Viewer,
         }
     }
 }
@@ -133,19 +150,41 @@ impl Actor {
         Err(Fault::denied(format!("{verb} needs role {needs}. You are signed in as {}, {}", self.name, self.role)))
     }
 
-    /// Checks that a dashboard login is of the last five minutes; other ways in have no login to age.
+    /// Checks that a dashboard login is of the last five minutes; other ways in have no login to age. For verbs that give, start again or
+    /// delete for good (docs/SECURITY.md, "Fresh logins"); what stops or takes away never asks.
     ///
     /// # Errors
-    /// `Denied`, saying how old the login is.
+    /// `Stale`, saying how old the login is.
     pub fn need_fresh_login(&self, now: Timestamp) -> Verb<()> {
-        if self.via != Via::Dashboard {
+        if self.is_fresh(now) {
             return Ok(());
         }
-        match self.login_at {
-            Some(at) if now.since_ms(at) <= FRESH_LOGIN_MS => Ok(()),
-            Some(at) => Err(Fault::denied(format!("Your login is {} minutes old. Sign in again", now.since_ms(at) / 60_000))),
-            None => Err(Fault::denied("Sign in again")),
+        let sentence = match self.login_at {
+            Some(at) => format!("Your login is {} minutes old. Sign in again", now.since_ms(at).max(0) / 60_000),
+            None => "Sign in again".to_owned(),
+        };
+        Err(Fault::new(FaultKind::Stale, sentence))
+    }
+
+    /// As `need_fresh_login`, and no API key will do: for verbs that open a new way in, start new code on this host, or let somebody else
+    /// read archives. A stolen key must not outlive its end.
+    ///
+    /// # Errors
+    /// `Denied` for a key, naming the verb; `Stale`.
+    pub fn need_person(&self, verb: &str, now: Timestamp) -> Verb<()> {
+        if self.via == Via::Api {
+            return Err(Fault::denied(format!(
+                "{verb} is nothing an API key may do. Use the dashboard, or the command on the host"
+            )));
         }
+        self.need_fresh_login(now)
+    }
+
+    /// Whether `need_fresh_login` would let this actor pass.
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        // A clock that was set back makes no login of the future fresh for longer.
+        let fresh = |at: Timestamp| (0..=FRESH_LOGIN_MS).contains(&now.since_ms(at));
+        self.via != Via::Dashboard || self.login_at.is_some_and(fresh)
     }
 }
 
@@ -167,7 +206,25 @@ mod tests {
         let mut actor = Actor { name: "ana".into(), role: OperatorRole::Admin, via: Via::Dashboard, login_at: Some(Timestamp(0)) };
         assert!(actor.need_fresh_login(Timestamp(FRESH_LOGIN_MS)).is_ok());
         assert!(actor.need_fresh_login(Timestamp(FRESH_LOGIN_MS + 1)).is_err());
+        assert_eq!(actor.need_person("x", Timestamp(FRESH_LOGIN_MS + 1)).unwrap_err().kind, FaultKind::Stale);
         actor.via = Via::Api;
         assert!(actor.need_fresh_login(Timestamp(i64::MAX)).is_ok());
+        assert_eq!(actor.need_person("x", Timestamp(0)).unwrap_err().kind, FaultKind::Denied, "no key is a person");
+        actor.via = Via::Socket;
+        assert!(actor.need_person("x", Timestamp(i64::MAX)).is_ok());
+    }
+
+    #[test]
+    fn atk_a10_a_role_within_another_has_no_right_that_the_other_lacks() {
+        for role in OperatorRole::ALL {
+            for bound in OperatorRole::ALL {
+                let both = role.within(bound);
+                for right in [Right::Read, Right::Export, Right::Operate, Right::Administer] {
+                    assert!(!both.has(right) || (role.has(right) && bound.has(right)), "{role} within {bound} is {both}");
+                }
+                assert!(both == role || !role.fits(bound), "{role} fits {bound} and stays");
+            }
+        }
+        assert!(OperatorRole::Auditor.fits(OperatorRole::Admin) && !OperatorRole::Auditor.fits(OperatorRole::Operator));
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod activity;
 pub mod actor;
+pub mod again;
 pub mod alerts;
 pub mod api;
 pub mod clients;
@@ -25,9 +26,17 @@ mod tree;
 pub mod vaults;
 
 #[cfg(test)]
+mod tests_ask;
+#[cfg(test)]
 mod tests_gate;
 #[cfg(test)]
 mod tests_house;
+#[cfg(test)]
+mod tests_matrix;
+#[cfg(test)]
+mod tests_second;
+#[cfg(test)]
+mod tests_sudo;
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ use tower_http::compression::CompressionLayer;
 use super::actor::Right;
 use super::operators::{self, Touch};
 use super::shell::{FaultPage, FaultPart, FaultView, Here, Shell, Signed, Solo, SoloFault};
-use super::{Admin, activity, alerts, api, clients, drills, health, kill, overview, revisions, servers, vaults};
+use super::{Admin, activity, again, alerts, api, clients, drills, health, kill, overview, revisions, servers, vaults};
 use crate::base::fault::{Fault, FaultKind};
 use crate::base::secret::Secret;
 use crate::telemetry::metrics;
@@ -52,6 +52,7 @@ const OWN: [Entry; 5] = [
 pub const ROUTES: &[&[Entry]] = &[
     &OWN,
     &operators::routes::ROUTES,
+    &operators::account::routes::ROUTES,
     &overview::routes::ROUTES,
     &kill::routes::ROUTES,
     &activity::routes::ROUTES,
@@ -75,6 +76,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .route("/static/{*name}", get(serve_static))
         .route("/favicon.ico", get(favicon))
         .merge(operators::routes::routes())
+        .merge(operators::account::routes::routes())
         .merge(overview::routes::routes())
         .merge(kill::routes::routes())
         .merge(activity::routes::routes())
@@ -141,10 +143,26 @@ async fn gate(State(admin): State<Arc<Admin>>, mut request: Request, next: Next)
         }
         (_, None) => {}
     }
-    if let Some(signed) = signed {
-        request.extensions_mut().insert(signed);
+    let Some(signed) = signed else { return next.run(request).await };
+    if right.is_some() && operators::must_enrol(&admin, &signed.actor) && !may_without_second(matched.as_deref()) {
+        return move_on(&context, StatusCode::OK, "/account");
     }
+    if right.is_some() && context.writes && !signed.actor.is_fresh(admin.clock.now()) {
+        return again::routes::pass(&admin, &context, signed, request, next).await;
+    }
+    request.extensions_mut().insert(signed);
     next.run(request).await
+}
+
+// What an operator may who must set up a second factor and has none: that, leave, and stop tools, from which nobody is ever kept.
+fn may_without_second(matched: Option<&str>) -> bool {
+    const PATHS: [&str; 8] =
+        ["/account", "/account/totp/begin", "/account/totp/confirm", "/logout", "/kill", "/kill/engage", "/live", "/live/state"];
+    matched.is_some_and(|path| PATHS.contains(&path))
+}
+
+fn move_on(context: &Context, status: StatusCode, path: &str) -> Response {
+    if context.part { page::move_page(status, path) } else { see_other(path) }
 }
 
 async fn by_key(admin: &Admin, context: &Context, mut request: Request, next: Next, right: Right) -> Response {
@@ -180,7 +198,7 @@ fn to_sign_in(admin: &Admin, context: &Context) -> Response {
     // A form cannot be sent again by following a link; its page can be opened again.
     let back = if context.writes && !context.part { "/" } else { origin::local_path(&context.page) };
     let path = if back == "/" || begin == "/setup" { begin.to_owned() } else { format!("{begin}?next={}", form::encode(back)) };
-    if context.part { page::move_page(StatusCode::UNAUTHORIZED, &path) } else { see_other(&path) }
+    move_on(context, StatusCode::UNAUTHORIZED, &path)
 }
 
 /// A fault for somebody who is not signed in.

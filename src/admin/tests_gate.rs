@@ -2,92 +2,29 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::{Request, Response, StatusCode, header};
-use http_body_util::BodyExt;
-use tower::ServiceExt;
+use axum::http::{StatusCode, header};
 
+use super::OperatorRole;
 use super::actor::Right;
-use super::operators::{self, AddOperator, NotSignedIn, Visitor};
-use super::routes::{Access, Entry, ROUTES, router};
+use super::operators::{self, AddKey, NotSignedIn, Visitor};
+use super::routes::{Access, Entry, ROUTES};
+use super::tests_ask::{Ask, PASSWORD, location, secret, session, text, visitor};
 use super::tests_house::{House, root};
-use super::{Admin, OperatorRole};
 use crate::audit::Event;
-use crate::base::secret::Secret;
-
-const PASSWORD: &str = "correct horse battery";
-const HOST: &str = "localhost:8443";
-
-fn visitor() -> Visitor {
-    Visitor { remote: [127, 0, 0, 1].into(), agent: "test".into() }
-}
-
-fn secret(text: &str) -> Secret<String> {
-    Secret::new(text.to_owned())
-}
-
-async fn session(admin: &Admin, role: OperatorRole) -> String {
-    let name = role.word();
-    let input = AddOperator { name: name.into(), role, password: secret(PASSWORD) };
-    operators::add(admin, &root(), input).await.unwrap();
-    operators::login(admin, name, &secret(PASSWORD), &visitor(), None).await.unwrap().token.reveal().clone()
-}
-
-struct Ask<'a> {
-    method: &'a str,
-    path: &'a str,
-    headers: Vec<(&'a str, String)>,
-    body: &'a str,
-}
-
-impl<'a> Ask<'a> {
-    fn new(method: &'a str, path: &'a str) -> Self {
-        let mut headers = vec![("host", HOST.to_owned()), ("sec-fetch-site", "same-origin".to_owned())];
-        if method == "POST" {
-            headers.push(("content-type", "application/x-www-form-urlencoded".to_owned()));
-        }
-        Self { method, path, headers, body: "" }
-    }
-
-    fn with(mut self, name: &'a str, value: impl Into<String>) -> Self {
-        self.headers.retain(|(have, _)| *have != name);
-        self.headers.push((name, value.into()));
-        self
-    }
-
-    fn cookie(self, token: &str) -> Self {
-        self.with("cookie", format!("__Host-lifeboat={token}"))
-    }
-
-    fn body(mut self, body: &'a str) -> Self {
-        self.body = body;
-        self
-    }
-
-    async fn send(self, house: &House) -> Response<Body> {
-        let mut request = Request::builder().method(self.method).uri(self.path);
-        for (name, value) in self.headers {
-            request = request.header(name, value);
-        }
-        let request = request.body(Body::from(self.body.to_owned())).unwrap();
-        router(house.admin.clone()).oneshot(request).await.unwrap()
-    }
-}
-
-async fn text(response: Response<Body>) -> String {
-    String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
-}
-
-fn location(response: &Response<Body>) -> &str {
-    response.headers().get(header::LOCATION).map_or("", |value| value.to_str().unwrap())
-}
 
 fn entries() -> impl Iterator<Item = Entry> {
     ROUTES.iter().copied().flatten().copied()
 }
 
-fn concrete(path: &str) -> String {
+pub(super) fn concrete(path: &str) -> String {
     path.replace("{name}", "nobody").replace("{id}", "none").replace("{kid}", "none").replace("{*name}", "app.css")
+}
+
+/// Makes every login older by so many minutes.
+pub(super) fn age(house: &House, minutes: i64) {
+    for session in house.admin.operators.state().sessions.values_mut() {
+        session.login_at = session.login_at.plus_ms(-minutes * 60_000);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,6 +118,7 @@ async fn atk_a07_a08_every_page_is_dressed_and_every_htmx_element_has_its_nonce(
         "/servers",
         "/clients",
         "/operators",
+        "/account",
         "/login?again=1",
         "/nope",
         "/kill?scope=client&client=x",
@@ -269,7 +207,7 @@ async fn the_api_takes_keys_and_never_a_cookie() {
     for path in ["/api/v1/status", "/api/v1/nope", "/metrics"] {
         assert_eq!(Ask::new("GET", path).cookie(&token).send(&house).await.status(), StatusCode::UNAUTHORIZED, "{path}");
     }
-    let made = operators::key_add(&house.admin, &root(), "operator", Some(1)).await.unwrap();
+    let made = operators::key_add(&house.admin, &root(), "operator", AddKey::default()).await.unwrap();
     let bearer = format!("Bearer {}", made.key);
     for path in ["/api/v1/status", "/metrics"] {
         assert_eq!(Ask::new("GET", path).with("authorization", &bearer).send(&house).await.status(), StatusCode::OK, "{path}");
@@ -293,13 +231,13 @@ async fn atk_a01_wrong_passwords_wait_and_known_places_do_not_suffer() {
     drop(session(&house.admin, OperatorRole::Admin).await);
     let elsewhere = Visitor { remote: [203, 0, 113, 9].into(), agent: String::new() };
     for _ in 0..5 {
-        let tried = operators::login(&house.admin, "admin", &secret("wrong wrong wrong"), &elsewhere, None).await;
+        let tried = operators::login(&house.admin, "admin", &secret("wrong wrong wrong"), &elsewhere, (None, "/")).await;
         assert!(matches!(tried, Err(NotSignedIn::Wrong)));
     }
-    let slowed = operators::login(&house.admin, "admin", &secret(PASSWORD), &elsewhere, None).await;
+    let slowed = operators::login(&house.admin, "admin", &secret(PASSWORD), &elsewhere, (None, "/")).await;
     assert!(matches!(slowed, Err(NotSignedIn::Later(_))), "even the right one waits there");
-    assert!(operators::login(&house.admin, "admin", &secret(PASSWORD), &visitor(), None).await.is_ok(), "and not at home");
-    let nobody = operators::login(&house.admin, "nobody", &secret(PASSWORD), &visitor(), None).await;
+    assert!(operators::login(&house.admin, "admin", &secret(PASSWORD), &visitor(), (None, "/")).await.is_ok(), "and not at home");
+    let nobody = operators::login(&house.admin, "nobody", &secret(PASSWORD), &visitor(), (None, "/")).await;
     assert!(matches!(nobody, Err(NotSignedIn::Wrong)), "an unknown name is told the same");
 }
 
@@ -315,23 +253,30 @@ async fn stopping_by_form_and_by_htmx_says_so_and_release_keeps_the_reason() {
     assert!(html.contains("data-stopped=\"true\"") && html.contains("Stopped everywhere in "), "{html}");
     let page = text(Ask::new("GET", "/").cookie(&token).send(&house).await).await;
     assert!(page.contains("STOPPED · Overview · Lifeboat") && page.contains("Do this next"));
-    for session in house.admin.operators.state().sessions.values_mut() {
-        session.login_at = session.login_at.plus_ms(-22 * 60_000);
-    }
+    age(&house, 22);
     let release = "scope=everything&to=read-only&reason=cause+is+one+client";
     let old = Ask::new("POST", "/kill/release").cookie(&token).body(release).send(&house).await;
     assert_eq!(old.status(), StatusCode::FORBIDDEN);
     let html = text(old).await;
     assert!(html.contains("Not released. Your login is 22 minutes old. Sign in again; your reason is kept."));
-    assert!(html.contains("value=\"cause is one client\""));
+    assert!(html.contains("name=\"reason\" value=\"cause is one client\"") && html.contains("action=\"/kill/release\""));
     assert!(house.admin.feed.kill().engaged());
+    let wrong = format!("{release}&again_password=not+this+one");
+    let still = Ask::new("POST", "/kill/release").cookie(&token).body(&wrong).send(&house).await;
+    assert_eq!(still.status(), StatusCode::FORBIDDEN);
+    assert!(text(still).await.contains("The password is wrong.") && house.admin.feed.kill().engaged());
+    let right = format!("{release}&again_password=correct+horse+battery");
+    let done = Ask::new("POST", "/kill/release").cookie(&token).body(&right).send(&house).await;
+    assert_eq!((done.status(), location(&done)), (StatusCode::SEE_OTHER, "/kill"), "it went on");
+    let states: Vec<String> = super::kill::states(&house.admin).into_iter().map(|state| state.mode).collect();
+    assert_eq!(states, ["read-only"], "with what was asked");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn atk_a04_a_tail_ends_with_its_key() {
     let house = House::open().await;
     drop(session(&house.admin, OperatorRole::Admin).await);
-    let made = operators::key_add(&house.admin, &root(), "admin", None).await.unwrap();
+    let made = operators::key_add(&house.admin, &root(), "admin", AddKey::default()).await.unwrap();
     let tail = Ask::new("GET", "/api/v1/audit/tail").with("authorization", format!("Bearer {}", made.key)).send(&house).await;
     assert_eq!(tail.status(), StatusCode::OK);
     operators::key_revoke(&house.admin, &root(), &made.kid).await.unwrap();

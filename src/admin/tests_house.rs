@@ -55,8 +55,9 @@ pub(crate) fn operator(role: OperatorRole) -> Actor {
     Actor { name: "ana".into(), role, via: Via::Api, login_at: None }
 }
 
+/// An admin on the host, who may everything.
 pub(crate) fn root() -> Actor {
-    operator(OperatorRole::Admin)
+    Actor { via: Via::Socket, ..operator(OperatorRole::Admin) }
 }
 
 impl House {

@@ -12,8 +12,10 @@ pub enum FaultKind {
     Invalid,
     /// Somebody else changed it first, or it exists already.
     Conflict,
-    /// The operator's role or login does not allow it.
+    /// The operator's role does not allow it.
     Denied,
+    /// The operator may do it, but gave its password too long ago.
+    Stale,
     /// A file, database or peer did not answer; it may later.
     Unavailable,
     /// A state that should be impossible.
@@ -27,7 +29,7 @@ impl FaultKind {
             Self::NotFound => "not_found",
             Self::Invalid => "invalid",
             Self::Conflict => "conflict",
-            Self::Denied => "denied",
+            Self::Denied | Self::Stale => "denied",
             Self::Unavailable => "unavailable",
             Self::Bug => "bug",
         }
@@ -44,7 +46,7 @@ impl FaultKind {
     /// The exit status of a command that ends with this fault (docs/CONTRACT.md: 1 fault, 3 refused, 64 bad usage or configuration).
     pub fn exit(self) -> u8 {
         match self {
-            Self::Denied => 3,
+            Self::Denied | Self::Stale => 3,
             Self::Invalid => 64,
             _ => 1,
         }

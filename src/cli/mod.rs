@@ -11,6 +11,7 @@ mod harden;
 mod import;
 mod local;
 mod offline;
+mod operators;
 mod order;
 mod out;
 mod policy;

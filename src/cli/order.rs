@@ -7,10 +7,10 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::args::{
-    AuditCommand, ClientCommand, Command, ConfigCommand, FilterArgs, KillCommand, OperatorCommand, OperatorKeyCommand,
-    PolicyCommand, RoleCommand, ScopeArgs, ServerAddArgs, ServerCommand, ServerSecretsArgs, ToolCommand,
+    AuditCommand, ClientCommand, Command, ConfigCommand, FilterArgs, KillCommand, PolicyCommand, RoleCommand, ScopeArgs,
+    ServerAddArgs, ServerCommand, ServerSecretsArgs, ToolCommand,
 };
-use super::{alerts, import, recovery};
+use super::{alerts, import, operators, recovery};
 use crate::base::fault::{Fault, Verb};
 
 /// One request to the API.
@@ -52,7 +52,7 @@ pub(super) fn order(command: &Command) -> Verb<Option<Order>> {
         Command::Status => Order::get("/api/v1/status"),
         Command::Doctor => Order::get("/api/v1/doctor").must("ok"),
         Command::Kill(command) => kill(command),
-        Command::Operator(command) => operator(command)?,
+        Command::Operator(command) => operators::operator(command)?,
         Command::Client(command) => client(command),
         Command::Server(command) => server(command)?,
         Command::Tool(command) => tool(command)?,
@@ -102,26 +102,6 @@ fn kill(command: &KillCommand) -> Order {
         }
         KillCommand::Status => Order::get("/api/v1/kill"),
     }
-}
-
-fn operator(command: &OperatorCommand) -> Verb<Order> {
-    Ok(match command {
-        OperatorCommand::Add { name, role, .. } => {
-            Order::post("/api/v1/operators", json!({"name": name, "role": role, "password": standard_input()?}))
-        }
-        OperatorCommand::List => Order::get("/api/v1/operators"),
-        OperatorCommand::Disable { name } => Order::post(format!("/api/v1/operators/{}/disable", segment(name)), json!({})),
-        OperatorCommand::Reset { name, .. } => {
-            Order::post(format!("/api/v1/operators/{}/reset", segment(name)), json!({"password": standard_input()?}))
-        }
-        OperatorCommand::Key(OperatorKeyCommand::Add { name, expires }) => {
-            Order::post(format!("/api/v1/operators/{}/keys", segment(name)), json!({"expires_days": expires}))
-        }
-        OperatorCommand::Key(OperatorKeyCommand::List) => Order::get("/api/v1/operator-keys"),
-        OperatorCommand::Key(OperatorKeyCommand::Revoke { kid }) => {
-            Order::post(format!("/api/v1/operator-keys/{}/revoke", segment(kid)), json!({}))
-        }
-    })
 }
 
 fn client(command: &ClientCommand) -> Order {

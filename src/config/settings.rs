@@ -39,6 +39,9 @@ pub struct Settings {
     pub upstream: Upstream,
     /// How the ledger is kept.
     pub audit: Audit,
+    /// How operators sign in.
+    #[serde(skip_serializing_if = "is_default")]
+    pub operators: OperatorSettings,
     /// What a recovery is promised to take.
     pub recovery: Recovery,
     /// Where the configuration's repository is pushed to and pulled from.
@@ -54,6 +57,15 @@ pub struct ConfigRemote {
     /// Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
+}
+
+/// How operators sign in at the dashboard.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct OperatorSettings {
+    /// Every operator needs a second factor: whoever has none may, once signed in, set one up and stop tools, and nothing else. API keys and
+    /// the control socket go on as before. Default false.
+    pub require_totp: bool,
 }
 
 /// What drills are measured against.

@@ -1,5 +1,5 @@
 //! API keys (`lbk_…` of clients, `lbo_…` of operators), one-time tokens and the setup code: minting, reading, comparing. Never keeps a secret:
-//! what is stored is its SHA-256, which needs no salt because every secret here has 100 random bits or more.
+//! what is stored is its SHA-256, which needs no salt because every secret here has 75 random bits or more.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
@@ -115,9 +115,24 @@ pub fn setup_code(entropy: &dyn Entropy) -> Secret<String> {
     Secret::new(groups.join("-"))
 }
 
+/// A recovery code of 75 random bits in three groups of five: too many for whoever has only its hash.
+pub fn recovery_code(entropy: &dyn Entropy) -> Secret<String> {
+    let groups: Vec<String> = (0..3).map(|_| ids::short(5, entropy)).collect();
+    Secret::new(groups.join("-"))
+}
+
 /// A setup code as a person typed it, in the form `setup_code` gave it: case, spaces, hyphens and the look-alikes `o`, `i`, `l` do not
 /// matter. `None` when it is no code. Hash the result and compare with `same`.
 pub fn read_setup_code(typed: &str) -> Option<Secret<String>> {
+    read_groups(typed, 4)
+}
+
+/// The same for a recovery code.
+pub fn read_recovery_code(typed: &str) -> Option<Secret<String>> {
+    read_groups(typed, 3)
+}
+
+fn read_groups(typed: &str, groups: usize) -> Option<Secret<String>> {
     if typed.len() > 64 {
         return None;
     }
@@ -130,10 +145,11 @@ pub fn read_setup_code(typed: &str) -> Option<Secret<String>> {
             other => other,
         })
         .collect();
-    if plain.len() != 20 || !base32::fits(&plain) {
+    if plain.len() != groups * 5 || !base32::fits(&plain) {
         return None;
     }
-    Some(Secret::new([&plain[..5], &plain[5..10], &plain[10..15], &plain[15..]].join("-")))
+    let groups: Vec<&str> = (0..groups).filter_map(|group| plain.get(group * 5..group * 5 + 5)).collect();
+    Some(Secret::new(groups.join("-")))
 }
 
 /// The first 30 bits of SHA-256 as six characters: enough to find typing mistakes and to let scanners tell a key from a look-alike.
@@ -185,6 +201,12 @@ mod tests {
         assert_eq!(text.len(), 23);
         assert_eq!(read_setup_code(&format!(" {} ", text.to_uppercase().replace('-', " "))).unwrap(), code);
         assert_eq!(read_setup_code(&text.replace('0', "O").replace('1', "l")).unwrap(), code);
+        let recovery = recovery_code(&SystemEntropy);
+        assert_eq!(read_recovery_code(&recovery.reveal().to_uppercase().replace('-', "")).unwrap(), recovery);
+        assert_eq!(
+            (read_setup_code(recovery.reveal()), read_recovery_code(text), read_recovery_code("123456")),
+            (None, None, None)
+        );
         assert_eq!(read_setup_code("7k2mq-x9d4t"), None);
         assert_eq!(read_setup_code(&"a".repeat(10_000)), None);
     }

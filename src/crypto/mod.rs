@@ -10,4 +10,5 @@ pub mod random;
 pub mod recovery;
 pub mod seal;
 pub mod tls;
+pub mod totp;
 pub mod webhook;

@@ -5,7 +5,8 @@ use axum::http::{StatusCode, header};
 
 use crate::base::fault::{Fault, Verb};
 
-const LARGEST: usize = 64 * 1024;
+/// A form is at most so large.
+pub const LARGEST: usize = 64 * 1024;
 
 /// Fields in order; a name may come several times.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +55,22 @@ impl Fields {
             "" => Err(Fault::invalid(name, sentence)),
             value => Ok(value),
         }
+    }
+
+    /// Every field in order.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// As a browser would send them.
+    pub fn encoded(&self) -> String {
+        self.pairs().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect::<Vec<_>>().join("&")
+    }
+
+    /// Without some of them.
+    #[must_use]
+    pub fn without(self, names: &[&str]) -> Self {
+        Self(self.0.into_iter().filter(|(name, _)| !names.contains(&name.as_str())).collect())
     }
 
     /// The fields as a query, with some replaced and empty ones left out.
@@ -131,6 +148,8 @@ mod tests {
         assert_eq!(fields.all("role"), ["a", "b"]);
         assert_eq!(fields.get("odd"), "%zz%4");
         assert!(fields.has("tick") && !fields.has("other"));
+        assert_eq!(Fields::parse(&fields.encoded()).get("odd"), "%zz%4");
+        assert!(!fields.clone().without(&["tick"]).has("tick"));
         assert!(fields.need("missing", "say it").is_err());
     }
 

@@ -9,6 +9,7 @@ pub mod headers;
 pub mod human;
 pub mod origin;
 pub mod page;
+pub mod qr;
 pub mod view;
 
 pub use context::Context;

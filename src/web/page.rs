@@ -50,6 +50,8 @@ pub fn status_of(kind: FaultKind) -> StatusCode {
         FaultKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
         FaultKind::Conflict => StatusCode::CONFLICT,
         FaultKind::Denied => StatusCode::FORBIDDEN,
+        // No verb of somebody signed in ends so otherwise: by it the gate knows that a password is missing, and asks for it.
+        FaultKind::Stale => StatusCode::UNAUTHORIZED,
         FaultKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         FaultKind::Bug => StatusCode::INTERNAL_SERVER_ERROR,
     }

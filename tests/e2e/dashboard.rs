@@ -32,7 +32,7 @@ fn log_in(lifeboat: &Lifeboat) -> String {
     cookies
 }
 
-async fn enter(browser: &Browser) {
+pub async fn enter(browser: &Browser) {
     browser.goto(LOGIN).await;
     browser.fill(LOGIN_NAME, ADMIN).await;
     browser.fill(LOGIN_PASSWORD, PASSWORD).await;
@@ -113,29 +113,38 @@ fn have_something_to_show(lifeboat: &Lifeboat) {
 }
 
 /// One page in four shapes: picture, axe, console, no sideways scrolling, one h1 and a title.
-async fn look(browser: &Browser, path: &str, name: &str, faults: &mut Vec<String>) {
-    for (width, scheme) in [(1280, "light"), (1280, "dark"), (375, "light"), (375, "dark")] {
+pub async fn look(browser: &Browser, path: &str, name: &str, faults: &mut Vec<String>) {
+    for (width, scheme) in SHAPES {
         browser.show_as(width, scheme).await;
         browser.goto(path).await;
-        browser.find("h1").await;
-        browser.show_whole(width).await;
-        browser.picture(&format!("{name}-{width}-{scheme}")).await;
-        let facts =
-            "return [document.querySelectorAll('h1').length, document.title.length > 0, document.documentElement.scrollWidth]";
-        let facts = browser.client.execute(facts, vec![]).await.unwrap();
-        let mut found = Vec::new();
-        if facts[0] != 1 || facts[1] != true {
-            found.push(format!("h1 and title: {facts}"));
-        }
-        if facts[2].as_u64().unwrap_or(0) > u64::from(width) {
-            found.push(format!("scrolls sideways: {} px", facts[2]));
-        }
-        found.extend(browser.complaints().await);
-        found.extend(browser.axe().await);
-        // What axe itself made the console say is no fault of the page.
-        browser.complaints().await;
-        faults.extend(found.into_iter().map(|fault| format!("{path} {width} {scheme}: {fault}")));
+        see(browser, (width, scheme), name, faults).await;
     }
+}
+
+/// Wide and narrow, light and dark.
+pub const SHAPES: [(u32, &str); 4] = [(1280, "light"), (1280, "dark"), (375, "light"), (375, "dark")];
+
+/// The page that is shown now, as `look` looks at it: for pages that come once.
+pub async fn see(browser: &Browser, shape: (u32, &str), name: &str, faults: &mut Vec<String>) {
+    let (width, scheme) = shape;
+    browser.find("h1").await;
+    browser.show_whole(width).await;
+    browser.picture(&format!("{name}-{width}-{scheme}")).await;
+    let facts =
+        "return [document.querySelectorAll('h1').length, document.title.length > 0, document.documentElement.scrollWidth]";
+    let facts = browser.client.execute(facts, vec![]).await.unwrap();
+    let mut found = Vec::new();
+    if facts[0] != 1 || facts[1] != true {
+        found.push(format!("h1 and title: {facts}"));
+    }
+    if facts[2].as_u64().unwrap_or(0) > u64::from(width) {
+        found.push(format!("scrolls sideways: {} px", facts[2]));
+    }
+    found.extend(browser.complaints().await);
+    found.extend(browser.axe().await);
+    // What axe itself made the console say is no fault of the page.
+    browser.complaints().await;
+    faults.extend(found.into_iter().map(|fault| format!("{name} {width} {scheme}: {fault}")));
 }
 
 /// From the first backup to a report, by hand.

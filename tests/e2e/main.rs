@@ -30,6 +30,7 @@ mod recovery;
 mod restarts;
 mod rig;
 mod sdk;
+mod second;
 mod sessions;
 mod snippets;
 mod talk;

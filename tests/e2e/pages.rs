@@ -9,6 +9,7 @@ pub const NAV: &[&str] = &[
     "/servers",
     "/clients",
     "/operators",
+    "/account",
     "/revisions",
     "/vaults",
     "/vaults/kit",
@@ -32,6 +33,32 @@ pub const LOGIN: &str = "/login";
 pub const LOGIN_NAME: &str = "form[action='/login'] input[name=operator]";
 pub const LOGIN_PASSWORD: &str = "form[action='/login'] input[name=password]";
 pub const LOGIN_SUBMIT: &str = "form[action='/login'] button";
+
+/// The second step of it.
+pub const CODE: &str = "form[action='/login/code'] input[name=code]";
+pub const CODE_SUBMIT: &str = "form[action='/login/code'] button";
+
+/// My account: set up a second factor, its secret as text, the code that confirms it, what stands in for it.
+pub const ACCOUNT: &str = "/account";
+pub const TOTP_BEGIN: &str = "form[action='/account/totp/begin'] button";
+pub const TOTP_SECRET: &str = "#new-secret pre";
+pub const TOTP_QR: &str = "#new-secret svg.qr";
+pub const TOTP_CODE: &str = "form[action='/account/totp/confirm'] input[name=code]";
+pub const TOTP_SUBMIT: &str = "form[action='/account/totp/confirm'] button";
+pub const NEW_CODES: &str = "#new-codes pre";
+pub const KEY_SUBMIT: &str = "form[action='/account/keys/add'] button";
+pub const SESSION_ROW: &str = "#sessions tbody tr";
+
+/// What is asked for where a login is too old.
+pub const AGAIN_PASSWORD: &str = "input[name=again_password]";
+pub const AGAIN_CODE: &str = "input[name=again_code]";
+pub const AGAIN_SUBMIT: &str = "main form:has(input[name=again_password]) button";
+
+/// Operators: the form of a new one.
+pub const OPERATORS: &str = "/operators";
+pub const OPERATOR_NAME: &str = "form[action='/operators/add'] input[name=name]";
+pub const OPERATOR_PASSWORD: &str = "form[action='/operators/add'] input[name=password]";
+pub const OPERATOR_SUBMIT: &str = "form[action='/operators/add'] button";
 
 /// The stop control of the bar, and the panel's own button.
 pub const STOP: &str = "#stop[href='#halt']";

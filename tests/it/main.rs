@@ -13,6 +13,7 @@ mod golden;
 mod isolation;
 mod laws;
 mod live;
+mod operators;
 mod plane;
 mod proxy;
 mod recovery;

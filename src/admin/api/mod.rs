@@ -13,3 +13,9 @@ pub mod socket;
 mod tests;
 
 pub use routes::router;
+
+/// Every route below `/api/v1`: method, whole path, whether a person is needed, an example of its body.
+#[cfg(test)]
+pub(super) fn described_routes() -> Vec<(String, String, bool, String)> {
+    routes::described().operations().iter().map(openapi::Operation::row).collect()
+}

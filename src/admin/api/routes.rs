@@ -103,7 +103,7 @@ pub(super) fn reply<T: Serialize>(answer: Verb<T>) -> Response {
 pub(super) fn refuse(fault: &Fault) -> Response {
     let status = match fault.kind {
         FaultKind::Invalid => StatusCode::BAD_REQUEST,
-        FaultKind::Denied => StatusCode::FORBIDDEN,
+        FaultKind::Denied | FaultKind::Stale => StatusCode::FORBIDDEN,
         FaultKind::NotFound => StatusCode::NOT_FOUND,
         FaultKind::Conflict => StatusCode::CONFLICT,
         FaultKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,

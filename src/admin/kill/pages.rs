@@ -272,7 +272,7 @@ pub fn release(admin: &Admin, status: &Status, actor: &crate::admin::Actor, now:
         admins: operators::admins(admin).join(", "),
         clients: human::plural(admin.feed.snapshot().clients.len() as u64, "client"),
         draft: operators::draft(admin, &actor.name).unwrap_or_default(),
-        stale: actor.need_fresh_login(now).is_err(),
+        stale: !actor.is_fresh(now),
         primary: false,
         login_age: format!("{} minutes", age / 60_000),
     }

@@ -143,14 +143,12 @@ async fn do_release(visit: Visit, fields: Fields) -> Response {
         }
         Err(fault) => fault,
     };
-    let now = admin.clock.now();
-    let may = actor.role.has(Right::Administer);
-    let text = match (fault.kind, actor.need_fresh_login(now)) {
-        (FaultKind::Denied, Err(old)) if may => {
+    let text = match fault.kind {
+        FaultKind::Stale => {
             operators::keep_draft(admin, &actor.name, Some(fields.get("reason").to_owned()));
-            format!("Not released. {}; your reason is kept.", old.message)
+            format!("Not released. {}; your reason is kept.", fault.message)
         }
-        (FaultKind::Denied, _) => format!("Only an admin can release. You are signed in as {}, {}.", actor.name, actor.role),
+        FaultKind::Denied => format!("Only an admin can release. You are signed in as {}, {}.", actor.name, actor.role),
         _ => sentence(&fault.message),
     };
     match whole(&visit, Some(text), &Fields::default()).await {

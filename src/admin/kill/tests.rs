@@ -211,7 +211,7 @@ async fn starting_again_is_narrow() {
     let kind = async |actor: &Actor, order| release(admin, actor, order).await.map(|_| ()).map_err(|fault| fault.kind);
     assert_eq!(kind(&operator(OperatorRole::Operator), start_again(Scope::Everything, None)).await, Err(FaultKind::Denied));
     let old = Actor { via: Via::Dashboard, login_at: Some(Timestamp(0)), ..root() };
-    assert_eq!(kind(&old, start_again(Scope::Everything, None)).await, Err(FaultKind::Denied));
+    assert_eq!(kind(&old, start_again(Scope::Everything, None)).await, Err(FaultKind::Stale));
     let silent = Release { reason: "  ".into(), ..start_again(Scope::Everything, None) };
     assert_eq!(kind(&root(), silent).await, Err(FaultKind::Invalid));
     assert_eq!(kind(&root(), start_again(Scope::Client { client: "x".into() }, None)).await, Err(FaultKind::NotFound));

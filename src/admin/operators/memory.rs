@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use super::throttle::Throttle;
 use crate::admin::actor::OperatorRole;
 use crate::base::clock::Timestamp;
+use crate::base::secret::Secret;
 
 /// A session ends when nothing came for so long.
 pub const IDLE_MS: i64 = 30 * 60_000;
@@ -24,6 +25,47 @@ pub struct Account {
     pub disabled_at: Option<Timestamp>,
     /// Since when it exists.
     pub created_at: Timestamp,
+    /// Its second factor, once it was confirmed.
+    pub second: Option<Second>,
+}
+
+/// The second factor of an operator.
+#[derive(Clone, Debug, Default)]
+pub struct Second {
+    /// The authenticator's secret, sealed with the instance key.
+    pub sealed: Vec<u8>,
+    /// Since when it counts.
+    pub confirmed_at: Timestamp,
+    /// The last step whose code counted: neither it nor an earlier one counts again.
+    pub last_step: i64,
+    /// Whether `last_step` is newer than the database's.
+    pub step_since: bool,
+    /// SHA-256 of the recovery codes that nobody used yet.
+    pub recovery: Vec<[u8; 32]>,
+    /// Wrong codes after a right password since the last sign-in: somebody may have the password.
+    pub wrong: u32,
+}
+
+/// A secret that was shown and not confirmed yet. Never stored.
+#[derive(Clone, Debug)]
+pub struct Pending {
+    /// It.
+    pub secret: Secret<Vec<u8>>,
+    /// When it was shown.
+    pub at: Timestamp,
+}
+
+/// A sign-in whose password was right and whose code is still due. Never stored.
+#[derive(Clone, Debug)]
+pub struct Half {
+    /// Who.
+    pub operator: String,
+    /// When the password was given.
+    pub at: Timestamp,
+    /// Where to go afterwards.
+    pub next: String,
+    /// Codes that were wrong.
+    pub wrong: u32,
 }
 
 /// One session.
@@ -47,6 +89,8 @@ pub struct Session {
     pub draft: Option<String>,
     /// Whether `last_seen` is newer than the database's.
     pub seen_since: bool,
+    /// A second factor that is being set up in it.
+    pub pending: Option<Pending>,
 }
 
 impl Session {
@@ -61,6 +105,8 @@ impl Session {
 pub struct HeldKey {
     /// Whose it is.
     pub operator: String,
+    /// What it may do, as far as its operator may; its operator's role when there is none.
+    pub role: Option<OperatorRole>,
     /// SHA-256 of its text.
     pub hash: [u8; 32],
     /// When it was minted.
@@ -84,6 +130,8 @@ pub struct State {
     pub sessions: HashMap<[u8; 32], Session>,
     /// By kid.
     pub keys: BTreeMap<String, HeldKey>,
+    /// By the hash of the cookie's value.
+    pub halves: HashMap<[u8; 32], Half>,
 }
 
 impl State {
@@ -92,12 +140,24 @@ impl State {
         let may = self.accounts.iter().filter(|(_, a)| a.role == OperatorRole::Admin && a.disabled_at.is_none());
         may.map(|(name, _)| name.clone()).collect()
     }
+
+    /// Ends the sessions of an operator but one, and every sign-in of it that is half done. Gives what ended.
+    pub fn end_sessions(&mut self, operator: &str, but: Option<[u8; 32]>) -> Vec<[u8; 32]> {
+        self.halves.retain(|_, half| half.operator != operator);
+        let over = |(id, session): (&[u8; 32], &Session)| (session.operator == operator && Some(*id) != but).then_some(*id);
+        let over: Vec<[u8; 32]> = self.sessions.iter().filter_map(over).collect();
+        for id in &over {
+            self.sessions.remove(id);
+        }
+        over
+    }
 }
 
 /// The operators' memory. One per process, in `Admin`.
 pub struct Operators {
     state: Mutex<State>,
     throttle: Mutex<Throttle>,
+    codes: Mutex<Throttle>,
     /// Why the database could not be read at start.
     pub unread: Option<String>,
 }
@@ -110,13 +170,14 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Operators {
     /// The memory with what was read.
     pub fn new(state: State, unread: Option<String>) -> Self {
-        let mut throttle = Throttle::default();
+        let (mut throttle, mut codes) = (Throttle::default(), Throttle::of_codes());
         for session in state.sessions.values() {
             if let Ok(remote) = session.remote.parse() {
                 throttle.succeeded(&session.operator, remote);
+                codes.succeeded(&session.operator, remote);
             }
         }
-        Self { state: Mutex::new(state), throttle: Mutex::new(throttle), unread }
+        Self { state: Mutex::new(state), throttle: Mutex::new(throttle), codes: Mutex::new(codes), unread }
     }
 
     /// The state, for one short look or change.
@@ -124,9 +185,14 @@ impl Operators {
         locked(&self.state)
     }
 
-    /// The throttle, for one short look or change.
+    /// The throttle of passwords, for one short look or change.
     pub fn throttle(&self) -> MutexGuard<'_, Throttle> {
         locked(&self.throttle)
+    }
+
+    /// The throttle of codes, which only somebody with the password may try.
+    pub fn codes(&self) -> MutexGuard<'_, Throttle> {
+        locked(&self.codes)
     }
 }
 

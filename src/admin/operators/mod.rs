@@ -2,23 +2,35 @@
 //! Never lets the last admin go, and never stores a password or key.
 
 mod keys;
+mod login;
 mod memory;
 mod model;
+mod own;
 mod password;
+mod second;
 mod sessions;
 mod store;
 mod throttle;
 
+pub mod account;
 pub mod pages;
 pub mod routes;
 pub mod task;
 
-pub use keys::{ShownKey, add as key_add, list as key_list, revoke as key_revoke};
+pub use keys::{DEFAULT_DAYS, ShownKey, add as key_add, list as key_list, revoke as key_revoke};
+pub use login::{HALF_MS, again, login, login_code, waits};
 pub use memory::{ABSOLUTE_MS, IDLE_MS, Operators};
-pub use model::{AddOperator, KeyAdded, KeyList, NotSignedIn, Operator, OperatorKey, OperatorList, SignedIn, Visitor};
+pub use model::{
+    AddKey, AddOperator, KeyAdded, KeyList, NotSignedIn, Operator, OperatorKey, OperatorList, OperatorSession, SessionList,
+    SessionsEnded, SignedIn, Visitor,
+};
+pub use own::{session_end, session_list, session_name, sessions_end, set_password};
+pub use second::{
+    Begun, FEW_CODES, STATEMENTS as SECOND_STATEMENTS, Standing, must_enrol, recovery_renew, standing, totp_begin, totp_confirm,
+    totp_remove,
+};
 pub use sessions::{
-    Touch, draft, end, ensure_setup_code, keep, keep_draft, leave_flash, login, logout, needs_setup, set_up, take_flash, who,
-    who_by_key,
+    Touch, draft, end, ensure_setup_code, keep, keep_draft, leave_flash, logout, needs_setup, set_up, take_flash, who, who_by_key,
 };
 pub use store::STATEMENTS;
 
@@ -45,16 +57,18 @@ pub async fn load(db: &Db) -> Operators {
 }
 
 pub(super) fn remember(admin: &Admin, new: &NewOperator<'_>) {
-    let account = Account { role: new.role, password_phc: new.password_phc.to_owned(), disabled_at: None, created_at: new.at };
+    let password_phc = new.password_phc.to_owned();
+    let account = Account { role: new.role, password_phc, disabled_at: None, created_at: new.at, second: None };
     admin.operators.state().accounts.insert(new.name.to_owned(), account);
 }
 
 /// Adds an operator.
 ///
 /// # Errors
-/// `Denied` without role admin, `Invalid` for a name or password that does not do, `Conflict` when the name is taken.
+/// `Denied` without role admin and for a key; `Stale`; `Invalid` for a name or password that does not do, `Conflict` when the name is taken.
 pub async fn add(admin: &Admin, actor: &Actor, input: AddOperator) -> Verb<Operator> {
     actor.need(Right::Administer, "operator.add")?;
+    actor.need_person("operator.add", admin.clock.now())?;
     check_name(&input.name).map_err(|why| Fault::invalid("name", why))?;
     if admin.operators.state().accounts.contains_key(&input.name) {
         let taken = Fault::conflict(format!("there is an operator {} already; a name is never used again", input.name));
@@ -83,11 +97,13 @@ pub fn list(admin: &Admin, actor: &Actor) -> Verb<OperatorList> {
         disabled_at: account.disabled_at,
         created_at: account.created_at,
         last_seen: state.sessions.values().filter(|s| &s.operator == name).map(|s| s.last_seen).max(),
+        totp_since: account.second.as_ref().map(|second| second.confirmed_at),
+        recovery_codes: account.second.as_ref().map_or(0, |second| second.recovery.len()),
     });
     Ok(OperatorList { operators: operators.collect() })
 }
 
-fn one(admin: &Admin, name: &str) -> Verb<Operator> {
+pub(super) fn one(admin: &Admin, name: &str) -> Verb<Operator> {
     let all = list(admin, &Actor::system("lifeboat"))?.operators;
     all.into_iter().find(|o| o.name == name).ok_or_else(|| Fault::not_found(format!("there is no operator {name}")))
 }
@@ -100,7 +116,7 @@ pub fn admins(admin: &Admin) -> Vec<String> {
 /// Disables an operator: its sessions and keys end at once.
 ///
 /// # Errors
-/// `Denied` without role admin or a fresh login; `Conflict` for the last admin; `NotFound`.
+/// `Denied` without role admin; `Stale`; `Conflict` for the last admin; `NotFound`.
 pub async fn disable(admin: &Admin, actor: &Actor, name: &str) -> Verb<Operator> {
     actor.need(Right::Administer, "operator.disable")?;
     actor.need_fresh_login(admin.clock.now())?;
@@ -113,10 +129,10 @@ pub async fn disable(admin: &Admin, actor: &Actor, name: &str) -> Verb<Operator>
 /// Gives an operator another role: its sessions end, so that the next one has a new id (ATK-A03).
 ///
 /// # Errors
-/// As `disable`.
+/// As `disable`, and `Denied` for a key.
 pub async fn set_role(admin: &Admin, actor: &Actor, name: &str, role: OperatorRole) -> Verb<Operator> {
     actor.need(Right::Administer, "operator.role")?;
-    actor.need_fresh_login(admin.clock.now())?;
+    actor.need_person("operator.role", admin.clock.now())?;
     if role != OperatorRole::Admin {
         keep_one_admin(admin, name)?;
     }
@@ -127,13 +143,14 @@ pub async fn set_role(admin: &Admin, actor: &Actor, name: &str, role: OperatorRo
     one(admin, name)
 }
 
-/// Gives an operator another password and lets it sign in again; its sessions and keys end. Works on the files alone too.
+/// Gives an operator another password and lets it sign in again; its second factor, sessions and keys end. Works on the files alone too: it is
+/// the way back in for whoever lost everything else.
 ///
 /// # Errors
-/// `Denied` without role admin or a fresh login, `Invalid` for the password, `NotFound`.
+/// `Denied` without role admin and for a key; `Stale`; `Invalid` for the password; `NotFound`.
 pub async fn reset(admin: &Admin, actor: &Actor, name: &str, secret: &Secret<String>) -> Verb<Operator> {
     actor.need(Right::Administer, "operator.reset")?;
-    actor.need_fresh_login(admin.clock.now())?;
+    actor.need_person("operator.reset", admin.clock.now())?;
     let phc = password::make(secret).await?;
     apply(admin, name, Change::Reset(&phc)).await?;
     admin.record(Event::action(&actor.name, "operator.reset", name)).await?;
@@ -153,9 +170,11 @@ async fn apply(admin: &Admin, name: &str, change: Change<'_>) -> Verb<()> {
     if let Some(account) = state.accounts.get_mut(name) {
         account.role = role.unwrap_or(account.role);
         account.disabled_at = disabled.unwrap_or(account.disabled_at);
-        account.password_phc = phc.unwrap_or_else(|| account.password_phc.clone());
+        if let Some(phc) = phc {
+            (account.password_phc, account.second) = (phc, None);
+        }
     }
-    state.sessions.retain(|_, session| session.operator != name);
+    state.end_sessions(name, None);
     if ends_keys {
         for key in state.keys.values_mut().filter(|key| key.operator == name && key.revoked_at.is_none()) {
             key.revoked_at = Some(now);

@@ -34,6 +34,52 @@ pub struct Operator {
     pub created_at: Timestamp,
     /// When it was last seen in the dashboard, by sessions that still are.
     pub last_seen: Option<Timestamp>,
+    /// Since when it signs in with a second factor.
+    pub totp_since: Option<Timestamp>,
+    /// Recovery codes that nobody used yet.
+    pub recovery_codes: usize,
+}
+
+/// One session of the dashboard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OperatorSession {
+    /// Its public name; the cookie cannot be told from it.
+    pub session: String,
+    /// Whose it is.
+    pub operator: String,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// The last request.
+    pub last_seen: Timestamp,
+    /// When the password was last given.
+    pub login_at: Timestamp,
+    /// The address it began from.
+    pub remote: String,
+    /// What the browser called itself.
+    pub agent: String,
+}
+
+/// Sessions, the last seen first.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+pub struct SessionList {
+    /// The sessions.
+    pub sessions: Vec<OperatorSession>,
+}
+
+/// Sessions that were ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SessionsEnded {
+    /// How many.
+    pub ended: usize,
+}
+
+/// A key to make.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AddKey {
+    /// What it may do; its operator's role when there is none.
+    pub role: Option<OperatorRole>,
+    /// Days until it stops counting; 90 when there is none.
+    pub expires_days: Option<u32>,
 }
 
 /// Every operator.
@@ -63,6 +109,8 @@ pub struct OperatorKey {
     pub kid: String,
     /// Whose it is.
     pub operator: String,
+    /// What it may do now: what it was made with, as far as its operator may.
+    pub role: OperatorRole,
     /// When it was minted.
     pub created_at: Timestamp,
     /// When it expires.
@@ -101,10 +149,14 @@ pub struct SignedIn {
 /// Why somebody is not signed in.
 #[derive(Debug)]
 pub enum NotSignedIn {
-    /// Unknown, disabled or the password is wrong: nobody learns which.
+    /// Unknown, disabled or the password is wrong: nobody learns which. After a right password: the code is.
     Wrong,
     /// Too many tries; the next one counts after so many seconds.
     Later(u64),
+    /// The password is right and a code is still due: the value of the cookie of the first step.
+    Code(Secret<String>),
+    /// The first step is too long ago, or was never done.
+    Over,
     /// Something does not answer.
     Fault(Fault),
 }

@@ -1,4 +1,4 @@
-//! Setup, sign in, sign out, and the page of operators. Only here is a cookie set.
+//! Setup, sign in with its two steps, sign out, and the page of operators. Cookies are set here, and by the page that asks for a password again.
 
 use std::sync::Arc;
 
@@ -9,8 +9,11 @@ use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::model::{AddOperator, NotSignedIn, SignedIn, Visitor};
-use super::pages::{self, AddForm, LoginPage, LoginView, NewKey, SetupPage, SetupView};
-use super::{Touch, add, disable, key_add, key_list, key_revoke, list, login, logout, needs_setup, set_role, set_up, who};
+use super::pages::{self, AddForm, CodePage, CodeView, LoginPage, LoginView, SetupPage, SetupView};
+use super::{
+    Touch, add, disable, key_list, key_revoke, list, login, login_code, logout, needs_setup, reset, session_list, sessions_end,
+    set_role, set_up, totp_remove, waits, who,
+};
 use crate::admin::actor::Right;
 use crate::admin::routes::{Access, Entry, Visit, stranger};
 use crate::admin::shell::{Here, Solo, sentence};
@@ -21,18 +24,22 @@ use crate::web::cookie::{self, Shown};
 use crate::web::{Context, Fields, html_with, origin, page, see_other};
 
 /// Who may use what.
-pub const ROUTES: [Entry; 11] = [
+pub const ROUTES: [Entry; 15] = [
     ("GET", "/setup", Access::Public),
     ("POST", "/setup", Access::Public),
     ("GET", "/login", Access::Public),
     ("POST", "/login", Access::Public),
+    ("GET", "/login/code", Access::Public),
+    ("POST", "/login/code", Access::Public),
     ("POST", "/logout", Access::Signed(Right::Read)),
     ("GET", "/operators", Access::Signed(Right::Read)),
     ("POST", "/operators/add", Access::Signed(Right::Administer)),
     ("POST", "/operators/{name}/role", Access::Signed(Right::Administer)),
     ("POST", "/operators/{name}/disable", Access::Signed(Right::Administer)),
-    ("POST", "/operators/keys/add", Access::Signed(Right::Read)),
-    ("POST", "/operators/keys/{kid}/revoke", Access::Signed(Right::Read)),
+    ("POST", "/operators/{name}/reset", Access::Signed(Right::Administer)),
+    ("POST", "/operators/{name}/totp/remove", Access::Signed(Right::Administer)),
+    ("POST", "/operators/{name}/sessions/end", Access::Signed(Right::Administer)),
+    ("POST", "/operators/keys/{kid}/revoke", Access::Signed(Right::Administer)),
 ];
 
 /// The routes.
@@ -40,12 +47,15 @@ pub fn routes() -> Router<Arc<Admin>> {
     Router::new()
         .route("/setup", get(show_setup).post(do_setup))
         .route("/login", get(show_login).post(do_login))
+        .route("/login/code", get(show_code).post(do_code))
         .route("/logout", post(do_logout))
         .route("/operators", get(show))
         .route("/operators/add", post(do_add))
         .route("/operators/{name}/role", post(do_role))
         .route("/operators/{name}/disable", post(do_disable))
-        .route("/operators/keys/add", post(do_key_add))
+        .route("/operators/{name}/reset", post(do_reset))
+        .route("/operators/{name}/totp/remove", post(do_totp_remove))
+        .route("/operators/{name}/sessions/end", post(do_sessions_end))
         .route("/operators/keys/{kid}/revoke", post(do_key_revoke))
 }
 
@@ -112,27 +122,85 @@ async fn show_login(State(admin): State<Arc<Admin>>, context: Context, headers: 
 }
 
 async fn do_login(State(admin): State<Arc<Admin>>, context: Context, headers: HeaderMap, fields: Fields) -> Response {
-    let replaced = match cookie::read(&headers) {
-        Shown::One(token) => Some(token),
-        _ => None,
-    };
     let secret = Secret::new(fields.raw("password").to_owned());
     let name = fields.get("operator");
     let next = origin::local_path(fields.get("next"));
     let view = |fault: String| LoginView { fault, name: name.to_owned(), next: next.to_owned() };
-    match login(&admin, name, &secret, &visitor(&context), replaced).await {
+    let wrong = || "Name or password is wrong, or the operator is disabled.".to_owned();
+    match login(&admin, name, &secret, &visitor(&context), (replaced(&headers), next)).await {
         Ok(signed) => enter(&signed, next),
-        Err(NotSignedIn::Wrong) => {
-            login_page(&context, StatusCode::UNAUTHORIZED, view("Name or password is wrong, or the operator is disabled.".into()))
-        }
-        Err(NotSignedIn::Later(seconds)) => {
-            let text =
-                format!("Too many tries. The next one counts in {seconds} s; until then even the right password is not looked at.");
-            let mut response = login_page(&context, StatusCode::TOO_MANY_REQUESTS, view(text));
-            page::put(response.headers_mut(), header::RETRY_AFTER, &seconds.to_string());
+        Err(NotSignedIn::Code(token)) => {
+            let mut response = see_other("/login/code");
+            page::put(response.headers_mut(), header::SET_COOKIE, &cookie::set_step(token.reveal()));
             response
         }
+        Err(NotSignedIn::Wrong | NotSignedIn::Over) => login_page(&context, StatusCode::UNAUTHORIZED, view(wrong())),
+        Err(NotSignedIn::Later(seconds)) => {
+            later(login_page(&context, StatusCode::TOO_MANY_REQUESTS, view(too_soon(seconds))), seconds)
+        }
         Err(NotSignedIn::Fault(fault)) => stranger(&context, &fault),
+    }
+}
+
+fn replaced(headers: &HeaderMap) -> Option<&str> {
+    match cookie::read(headers) {
+        Shown::One(token) => Some(token),
+        _ => None,
+    }
+}
+
+fn too_soon(seconds: u64) -> String {
+    format!("Too many tries. The next one counts in {seconds} s; until then even the right one is not looked at.")
+}
+
+fn later(mut response: Response, seconds: u64) -> Response {
+    page::put(response.headers_mut(), header::RETRY_AFTER, &seconds.to_string());
+    response
+}
+
+fn code_page(context: &Context, status: StatusCode, operator: String, fault: String) -> Response {
+    html_with(status, &CodePage { shell: Solo::new(context, "Code"), view: CodeView { operator, fault } })
+}
+
+// Back to the password. The first step, if there was one, is forgotten here and in the browser.
+fn over(context: &Context) -> Response {
+    let fault = "Sign in with your password first; its code is then taken for five minutes and five tries.".to_owned();
+    let mut response = login_page(context, StatusCode::UNAUTHORIZED, LoginView { fault, ..LoginView::default() });
+    page::put(response.headers_mut(), header::SET_COOKIE, &cookie::clear_step());
+    response
+}
+
+async fn show_code(State(admin): State<Arc<Admin>>, context: Context, headers: HeaderMap) -> Response {
+    match cookie::read_step(&headers) {
+        Shown::One(token) => match waits(&admin, token) {
+            Some(operator) => code_page(&context, StatusCode::OK, operator, String::new()),
+            None => see_other("/login"),
+        },
+        _ => see_other("/login"),
+    }
+}
+
+async fn do_code(State(admin): State<Arc<Admin>>, context: Context, headers: HeaderMap, fields: Fields) -> Response {
+    // Two of them: nobody can tell which is the planted one (ATK-A17).
+    let Shown::One(token) = cookie::read_step(&headers) else { return over(&context) };
+    let operator = || waits(&admin, token).unwrap_or_default();
+    match login_code(&admin, token, fields.get("code"), &visitor(&context), replaced(&headers)).await {
+        Ok((signed, next)) => {
+            let mut response = enter(&signed, origin::local_path(&next));
+            if let Ok(clear) = cookie::clear_step().parse() {
+                response.headers_mut().append(header::SET_COOKIE, clear);
+            }
+            response
+        }
+        Err(NotSignedIn::Wrong) => {
+            let fault = "The code is wrong, or was used already. Each counts once; wait for the next one.";
+            code_page(&context, StatusCode::UNAUTHORIZED, operator(), fault.to_owned())
+        }
+        Err(NotSignedIn::Later(seconds)) => {
+            later(code_page(&context, StatusCode::TOO_MANY_REQUESTS, operator(), too_soon(seconds)), seconds)
+        }
+        Err(NotSignedIn::Fault(fault)) => code_page(&context, page::status_of(fault.kind), operator(), sentence(&fault.message)),
+        Err(NotSignedIn::Over | NotSignedIn::Code(_)) => over(&context),
     }
 }
 
@@ -146,25 +214,30 @@ async fn do_logout(visit: Visit) -> Response {
 }
 
 async fn show(visit: Visit) -> Response {
-    whole(&visit, StatusCode::OK, None, AddForm::default(), None).await
+    whole(&visit, StatusCode::OK, AddForm::default(), None)
 }
 
-async fn whole(visit: &Visit, status: StatusCode, key: Option<NewKey>, form: AddForm, refusal: Option<String>) -> Response {
+fn whole(visit: &Visit, status: StatusCode, form: AddForm, refusal: Option<String>) -> Response {
     let (admin, actor) = (&visit.admin, &visit.signed.actor);
-    let read = || Ok((list(admin, actor)?.operators, key_list(admin, actor)?.keys));
+    let all = actor.role.has(Right::Administer);
+    let read = || {
+        let sessions = if all { session_list(admin, actor, None)?.sessions } else { Vec::new() };
+        let keys = if all { key_list(admin, actor)?.keys } else { Vec::new() };
+        Ok((list(admin, actor)?.operators, keys, sessions))
+    };
     let read: Verb<_> = read();
     match read {
         Err(fault) => visit.fail(&fault),
-        Ok((operators, keys)) => {
+        Ok((operators, keys, sessions)) => {
             let shell =
                 visit.shell(Here::Operators, "Operators").same("lifeboat operator list", "GET /api/v1/operators").refusing(refusal);
-            html_with(status, &pages::page(shell, (&operators, &keys), actor, key, form))
+            html_with(status, &pages::page(shell, (&operators, &keys, &sessions), actor, form))
         }
     }
 }
 
-async fn refuse(visit: &Visit, fault: &Fault, form: AddForm) -> Response {
-    whole(visit, page::status_of(fault.kind), None, form, Some(sentence(&fault.message))).await
+fn refuse(visit: &Visit, fault: &Fault, form: AddForm) -> Response {
+    whole(visit, page::status_of(fault.kind), form, Some(sentence(&fault.message)))
 }
 
 async fn do_add(visit: Visit, fields: Fields) -> Response {
@@ -178,7 +251,7 @@ async fn do_add(visit: Visit, fields: Fields) -> Response {
         Ok(added) => {
             visit.done("/operators", format!("{} added, {}. The first password is yours to hand over.", added.name, added.role))
         }
-        Err(fault) => refuse(&visit, &fault, AddForm::typed(&fields).faulted(&fault)).await,
+        Err(fault) => refuse(&visit, &fault, AddForm::typed(&fields).faulted(&fault)),
     }
 }
 
@@ -186,38 +259,46 @@ async fn do_role(visit: Visit, Path(name): Path<String>, fields: Fields) -> Resp
     let act = async || set_role(&visit.admin, &visit.signed.actor, &name, fields.get("role").parse()?).await;
     match act().await {
         Ok(now) => visit.done("/operators", format!("{} is {} now. Its sessions have ended.", now.name, now.role)),
-        Err(fault) => refuse(&visit, &fault, AddForm::default()).await,
+        Err(fault) => refuse(&visit, &fault, AddForm::default()),
     }
 }
 
 async fn do_disable(visit: Visit, Path(name): Path<String>) -> Response {
     match disable(&visit.admin, &visit.signed.actor, &name).await {
         Ok(now) => visit.done("/operators", format!("{} is disabled. Its sessions and keys have ended.", now.name)),
-        Err(fault) => refuse(&visit, &fault, AddForm::default()).await,
+        Err(fault) => refuse(&visit, &fault, AddForm::default()),
     }
 }
 
-async fn do_key_add(visit: Visit, fields: Fields) -> Response {
-    let actor = &visit.signed.actor;
-    let act = async || {
-        let days = match fields.get("expires") {
-            "" => None,
-            digits => Some(digits.parse().map_err(|_| Fault::invalid("expires", "Days are a whole number, or nothing"))?),
-        };
-        key_add(&visit.admin, actor, &actor.name, days).await
-    };
-    match act().await {
-        Ok(added) => {
-            let key = NewKey::of(&added, &visit.admin.dashboard_base(&visit.context.host), visit.admin.clock.now());
-            whole(&visit, StatusCode::OK, Some(key), AddForm::default(), None).await
+async fn do_reset(visit: Visit, Path(name): Path<String>, fields: Fields) -> Response {
+    let secret = Secret::new(fields.raw("password").to_owned());
+    match reset(&visit.admin, &visit.signed.actor, &name, &secret).await {
+        Ok(now) => {
+            let text =
+                format!("{} signs in with the new password alone; its second factor, sessions and keys have ended.", now.name);
+            visit.done("/operators", text)
         }
-        Err(fault) => refuse(&visit, &fault, AddForm::default()).await,
+        Err(fault) => refuse(&visit, &fault, AddForm::default()),
+    }
+}
+
+async fn do_totp_remove(visit: Visit, Path(name): Path<String>) -> Response {
+    match totp_remove(&visit.admin, &visit.signed.actor, &name).await {
+        Ok(now) => visit.done("/operators", format!("{} has no second factor any more. Its sessions have ended.", now.name)),
+        Err(fault) => refuse(&visit, &fault, AddForm::default()),
+    }
+}
+
+async fn do_sessions_end(visit: Visit, Path(name): Path<String>) -> Response {
+    match sessions_end(&visit.admin, &visit.signed.actor, Some(&name), None).await {
+        Ok(done) => visit.done("/operators", format!("Ended of {name}: {}.", pages::sessions(done.ended))),
+        Err(fault) => refuse(&visit, &fault, AddForm::default()),
     }
 }
 
 async fn do_key_revoke(visit: Visit, Path(kid): Path<String>) -> Response {
     match key_revoke(&visit.admin, &visit.signed.actor, &kid).await {
         Ok(key) => visit.done("/operators", format!("Key lbo_{} of {} revoked.", key.kid, key.operator)),
-        Err(fault) => refuse(&visit, &fault, AddForm::default()).await,
+        Err(fault) => refuse(&visit, &fault, AddForm::default()),
     }
 }

@@ -1,12 +1,12 @@
-//! Signing in and out, and what a cookie or key is worth. Every sign-in makes a new session id; nobody learns whether a name exists.
+//! Setting up, signing out, and what a cookie or key is worth. Every sign-in makes a new session id; only its hash is kept.
 
 use super::memory::{Session, State};
-use super::model::{NotSignedIn, SignedIn, Visitor};
+use super::model::{SignedIn, Visitor};
 use super::throttle::SETUP;
-use super::{password, store};
+use super::{password, second, store};
 use crate::admin::actor::{Actor, Via};
 use crate::admin::{Admin, operators};
-use crate::audit::{Durability, Event};
+use crate::audit::Event;
 use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids::check_name;
@@ -55,62 +55,12 @@ pub async fn set_up(admin: &Admin, code: &str, name: &str, secret: &Secret<Strin
     Ok(begin(admin, name, visitor).await)
 }
 
-fn too_many(wait_ms: i64) -> String {
+pub(super) fn too_many(wait_ms: i64) -> String {
     format!("Too many tries. The next one counts in {} s", wait_ms / 1000 + 1)
 }
 
-/// Signs in. `replaced` is the cookie the browser showed, whose session ends (ATK-A03).
-///
-/// # Errors
-/// Why not. The answer for an unknown name takes as long as for a wrong password (ATK-A02).
-pub async fn login(
-    admin: &Admin,
-    name: &str,
-    secret: &Secret<String>,
-    visitor: &Visitor,
-    replaced: Option<&str>,
-) -> Result<SignedIn, NotSignedIn> {
-    let now = admin.clock.now();
-    // A name nobody can have is one name for the throttle, so that strangers cannot fill it with inventions.
-    let account = if check_name(name).is_ok() { name } else { "" };
-    let wait = admin.operators.throttle().wait_ms(account, visitor.remote, now);
-    if wait > 0 {
-        admin.recorder.stranger(visitor.remote, "login.throttled");
-        return Err(NotSignedIn::Later(u64::try_from(wait / 1000 + 1).unwrap_or(1)));
-    }
-    // Counted before the check and taken back after it: tries that run side by side cannot all slip under the limit.
-    admin.operators.throttle().failed(account, visitor.remote, now);
-    let stored = admin.operators.state().accounts.get(account).filter(|a| a.disabled_at.is_none()).map(|a| a.password_phc.clone());
-    if !password::check(stored.clone(), secret).await? {
-        refused(admin, account, stored.is_some(), visitor).await;
-        return Err(NotSignedIn::Wrong);
-    }
-    admin.operators.throttle().succeeded(account, visitor.remote);
-    if let Some(token) = replaced {
-        end(admin, token).await;
-    }
-    let mut event = Event::action(account, "login.ok", account);
-    event.remote = Some(visitor.remote.to_string());
-    // An operator who cannot be written down may still sign in, for the stop button; the log keeps it.
-    if let Err(cause) = admin.recorder.record(event, Durability::Written).await {
-        tracing::error!(%cause, operator = account, "a sign-in could not be recorded");
-    }
-    Ok(begin(admin, account, visitor).await)
-}
-
-async fn refused(admin: &Admin, account: &str, exists: bool, visitor: &Visitor) {
-    if !exists {
-        admin.recorder.stranger(visitor.remote, "login.refused");
-        return;
-    }
-    let mut event = Event::action(account, "login.refused", account);
-    event.remote = Some(visitor.remote.to_string());
-    if let Err(cause) = admin.recorder.record(event, Durability::Written).await {
-        tracing::error!(%cause, operator = account, "a refused sign-in could not be recorded");
-    }
-}
-
-async fn begin(admin: &Admin, operator: &str, visitor: &Visitor) -> SignedIn {
+/// Begins a session.
+pub(super) async fn begin(admin: &Admin, operator: &str, visitor: &Visitor) -> SignedIn {
     let now = admin.clock.now();
     let token = keys::token(admin.entropy.as_ref());
     let session = Session {
@@ -135,7 +85,7 @@ async fn begin(admin: &Admin, operator: &str, visitor: &Visitor) -> SignedIn {
 pub async fn end(admin: &Admin, token: &str) {
     let id = keys::hash_text(token);
     let Some(session) = admin.operators.state().sessions.remove(&id) else { return };
-    if let Err(fault) = store::end_session(&admin.db, id).await {
+    if let Err(fault) = store::end_sessions(&admin.db, &[id]).await {
         tracing::warn!(%fault, operator = session.operator, "an ended session is still in the database");
     }
 }
@@ -187,7 +137,9 @@ pub fn who_by_key(admin: &Admin, text: &str) -> Option<Actor> {
     let account = accounts.get(&key.operator).filter(|account| account.disabled_at.is_none())?;
     key.last_used = Some(now);
     key.used_since = true;
-    Some(Actor { name: key.operator.clone(), role: account.role, via: Via::Api, login_at: None })
+    // A key never has more than its operator has now, whatever it was made with (ATK-A10).
+    let role = key.role.map_or(account.role, |role| role.within(account.role));
+    Some(Actor { name: key.operator.clone(), role, via: Via::Api, login_at: None })
 }
 
 /// Leaves a sentence for the next page of a session.
@@ -221,6 +173,7 @@ pub fn draft(admin: &Admin, operator: &str) -> Option<String> {
 /// When the database does not answer; the next run makes it good.
 pub async fn keep(admin: &Admin) -> Verb<()> {
     let now: Timestamp = admin.clock.now();
+    second::keep_steps(admin).await;
     let (mut seen, mut used, mut over) = (Vec::new(), Vec::new(), Vec::new());
     {
         let mut state = admin.operators.state();

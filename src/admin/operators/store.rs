@@ -4,6 +4,7 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::memory::{Account, HeldKey, Session, State};
+use super::second::store as second;
 use crate::admin::actor::OperatorRole;
 use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
@@ -11,7 +12,7 @@ use crate::db::{Db, fault};
 
 const READ_OPERATORS: &str = "SELECT name, role, password_phc, disabled_at, created_at FROM operators";
 const READ_SESSIONS: &str = "SELECT id_hash, operator, created_at, last_seen, login_at, remote, user_agent FROM sessions";
-const READ_KEYS: &str = "SELECT kid, operator, hash, created_at, expires_at, revoked_at, last_used FROM operator_keys";
+const READ_KEYS: &str = "SELECT kid, operator, role, hash, created_at, expires_at, revoked_at, last_used FROM operator_keys";
 const COUNT_OPERATORS: &str = "SELECT count(*) FROM operators";
 const READ_CODE: &str = "SELECT code_hash FROM setup WHERE id = 1 AND used_at IS NULL";
 const ADD_CODE: &str = "INSERT INTO setup (id, code_hash) VALUES (1, ?1) ON CONFLICT (id) DO NOTHING";
@@ -19,19 +20,21 @@ const USE_CODE: &str = "UPDATE setup SET used_at = ?1 WHERE id = 1 AND used_at I
 const ADD_OPERATOR: &str = "INSERT INTO operators (name, role, password_phc, created_at) VALUES (?1, ?2, ?3, ?4)";
 const SET_ROLE: &str = "UPDATE operators SET role = ?2 WHERE name = ?1";
 const DISABLE: &str = "UPDATE operators SET disabled_at = ?2 WHERE name = ?1 AND disabled_at IS NULL";
+const SET_PASSWORD: &str = "UPDATE operators SET password_phc = ?2 WHERE name = ?1 AND disabled_at IS NULL";
 const RESET: &str = "UPDATE operators SET password_phc = ?2, disabled_at = NULL WHERE name = ?1";
 const ADD_SESSION: &str = "INSERT INTO sessions (id_hash, operator, created_at, last_seen, login_at, remote, user_agent)
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
 const SEE_SESSION: &str = "UPDATE sessions SET last_seen = ?2 WHERE id_hash = ?1";
 const END_SESSION: &str = "DELETE FROM sessions WHERE id_hash = ?1";
 const END_SESSIONS: &str = "DELETE FROM sessions WHERE operator = ?1";
-const ADD_KEY: &str = "INSERT INTO operator_keys (kid, operator, hash, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5)";
+const ADD_KEY: &str =
+    "INSERT INTO operator_keys (kid, operator, role, hash, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
 const REVOKE_KEY: &str = "UPDATE operator_keys SET revoked_at = ?2 WHERE kid = ?1 AND revoked_at IS NULL";
 const REVOKE_KEYS: &str = "UPDATE operator_keys SET revoked_at = ?2 WHERE operator = ?1 AND revoked_at IS NULL";
 const USE_KEY: &str = "UPDATE operator_keys SET last_used = ?2 WHERE kid = ?1";
 
 /// Every statement, for the test that keeps SQL and migrations together.
-pub const STATEMENTS: [(&str, &str); 19] = [
+pub const STATEMENTS: [(&str, &str); 20] = [
     ("operators.read_operators", READ_OPERATORS),
     ("operators.read_sessions", READ_SESSIONS),
     ("operators.read_keys", READ_KEYS),
@@ -42,6 +45,7 @@ pub const STATEMENTS: [(&str, &str); 19] = [
     ("operators.add_operator", ADD_OPERATOR),
     ("operators.set_role", SET_ROLE),
     ("operators.disable", DISABLE),
+    ("operators.set_password", SET_PASSWORD),
     ("operators.reset", RESET),
     ("operators.add_session", ADD_SESSION),
     ("operators.see_session", SEE_SESSION),
@@ -85,17 +89,22 @@ pub(super) async fn read(db: &Db) -> Verb<State> {
         let (kid, key) = key(&row).map_err(unread)?;
         state.keys.insert(kid, key);
     }
+    second::read(db, &mut state).await?;
     Ok(state)
+}
+
+fn read_role(word: &str) -> Result<OperatorRole, sqlx::Error> {
+    word.parse::<OperatorRole>().map_err(|f| sqlx::Error::Decode(f.message.into()))
 }
 
 fn account(row: &SqliteRow) -> Result<(String, Account), sqlx::Error> {
     let role: String = row.try_get("role")?;
-    let role = role.parse::<OperatorRole>().map_err(|f| sqlx::Error::Decode(f.message.into()))?;
     let account = Account {
-        role,
+        role: read_role(&role)?,
         password_phc: row.try_get("password_phc")?,
         disabled_at: maybe_at(row, "disabled_at")?,
         created_at: at(row, "created_at")?,
+        second: None,
     };
     Ok((row.try_get("name")?, account))
 }
@@ -116,6 +125,7 @@ fn session(row: &SqliteRow) -> Result<([u8; 32], Session), sqlx::Error> {
 fn key(row: &SqliteRow) -> Result<(String, HeldKey), sqlx::Error> {
     let key = HeldKey {
         operator: row.try_get("operator")?,
+        role: row.try_get::<Option<String>, _>("role")?.map(|word| read_role(&word)).transpose()?,
         hash: hash(row, "hash")?,
         created_at: at(row, "created_at")?,
         expires_at: maybe_at(row, "expires_at")?,
@@ -202,7 +212,7 @@ pub(super) enum Change<'a> {
     Role(OperatorRole),
     /// May not sign in any more.
     Disable,
-    /// Another password, and may sign in again.
+    /// Another password and no second factor, and may sign in again.
     Reset(&'a str),
 }
 
@@ -222,6 +232,9 @@ pub(super) async fn change(db: &Db, name: &str, change: Change<'_>, now: Timesta
         return Err(Fault::not_found(format!("there is no operator {name} that this could change")));
     }
     sqlx::query(END_SESSIONS).bind(name).execute(&mut *tx).await.map_err(failed)?;
+    if let Change::Reset(_) = change {
+        second::forget(&mut tx, name).await?;
+    }
     if !matches!(change, Change::Role(_)) {
         sqlx::query(REVOKE_KEYS).bind(name).bind(now.0).execute(&mut *tx).await.map_err(failed)?;
     }
@@ -238,13 +251,24 @@ pub(super) async fn add_session(db: &Db, id: [u8; 32], session: &Session) -> Ver
     query.execute(db.writer()).await.map(|_| ()).map_err(|e| fault(e, "the session cannot be stored"))
 }
 
-/// Ends a session.
+/// Stores another password.
+///
+/// # Errors
+/// `NotFound` when there is no such operator that may sign in.
+pub(super) async fn set_password(db: &Db, name: &str, phc: &str) -> Verb<()> {
+    let done = sqlx::query(SET_PASSWORD).bind(name).bind(phc).execute(db.writer()).await;
+    match done.map_err(|e| fault(e, "the password cannot be stored"))?.rows_affected() {
+        0 => Err(Fault::not_found(format!("there is no operator {name} that may sign in"))),
+        _ => Ok(()),
+    }
+}
+
+/// Ends sessions.
 ///
 /// # Errors
 /// When the database does not answer.
-pub(super) async fn end_session(db: &Db, id: [u8; 32]) -> Verb<()> {
-    let done = sqlx::query(END_SESSION).bind(&id[..]).execute(db.writer()).await;
-    done.map(|_| ()).map_err(|e| fault(e, "the session cannot be ended"))
+pub(super) async fn end_sessions(db: &Db, ids: &[[u8; 32]]) -> Verb<()> {
+    keep(db, &[], &[], ids).await
 }
 
 /// Stores a key.
@@ -252,8 +276,8 @@ pub(super) async fn end_session(db: &Db, id: [u8; 32]) -> Verb<()> {
 /// # Errors
 /// When the database does not answer.
 pub(super) async fn add_key(db: &Db, kid: &str, key: &HeldKey) -> Verb<()> {
-    let query = sqlx::query(ADD_KEY).bind(kid).bind(&key.operator).bind(&key.hash[..]).bind(key.created_at.0);
-    let query = query.bind(key.expires_at.map(|at| at.0));
+    let query = sqlx::query(ADD_KEY).bind(kid).bind(&key.operator).bind(key.role.map(OperatorRole::word)).bind(&key.hash[..]);
+    let query = query.bind(key.created_at.0).bind(key.expires_at.map(|at| at.0));
     query.execute(db.writer()).await.map(|_| ()).map_err(|e| fault(e, "the key cannot be stored"))
 }
 

@@ -13,6 +13,10 @@ const FREE: u32 = 5;
 const ADDRESS_CAP_MS: i64 = 5 * 60_000;
 const ACCOUNT_CAP_MS: i64 = 30_000;
 const FORGOTTEN_AFTER_MS: i64 = 15 * 60_000;
+// A code is one of a million and three count at once. Whoever tries them has the password, so a new place may wait for long: 300 tries a day
+// from everywhere are one chance in a thousand, and each of them stands in the ledger.
+const CODES_CAP_MS: i64 = 5 * 60_000;
+const CODES_FORGOTTEN_AFTER_MS: i64 = 24 * 3_600_000;
 const MOST: usize = 10_000;
 const KNOWN_PER_ACCOUNT: usize = 16;
 
@@ -23,8 +27,8 @@ struct Failures {
 }
 
 impl Failures {
-    fn wait_ms(self, now: Timestamp, cap: i64) -> i64 {
-        if self.count < FREE || now.since_ms(self.last) > FORGOTTEN_AFTER_MS {
+    fn wait_ms(self, now: Timestamp, cap: i64, forgotten: i64) -> i64 {
+        if self.count < FREE || now.since_ms(self.last) > forgotten {
             return 0;
         }
         let doubled = 1_000_i64.saturating_mul(1 << (self.count - FREE).min(20));
@@ -33,30 +37,46 @@ impl Failures {
 }
 
 /// What was tried lately. Bounded: strangers cannot make it grow.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Throttle {
+    account_cap_ms: i64,
+    forgotten_after_ms: i64,
     addresses: HashMap<IpAddr, Failures>,
     accounts: HashMap<String, Failures>,
     known: HashMap<String, Vec<IpAddr>>,
 }
 
+impl Default for Throttle {
+    fn default() -> Self {
+        let (addresses, accounts, known) = Default::default();
+        Self { account_cap_ms: ACCOUNT_CAP_MS, forgotten_after_ms: FORGOTTEN_AFTER_MS, addresses, accounts, known }
+    }
+}
+
 impl Throttle {
+    /// For the codes of a second factor.
+    pub fn of_codes() -> Self {
+        Self { account_cap_ms: CODES_CAP_MS, forgotten_after_ms: CODES_FORGOTTEN_AFTER_MS, ..Self::default() }
+    }
+
     /// Milliseconds until a try counts again; 0 when it does now.
     pub fn wait_ms(&self, account: &str, remote: IpAddr, now: Timestamp) -> i64 {
-        let own = self.addresses.get(&place(remote)).map_or(0, |f| f.wait_ms(now, ADDRESS_CAP_MS));
+        let forgotten = self.forgotten_after_ms;
+        let own = self.addresses.get(&place(remote)).map_or(0, |f| f.wait_ms(now, ADDRESS_CAP_MS, forgotten));
         // Whoever reaches us over loopback is on this host; no name at all is the setup, where the code is what is guessed.
         if self.knows(account, remote) || remote.to_canonical().is_loopback() || account == SETUP {
             return own;
         }
-        own.max(self.accounts.get(account).map_or(0, |f| f.wait_ms(now, ACCOUNT_CAP_MS)))
+        own.max(self.accounts.get(account).map_or(0, |f| f.wait_ms(now, self.account_cap_ms, forgotten)))
     }
 
     /// Counts a failed try.
     pub fn failed(&mut self, account: &str, remote: IpAddr, now: Timestamp) {
-        make_room(&mut self.addresses, now);
-        make_room(&mut self.accounts, now);
-        count(self.addresses.entry(place(remote)).or_default(), now);
-        count(self.accounts.entry(account.to_owned()).or_default(), now);
+        let forgotten = self.forgotten_after_ms;
+        make_room(&mut self.addresses, now, forgotten);
+        make_room(&mut self.accounts, now, forgotten);
+        count(self.addresses.entry(place(remote)).or_default(), now, forgotten);
+        count(self.accounts.entry(account.to_owned()).or_default(), now, forgotten);
     }
 
     /// Forgets what failed from here, and remembers that the account comes from here.
@@ -89,16 +109,16 @@ fn place(remote: IpAddr) -> IpAddr {
     }
 }
 
-fn count(failures: &mut Failures, now: Timestamp) {
-    let fresh = now.since_ms(failures.last) <= FORGOTTEN_AFTER_MS;
+fn count(failures: &mut Failures, now: Timestamp, forgotten: i64) {
+    let fresh = now.since_ms(failures.last) <= forgotten;
     *failures = Failures { count: if fresh { failures.count.saturating_add(1) } else { 1 }, last: now };
 }
 
-fn make_room<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Failures>, now: Timestamp) {
+fn make_room<K: std::hash::Hash + Eq>(map: &mut HashMap<K, Failures>, now: Timestamp, forgotten: i64) {
     if map.len() < MOST {
         return;
     }
-    map.retain(|_, failures| now.since_ms(failures.last) <= FORGOTTEN_AFTER_MS);
+    map.retain(|_, failures| now.since_ms(failures.last) <= forgotten);
     if map.len() >= MOST {
         // A flood from everywhere: those who tried once or twice are let go before those who insist.
         map.retain(|_, failures| failures.count >= FREE);
@@ -175,6 +195,21 @@ mod tests {
             throttle.failed(SETUP, IpAddr::from(STRANGER), Timestamp(1_000));
         }
         assert!(throttle.wait_ms(SETUP, IpAddr::from(STRANGER), Timestamp(1_000)) > 0, "one address still waits");
+    }
+
+    #[test]
+    fn atk_a01_codes_from_everywhere_are_a_few_hundred_a_day() {
+        let mut throttle = Throttle::of_codes();
+        let mut tried = 0;
+        // A try each second, each from an address that was never seen.
+        for n in 0..86_400u32 {
+            let (remote, now) = (IpAddr::from((n << 8 | 1).to_be_bytes()), Timestamp(1_000_000 + i64::from(n) * 1_000));
+            if throttle.wait_ms("ana", remote, now) == 0 {
+                throttle.failed("ana", remote, now);
+                tried += 1;
+            }
+        }
+        assert!((100..350).contains(&tried), "{tried} codes in a day");
     }
 
     #[test]

@@ -92,10 +92,13 @@ pub async fn diff(admin: &Admin, actor: &Actor, between: Between) -> Verb<Differ
 /// Has the state of an earlier commit running again, by a new commit.
 ///
 /// # Errors
-/// `Denied` without role admin; `NotFound` for an unknown commit; `Invalid` without a reason, or when that state is no valid configuration
+/// `Denied` without role admin; `Stale`; `NotFound` for an unknown commit; `Invalid` without a reason, or when that state is no valid configuration
 /// any more; `Conflict` when it is the state at HEAD, or an editor's uncommitted work stands in the way.
 pub async fn rollback(admin: &Admin, actor: &Actor, order: RollbackOrder) -> Verb<RolledBack> {
     actor.need(Right::Administer, "config.rollback")?;
+    if !order.dry_run {
+        actor.need_fresh_login(admin.clock.now())?;
+    }
     let reason = order.reason.trim().to_owned();
     if reason.is_empty() && !order.dry_run {
         return Err(Fault::invalid("reason", "say why"));

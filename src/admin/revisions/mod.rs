@@ -168,9 +168,10 @@ pub async fn standing(admin: &Admin, actor: &Actor) -> Verb<Standing> {
 /// Commits what an editor changed, and has it running.
 ///
 /// # Errors
-/// `Denied` without role admin; `Invalid` with every fault, or when there is nothing to commit or no message.
+/// `Denied` without role admin; `Stale`; `Invalid` with every fault, or when there is nothing to commit or no message.
 pub async fn commit(admin: &Admin, actor: &Actor, order: CommitOrder) -> Verb<Committed> {
     actor.need(Right::Administer, "config.commit")?;
+    actor.need_fresh_login(admin.clock.now())?;
     let message = order.message.trim().to_owned();
     if message.is_empty() {
         return Err(Fault::invalid("message", "say what changes and why"));

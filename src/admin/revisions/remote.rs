@@ -85,11 +85,12 @@ fn host_name() -> String {
 /// Takes what the remote has and runs it, where that is a fast forward.
 ///
 /// # Errors
-/// `Denied` without role admin; `Invalid` with every fault when it is no valid configuration; `Conflict` when both have gone their own way, the
+/// `Denied` without role admin; `Stale`; `Invalid` with every fault when it is no valid configuration; `Conflict` when both have gone their own way, the
 /// remote's history was rewritten, it removes more than half of the files, or an editor's uncommitted work stands in the way. Nothing is
 /// changed then.
 pub async fn pull(admin: &Admin, actor: &Actor, order: PullOrder) -> Verb<Pull> {
     actor.need(Right::Administer, "config.pull")?;
+    actor.need_fresh_login(admin.clock.now())?;
     let remote = remote(admin)?;
     let head = tree::head(&admin.repository).await?;
     transport::fetch(&admin.repository.git_dir(), &remote).await?;

@@ -77,9 +77,10 @@ pub async fn show(admin: &Admin, actor: &Actor, name: &str) -> Verb<Role> {
 /// Makes a role, or replaces it.
 ///
 /// # Errors
-/// `Denied` without role admin; `Invalid` for a bad name or grant.
+/// `Denied` without role admin; `Stale`; `Invalid` for a bad name or grant.
 pub async fn set(admin: &Admin, actor: &Actor, name: &str, input: SetRole) -> Verb<RoleSet> {
     actor.need(Right::Administer, "role.set")?;
+    actor.need_fresh_login(admin.clock.now())?;
     check_name(name).map_err(|why| Fault::invalid("name", why))?;
     let (text, grants) = match (input.grants, input.toml) {
         (Some(grants), None) => {

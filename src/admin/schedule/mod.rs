@@ -104,9 +104,10 @@ async fn current(admin: &Admin) -> Schedules {
 /// Changes a schedule in the configuration.
 ///
 /// # Errors
-/// `Denied` without role admin; `Invalid` for a schedule that never comes, or an unknown job.
+/// `Denied` without role admin; `Stale`; `Invalid` for a schedule that never comes, or an unknown job.
 pub async fn set(admin: &Admin, actor: &Actor, order: SetSchedule) -> Verb<ScheduleList> {
     actor.need(Right::Administer, "schedule.set")?;
+    actor.need_fresh_login(admin.clock.now())?;
     if Schedules::default().of(&order.job).is_none() {
         return Err(Fault::invalid("job", "must be backup, drill or verify"));
     }

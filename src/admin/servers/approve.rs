@@ -9,9 +9,10 @@ use crate::base::fault::Verb;
 /// Approves the command line as it stands in the configuration on this host, and takes in every tool the server shows.
 ///
 /// # Errors
-/// `Denied` without role admin; `NotFound`; `Unavailable` when it does not answer: the command line is approved all the same.
+/// `Denied` without role admin; `Stale`; `NotFound`; `Unavailable` when it does not answer: the command line is approved all the same.
 pub async fn approve(admin: &Admin, actor: &Actor, name: &str) -> Verb<ServerAdded> {
     actor.need(Right::Administer, "server.approve")?;
+    actor.need_person("server.approve", admin.clock.now())?;
     approve_command(admin, actor, name).await?;
     take_in(admin, actor, name, None).await
 }
@@ -19,9 +20,10 @@ pub async fn approve(admin: &Admin, actor: &Actor, name: &str) -> Verb<ServerAdd
 /// Approves the command line alone: its tools stay as they were taken in.
 ///
 /// # Errors
-/// `Denied` without role admin; `NotFound`.
+/// `Denied` without role admin; `Stale`; `NotFound`.
 pub async fn approve_command(admin: &Admin, actor: &Actor, name: &str) -> Verb<()> {
     actor.need(Right::Administer, "server.approve")?;
+    actor.need_person("server.approve", admin.clock.now())?;
     let entry = running(admin, name)?;
     if let Some(digest) = approval(&entry.config, &host::names(&entry.secrets.env)) {
         store::set_approval(&admin.db, name, &digest, admin.clock.now(), &actor.name).await?;

@@ -62,6 +62,11 @@ pub async fn add(admin: &Admin, actor: &Actor, input: AddServer) -> Verb<ServerA
 
 /// As `add`, of what was read already.
 async fn add_whole(admin: &Admin, actor: &Actor, name: &str, config: ServerConfig, kept: Kept) -> Verb<ServerAdded> {
+    match &config.upstream {
+        // Its command line is approved by this, so it is new code on this host.
+        UpstreamConfig::Stdio(_) => actor.need_person("server.add of a command line", admin.clock.now())?,
+        UpstreamConfig::Http(_) => actor.need_fresh_login(admin.clock.now())?,
+    }
     check_name(name).map_err(|why| Fault::invalid("name", why))?;
     let _held = admin.names.hold(name)?;
     check_kept(&config, &kept)?;
@@ -160,9 +165,10 @@ pub async fn probe(admin: &Admin, actor: &Actor, name: &str) -> Verb<ServerProbe
 /// not changed; a new variable's name asks for a new approval.
 ///
 /// # Errors
-/// `Denied` without role admin; `NotFound`; `Invalid` for a text that cannot be read or that this kind of server does not take.
+/// `Denied` without role admin; `Stale`; `NotFound`; `Invalid` for a text that cannot be read or that this kind of server does not take.
 pub async fn secrets(admin: &Admin, actor: &Actor, name: &str, given: &ServerKeep) -> Verb<Server> {
     actor.need(Right::Administer, "server.secrets")?;
+    actor.need_fresh_login(admin.clock.now())?;
     let entry = running(admin, name)?;
     let mut kept = Kept::of(&admin.db, &admin.sealer, name).await?;
     kept.take(given)?;

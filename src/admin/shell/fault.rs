@@ -29,6 +29,7 @@ impl FaultView {
             FaultKind::Invalid => "Not done: something is wrong in the form",
             FaultKind::Conflict => "Not done: it is in the way of something",
             FaultKind::Denied => "Not allowed",
+            FaultKind::Stale => "Sign in again",
             FaultKind::Unavailable => "Not done: something does not answer",
             FaultKind::Bug => "Not done: a fault of Lifeboat",
         };

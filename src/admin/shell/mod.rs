@@ -53,6 +53,8 @@ pub enum Here {
     Drills,
     /// `/revisions`
     Revisions,
+    /// `/account`, which stands beside the operator's name
+    Account,
     /// None of them.
     Elsewhere,
 }
@@ -129,6 +131,8 @@ pub struct Shell {
     pub host: String,
     /// Who is signed in.
     pub me: Me,
+    /// Whether it looks at its own account.
+    pub on_account: bool,
     /// What is stopped.
     pub banner: Option<Banner>,
     /// `03:14 by jonas`, while everything is stopped.
@@ -167,6 +171,7 @@ impl Shell {
             title: title.into(),
             host: context.host.clone(),
             me: Me { name: signed.actor.name.clone(), role: signed.actor.role.word() },
+            on_account: here == Here::Account,
             stopped: whole.map(|s| format!("{} by {}", human::minute(s.since), s.by)),
             refresh: here == Here::Kill && banner.as_ref().is_some_and(|b| b.open),
             banner,

@@ -161,9 +161,10 @@ pub async fn diff(admin: &Admin, actor: &Actor, filter: Option<&str>) -> Verb<To
 /// Sets the class that decides.
 ///
 /// # Errors
-/// `Denied` without role admin; `NotFound`.
+/// `Denied` without role admin; `Stale`; `NotFound`.
 pub async fn class(admin: &Admin, actor: &Actor, full: &str, class: Class) -> Verb<ToolClassed> {
     actor.need(Right::Administer, "tool.class")?;
+    actor.need_fresh_login(admin.clock.now())?;
     let (server, tool) = split(full)?;
     let before = std::sync::Mutex::new(class);
     let revision = tree::edit(admin, actor, &format!("tools: {full} is {}", class.word()), |desired, _| {
@@ -186,9 +187,10 @@ pub async fn class(admin: &Admin, actor: &Actor, full: &str, class: Class) -> Ve
 /// Takes in the definition of one tool, or of every tool of a server, as the server shows it now.
 ///
 /// # Errors
-/// `Denied` without role admin; `NotFound`; `Unavailable` when the server does not answer.
+/// `Denied` without role admin; `Stale`; `NotFound`; `Unavailable` when the server does not answer.
 pub async fn approve(admin: &Admin, actor: &Actor, name: &str) -> Verb<ServerAdded> {
     actor.need(Right::Administer, "tool.approve")?;
+    actor.need_fresh_login(admin.clock.now())?;
     match name.split_once('/') {
         Some((server, tool)) => servers::take_in(admin, actor, server, Some(tool)).await,
         None => servers::take_in(admin, actor, name, None).await,

@@ -24,11 +24,12 @@ struct Chosen {
 /// Adds a vault to the configuration; a command is approved on this host by it.
 ///
 /// # Errors
-/// `Denied` without role admin; `Conflict` for a taken name; `Invalid` for a path or command that cannot be one.
+/// `Denied` without role admin; `Stale`; `Conflict` for a taken name; `Invalid` for a path or command that cannot be one.
 pub async fn add(admin: &Admin, actor: &Actor, order: AddVault) -> Verb<VaultAdded> {
     actor.need(Right::Administer, "vault.add")?;
-    if order.command.is_some() {
-        actor.need_fresh_login(admin.clock.now())?;
+    match &order.command {
+        Some(_) => actor.need_person("vault.add of a command", admin.clock.now())?,
+        None => actor.need_fresh_login(admin.clock.now())?,
     }
     let name = order.name.clone();
     check_name(&name).map_err(|why| Fault::invalid("name", why))?;

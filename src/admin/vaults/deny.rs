@@ -1,6 +1,7 @@
 //! The deny-list: what is stopped and which credentials are revoked, signed, at the destination of the archives. It is written at each change
 //! and applied by each rebuild, so that an older archive never brings back what was ended after it. A key never leaves it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,9 @@ pub struct DenyList {
     pub operator_keys: Vec<String>,
     /// Operators that were disabled.
     pub operators: Vec<String>,
+    /// SHA-256, in hex, of what each operator signs in with, as it is stored: what an archive has must still be it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sign_ins: BTreeMap<String, String>,
     /// Id of the signing key.
     pub key: String,
     /// Ed25519 over the rest, base64.
@@ -88,8 +92,11 @@ pub async fn push(admin: &Admin) -> Verb<()> {
                 DenyList::default()
             }
         };
-        let revoked =
-            revoked.unwrap_or_else(|_| store::Revoked { operators: before.operators.clone(), ..store::Revoked::default() });
+        let revoked = revoked.unwrap_or_else(|_| store::Revoked {
+            operators: before.operators.clone(),
+            sign_ins: before.sign_ins.clone(),
+            ..store::Revoked::default()
+        });
         let mut list = DenyList {
             format: FORMAT,
             at: before.at,
@@ -98,6 +105,7 @@ pub async fn push(admin: &Admin) -> Verb<()> {
             client_keys: union(before.client_keys.clone(), revoked.client_keys.into_iter().chain(denied)),
             operator_keys: union(before.operator_keys.clone(), revoked.operator_keys),
             operators: union(Vec::new(), revoked.operators),
+            sign_ins: revoked.sign_ins,
             key: signer.public().id(),
             signature: before.signature.clone(),
         };

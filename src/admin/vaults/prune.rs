@@ -71,9 +71,12 @@ pub struct Held {
 /// Removes archives that no rule keeps.
 ///
 /// # Errors
-/// `Denied` without role admin; `Conflict` when the clock looks wrong, when it is much at once and nobody said so, or while a backup runs.
+/// `Denied` without role admin; `Stale`; `Conflict` when the clock looks wrong, when it is much at once and nobody said so, or while a backup runs.
 pub async fn prune(admin: &Admin, actor: &Actor, order: PruneOrder) -> Verb<PruneDone> {
     actor.need(Right::Administer, "backup.prune")?;
+    if !order.dry_run {
+        actor.need_fresh_login(admin.clock.now())?;
+    }
     let Ok(turn) = admin.vaults.turn.try_lock() else {
         return Err(Fault::conflict("another backup or restore is not over yet"));
     };

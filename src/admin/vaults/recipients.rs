@@ -98,9 +98,10 @@ pub async fn list(admin: &Admin, actor: &Actor) -> Verb<RecipientList> {
 /// Adds a recipient: it opens the archives that are made from now on.
 ///
 /// # Errors
-/// `Denied` without role admin; `Invalid` when it is no recipient; `Conflict` when name or key are there already.
+/// `Denied` without role admin; `Stale`; `Invalid` when it is no recipient; `Conflict` when name or key are there already.
 pub async fn add(admin: &Admin, actor: &Actor, order: AddRecipient) -> Verb<RecipientList> {
     actor.need(Right::Administer, "recipient.add")?;
+    actor.need_person("recipient.add", admin.clock.now())?;
     check_name(&order.name).map_err(|why| Fault::invalid("name", why))?;
     let key = order.recipient.trim().to_owned();
     recovery::check_recipient(&key)?;
@@ -116,9 +117,10 @@ pub async fn add(admin: &Admin, actor: &Actor, order: AddRecipient) -> Verb<Reci
 /// Takes a recipient out: it opens no archive that is made from now on. Those that are there it still opens.
 ///
 /// # Errors
-/// `Denied` without role admin; `NotFound` for an unknown one; `Conflict` for the last.
+/// `Denied` without role admin; `Stale`; `NotFound` for an unknown one; `Conflict` for the last.
 pub async fn remove(admin: &Admin, actor: &Actor, name: &str) -> Verb<RecipientList> {
     actor.need(Right::Administer, "recipient.remove")?;
+    actor.need_person("recipient.remove", admin.clock.now())?;
     let there = rows(admin).await?;
     let row = there.iter().find(|row| row.name == name).ok_or_else(|| Fault::not_found(format!("there is no recipient {name}")))?;
     if there.len() == 1 {

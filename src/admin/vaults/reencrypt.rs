@@ -67,10 +67,13 @@ pub struct ReencryptDone {
 /// Encrypts every archive anew that opens for others than the present recipients.
 ///
 /// # Errors
-/// `Denied` without role admin; `Conflict` while a backup or restore is not over; `Invalid` for an identity that is none. An archive that
+/// `Denied` without role admin; `Stale`; `Conflict` while a backup or restore is not over; `Invalid` for an identity that is none. An archive that
 /// cannot be encrypted anew is an answer: it stays as it is.
 pub async fn reencrypt(admin: &Admin, actor: &Actor, order: ReencryptOrder) -> Verb<ReencryptDone> {
     actor.need(Right::Administer, "backup.reencrypt")?;
+    if !order.dry_run {
+        actor.need_fresh_login(admin.clock.now())?;
+    }
     admin.need_ledger("backup.reencrypt")?;
     let Ok(turn) = admin.vaults.turn.try_lock() else {
         return Err(Fault::conflict("another backup or restore is not over yet"));

@@ -75,9 +75,12 @@ pub struct Restored {
 ///
 /// # Errors
 /// `NotFound` when there is no such archive; `Conflict` when the directory is not empty; `Invalid` when no identity opens it; `Denied` for a
-/// hostile archive; `Unavailable` when it was changed.
+/// hostile archive; `Stale`; `Unavailable` when it was changed.
 pub async fn restore(admin: &Admin, actor: &Actor, order: RestoreOrder) -> Verb<Restored> {
     actor.need(Right::Administer, "restore.run")?;
+    if !order.dry_run {
+        actor.need_fresh_login(admin.clock.now())?;
+    }
     let Ok(_turn) = admin.vaults.turn.try_lock() else {
         return Err(Fault::conflict("another backup or restore is not over yet"));
     };

@@ -206,7 +206,7 @@ async fn do_live(visit: Visit, fields: Fields) -> Response {
         Ok(done) => {
             let command = format!("lifeboat restore {} --live --reason TEXT", done.archive);
             let shell = visit.shell(Here::Vaults, "Bring back in place").same(command, "POST /api/v1/restore/live");
-            let stale = done.dry_run && actor.need_fresh_login(admin.clock.now()).is_err();
+            let stale = done.dry_run && !actor.is_fresh(admin.clock.now());
             html(&live::pages::page(shell, &done, get("reason"), stale))
         }
         Err(fault) => refused(&visit, "Not brought back.", &fault, form).await,

@@ -1,13 +1,14 @@
 //! The SQL of recipients, of the identities that open the newest archives, and of later checks. What an archive is stands in its signed note,
 //! not here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::base::clock::Timestamp;
 use crate::base::fault::Verb;
+use crate::crypto::keys;
 use crate::db::{Db, fault};
 
 const READ_RECIPIENTS: &str =
@@ -38,10 +39,13 @@ const READ_DISABLED: &str = "SELECT name FROM operators WHERE disabled_at IS NOT
 const DENY_KEY: &str = "UPDATE client_keys SET revoked_at = ?2, revoked_by = 'deny-list' WHERE kid = ?1 AND revoked_at IS NULL";
 const DENY_OPERATOR_KEY: &str = "UPDATE operator_keys SET revoked_at = ?2 WHERE kid = ?1 AND revoked_at IS NULL";
 const DENY_OPERATOR: &str = "UPDATE operators SET disabled_at = ?2 WHERE name = ?1 AND disabled_at IS NULL";
+const READ_SIGN_INS: &str =
+    "SELECT name, password_phc, coalesce(sealed, x'') FROM operators LEFT JOIN operator_totp ON operator = name";
+const END_EVERY_SESSION: &str = "DELETE FROM sessions";
 const LIFT_EPOCH: &str = "UPDATE credential_epoch SET epoch = max(epoch, ?1) + 1 WHERE id = 1";
 
 /// Every statement, for the test that keeps SQL and migrations together.
-pub const STATEMENTS: [(&str, &str); 24] = [
+pub const STATEMENTS: [(&str, &str); 26] = [
     ("vaults.read_recipients", READ_RECIPIENTS),
     ("vaults.add_recipient", ADD_RECIPIENT),
     ("vaults.had_recipients", HAD_RECIPIENTS),
@@ -65,6 +69,8 @@ pub const STATEMENTS: [(&str, &str); 24] = [
     ("vaults.deny_key", DENY_KEY),
     ("vaults.deny_operator_key", DENY_OPERATOR_KEY),
     ("vaults.deny_operator", DENY_OPERATOR),
+    ("vaults.read_sign_ins", READ_SIGN_INS),
+    ("vaults.end_every_session", END_EVERY_SESSION),
     ("vaults.lift_epoch", LIFT_EPOCH),
 ];
 
@@ -220,6 +226,8 @@ pub(super) struct Revoked {
     pub operator_keys: Vec<String>,
     /// Disabled operators.
     pub operators: Vec<String>,
+    /// SHA-256, in hex, of what each operator signs in with, as it is stored.
+    pub sign_ins: BTreeMap<String, String>,
 }
 
 /// Every credential that was ended.
@@ -233,12 +241,24 @@ pub(super) async fn revoked(db: &Db) -> Verb<Revoked> {
             client_keys: read(READ_REVOKED_KEYS).await?,
             operator_keys: read(READ_REVOKED_OPERATOR_KEYS).await?,
             operators: read(READ_DISABLED).await?,
+            sign_ins: digests(sqlx::query_as(READ_SIGN_INS).fetch_all(db.reader()).await?),
         })
     };
     all().await.map_err(|e| fault(e, "what was revoked cannot be read"))
 }
 
-/// Ends what a deny-list names in a database that was brought back, and lifts the credential epoch above both. Gives how many it ended.
+type SignIn = (String, String, Vec<u8>);
+
+fn digests(rows: Vec<SignIn>) -> BTreeMap<String, String> {
+    let digest = |phc: &str, sealed: &[u8]| {
+        let hashed = keys::sha256(&[phc.as_bytes(), b"\n", sealed].concat());
+        hashed.iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    rows.into_iter().map(|(name, phc, sealed)| (name, digest(&phc, &sealed))).collect()
+}
+
+/// Ends what a deny-list names in a database that was brought back, every session, and the access of operators who signed in with something else
+/// later; lifts the credential epoch above both. Gives how many it ended.
 ///
 /// # Errors
 /// When the database does not answer; nothing of it has then happened.
@@ -253,6 +273,15 @@ pub(super) async fn deny(db: &Db, list: &super::deny::DenyList, now: Timestamp) 
             ended += done.rows_affected();
         }
     }
+    let held: Vec<SignIn> = sqlx::query_as(READ_SIGN_INS).fetch_all(&mut *tx).await.map_err(|e| fault(e, what))?;
+    for (name, digest) in digests(held) {
+        // What was changed after the archive may have been changed because somebody else knew it.
+        if list.sign_ins.get(&name).is_some_and(|newest| *newest != digest) {
+            let done = sqlx::query(DENY_OPERATOR).bind(&name).bind(now.0).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
+            ended += done.rows_affected();
+        }
+    }
+    sqlx::query(END_EVERY_SESSION).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
     let epoch = i64::try_from(list.credential_epoch).unwrap_or(0);
     sqlx::query(LIFT_EPOCH).bind(epoch).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
     tx.commit().await.map_err(|e| fault(e, what))?;

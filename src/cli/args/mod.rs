@@ -2,6 +2,7 @@
 
 mod alerts;
 mod desired;
+mod operators;
 mod recovery;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ pub(super) use desired::{
     AuditCommand, ConfigCommand, FilterArgs, ImportArgs, PolicyCommand, RoleCommand, ServerAddArgs, ServerCommand,
     ServerSecretsArgs, ToolCommand,
 };
+pub(super) use operators::{OperatorCommand, OperatorKeyCommand, OperatorSessionsCommand, OperatorTotpCommand};
 pub(super) use recovery::{
     BackupCommand, DrillCommand, EvidenceCommand, RebuildArgs, RecipientCommand, RestoreArgs, VaultAddArgs, VaultCommand,
 };
@@ -196,60 +198,6 @@ pub(super) enum KillCommand {
     },
     /// What is stopped, and the last proof
     Status,
-}
-
-/// `operator …`.
-#[derive(Debug, Subcommand)]
-pub(super) enum OperatorCommand {
-    /// Adds an operator
-    Add {
-        /// Sign-in name
-        name: String,
-        /// viewer, auditor, operator or admin
-        #[arg(long)]
-        role: String,
-        /// Reads the password from standard input
-        #[arg(long, required = true)]
-        password_stdin: bool,
-    },
-    /// Every operator
-    List,
-    /// Ends an operator's access at once
-    Disable {
-        /// Sign-in name
-        name: String,
-    },
-    /// Sets a new password; works with Lifeboat down
-    Reset {
-        /// Sign-in name
-        name: String,
-        /// Reads the password from standard input
-        #[arg(long, required = true)]
-        password_stdin: bool,
-    },
-    /// API keys of operators
-    #[command(subcommand)]
-    Key(OperatorKeyCommand),
-}
-
-/// `operator key …`.
-#[derive(Debug, Subcommand)]
-pub(super) enum OperatorKeyCommand {
-    /// Makes a key with the operator's role
-    Add {
-        /// Operator
-        name: String,
-        /// Days until it stops counting
-        #[arg(long, value_name = "DAYS")]
-        expires: Option<u32>,
-    },
-    /// Every key, without its secret
-    List,
-    /// Ends a key at once
-    Revoke {
-        /// Key id
-        kid: String,
-    },
 }
 
 /// `client …`.

@@ -18,6 +18,7 @@ async fn every_statement_prepares_against_a_migrated_database() {
         &servers::STATEMENTS,
         &publish::STATEMENTS,
         &operators::STATEMENTS,
+        &operators::SECOND_STATEMENTS,
         &vaults::STATEMENTS,
         &vaults::COMMAND_STATEMENTS,
         &drills::STATEMENTS,

@@ -100,9 +100,10 @@ fn label(name: &str) -> String {
 /// Adds a receiver to `alerts.toml` and mints its secret.
 ///
 /// # Errors
-/// `Denied` without role admin; `Invalid` for a field; `Conflict` when it exists.
+/// `Denied` without role admin; `Stale`; `Invalid` for a field; `Conflict` when it exists.
 pub async fn add(admin: &Admin, actor: &Actor, order: AddReceiver) -> Verb<ReceiverSecret> {
     actor.need(Right::Administer, "alert.receiver.add")?;
+    actor.need_fresh_login(admin.clock.now())?;
     admin.need_ledger("alert.receiver.add")?;
     let receiver = read(order)?;
     let name = receiver.name.as_str();
@@ -137,9 +138,10 @@ pub async fn add(admin: &Admin, actor: &Actor, order: AddReceiver) -> Verb<Recei
 /// Mints another secret for a receiver, or the first for one that was written by hand. The one before signs beside it for a day.
 ///
 /// # Errors
-/// `Denied` without role admin; `NotFound`.
+/// `Denied` without role admin; `Stale`; `NotFound`.
 pub async fn secret(admin: &Admin, actor: &Actor, name: &str) -> Verb<ReceiverSecret> {
     actor.need(Right::Administer, "alert.receiver.secret")?;
+    actor.need_fresh_login(admin.clock.now())?;
     admin.need_ledger("alert.receiver.secret")?;
     let config = running(admin).await;
     let receiver = config.receivers.iter().find(|receiver| receiver.name == name).ok_or_else(|| missing(name))?;
@@ -163,9 +165,10 @@ pub async fn secret(admin: &Admin, actor: &Actor, name: &str) -> Verb<ReceiverSe
 /// Takes a receiver out of `alerts.toml` and forgets its secret and what waited for it.
 ///
 /// # Errors
-/// `Denied` without role admin; `NotFound`.
+/// `Denied` without role admin; `Stale`; `NotFound`.
 pub async fn remove(admin: &Admin, actor: &Actor, name: &str) -> Verb<ReceiverRemoved> {
     actor.need(Right::Administer, "alert.receiver.remove")?;
+    actor.need_fresh_login(admin.clock.now())?;
     let revision = tree::edit(admin, actor, &format!("alerts: remove receiver {name}"), |desired, files| {
         if !desired.alerts.receivers.iter().any(|receiver| receiver.name == name) {
             return Err(missing(name));

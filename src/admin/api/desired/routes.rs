@@ -75,7 +75,8 @@ fn server_routes() -> Api {
                 "/servers/{name}/approve",
                 "Approves its command line here and takes in its tools",
                 admin,
-            ),
+            )
+            .person(),
             server_approve,
         )
         .serve(

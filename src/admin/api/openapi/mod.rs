@@ -25,6 +25,7 @@ pub(super) struct Operation {
     example: Value,
     answers: Shape,
     lines: bool,
+    person: bool,
 }
 
 /// A route that reads and answers with a `T`.
@@ -39,12 +40,21 @@ pub(super) fn reads<T: JsonSchema>(path: &'static str, summary: &'static str) ->
         example: Value::Null,
         answers: |generator| generator.subschema_for::<T>(),
         lines: false,
+        person: false,
     }
 }
 
 /// A route that changes something and answers with a `T`.
 pub(super) fn changes<T: JsonSchema>(path: &'static str, summary: &'static str, right: Right) -> Operation {
     Operation { method: "post", right, ..reads::<T>(path, summary) }
+}
+
+#[cfg(test)]
+impl Operation {
+    pub(super) fn row(&self) -> (String, String, bool, String) {
+        let example = if self.example.is_null() { String::new() } else { self.example.to_string() };
+        (self.method.to_uppercase(), format!("/api/v1{}", self.path), self.person, example)
+    }
 }
 
 impl Operation {
@@ -61,6 +71,11 @@ impl Operation {
     /// It reads, but not for every role.
     pub(super) fn needs(self, right: Right) -> Self {
         Self { right, ..self }
+    }
+
+    /// No API key may it, whatever its role: the verb asks for a person (`Actor::need_person`).
+    pub(super) fn person(self) -> Self {
+        Self { person: true, ..self }
     }
 
     /// It answers with one document a line.
@@ -138,8 +153,9 @@ fn describe(operation: &Operation, answers: &mut SchemaGenerator, taken: &mut Sc
     let mut described = json!({
         "operationId": id(operation),
         "summary": operation.summary,
-        "description": format!("Needs role {role}."),
+        "description": format!("Needs role {role}.{}", if operation.person { " No API key may do it: the control socket only." } else { "" }),
         "x-lifeboat-role": role,
+        "x-lifeboat-person": operation.person,
         "tags": [tag(operation)],
         "parameters": parameters,
         "responses": responses(operation, json!({ media: { "schema": schema } })),

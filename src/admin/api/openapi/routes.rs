@@ -42,7 +42,7 @@ impl Api {
 
     /// What is described.
     #[cfg(test)]
-    pub(super) fn operations(&self) -> &[Operation] {
+    pub(in crate::admin::api) fn operations(&self) -> &[Operation] {
         &self.operations
     }
 

@@ -18,7 +18,7 @@ fn whole() -> Value {
 }
 
 fn concrete(operation: &Operation) -> String {
-    let path = operation.path.replace("{name}", "demo").replace("{kid}", "none");
+    let path = operation.path.replace("{name}", "demo").replace("{kid}", "none").replace("{session}", "none");
     let query = match operation.path {
         "/policy/explain" => "?client=ci&tool=demo/add",
         "/audit/tail" => "?since=0",
@@ -28,7 +28,8 @@ fn concrete(operation: &Operation) -> String {
 }
 
 fn served(house: &House, role: OperatorRole) -> Router {
-    router().with_state(house.admin.clone()).layer(Extension(operator(role)))
+    let actor = if role == OperatorRole::Admin { root() } else { operator(role) };
+    router().with_state(house.admin.clone()).layer(Extension(actor))
 }
 
 async fn ask(served: &Router, operation: &Operation) -> (StatusCode, Body) {

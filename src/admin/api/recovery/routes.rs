@@ -30,7 +30,8 @@ pub(in crate::admin::api) fn routes() -> Api {
         .serve(changes::<vaults::VaultAdded>("/vaults", "Adds a vault", admin).takes::<AddVault>(vault), vault_add)
         .serve(
             changes::<vaults::VaultApproved>("/vaults/{name}/approve", "Approves the command line of a vault on this host", admin)
-                .takes::<ApproveVault>(json!({})),
+                .takes::<ApproveVault>(json!({}))
+                .person(),
             vault_approve,
         )
         .serve(reads::<vaults::ArchiveList>("/archives", "Every archive, newest first"), archive_list)
@@ -99,14 +100,18 @@ fn recipients() -> Api {
             reads::<vaults::RecipientList>("/recipients", "Who can open archives, and the instance's public key"),
             recipient_list,
         )
-        .serve(changes::<vaults::RecipientList>("/recipients", "Adds a recipient", admin).takes::<AddRecipient>(new), recipient_add)
+        .serve(
+            changes::<vaults::RecipientList>("/recipients", "Adds a recipient", admin).takes::<AddRecipient>(new).person(),
+            recipient_add,
+        )
         .serve(
             changes::<vaults::Proof>("/recipients/{name}/prove", "Asks for a proof of possession, and checks it", operate)
                 .takes::<ProveRecipient>(json!({"answer": "the word that was encrypted"})),
             recipient_prove,
         )
         .serve(
-            changes::<vaults::RecipientList>("/recipients/{name}/remove", "Takes a recipient out of the archives to come", admin),
+            changes::<vaults::RecipientList>("/recipients/{name}/remove", "Takes a recipient out of the archives to come", admin)
+                .person(),
             recipient_remove,
         )
 }

@@ -193,7 +193,7 @@ fn deny_list(folder: &Folder, source: &Source) -> Verb<(Option<DenyList>, String
         || "there is none: what was revoked after the backup is not known".to_owned(),
         |list| {
             format!(
-                "of {}: {} client keys, {} operator keys, {} operators",
+                "of {}: {} client keys, {} operator keys, {} operators; those who sign in with something else since are disabled too",
                 list.at,
                 list.client_keys.len(),
                 list.operator_keys.len(),

@@ -29,11 +29,12 @@ use values::Values;
 /// leaves nothing behind; the others are taken in.
 ///
 /// # Errors
-/// `Denied` without role admin; `Invalid` for a text without servers, and for a name in `only` that the text does not have.
+/// `Denied` without role admin; `Stale`; `Invalid` for a text without servers, and for a name in `only` that the text does not have.
 pub async fn import(admin: &Admin, actor: &Actor, order: &ImportOrder) -> Verb<Imported> {
     actor.need(Right::Administer, "server.import")?;
     let mut drafts = drafts(admin, order).await?;
     if order.apply {
+        actor.need_fresh_login(admin.clock.now())?;
         for draft in drafts.iter_mut().filter(|draft| draft.shown.state == "ready") {
             take(admin, actor, draft).await;
         }

@@ -116,12 +116,12 @@ async fn keep(admin: &Admin, vault: &str, pairs: &[(String, String)]) -> Verb<()
 /// Approves the command line of a vault as it stands in the configuration on this host, and keeps the variables that are given.
 ///
 /// # Errors
-/// `Denied` without role admin; `NotFound`; `Invalid` for a vault without a command, or a variable that is not due; `Conflict` when the command
+/// `Denied` without role admin; `Stale`; `NotFound`; `Invalid` for a vault without a command, or a variable that is not due; `Conflict` when the command
 /// line is not the one of the digest that was given.
 pub async fn approve(admin: &Admin, actor: &Actor, name: &str, order: ApproveVault) -> Verb<VaultApproved> {
     actor.need(Right::Administer, "vault.approve")?;
     // It runs outside of any sandbox: a page that somebody left open is not enough.
-    actor.need_fresh_login(admin.clock.now())?;
+    actor.need_person("vault.approve", admin.clock.now())?;
     let config = tree::desired(admin).await?.vaults.remove(name);
     let config = config.ok_or_else(|| Fault::not_found(format!("there is no vaults/{name}.toml")))?;
     if config.command.is_empty() {

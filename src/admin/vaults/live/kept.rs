@@ -76,9 +76,12 @@ pub async fn kept(admin: &Admin, actor: &Actor) -> Verb<KeptList> {
 /// Removes what restores have kept of one vault.
 ///
 /// # Errors
-/// `Denied` without role admin; `NotFound` for an unknown vault; `Conflict` while a backup or restore runs; `Unavailable` when one of them stays.
+/// `Denied` without role admin; `Stale`; `NotFound` for an unknown vault; `Conflict` while a backup or restore runs; `Unavailable` when one of them stays.
 pub async fn clean(admin: &Admin, actor: &Actor, vault: &str, order: CleanOrder) -> Verb<Cleaned> {
     actor.need(Right::Administer, "vault.clean")?;
+    if !order.dry_run {
+        actor.need_fresh_login(admin.clock.now())?;
+    }
     let Ok(_turn) = admin.vaults.turn.try_lock() else {
         return Err(Fault::conflict("another backup or restore is not over yet"));
     };

@@ -61,7 +61,7 @@ struct Plan {
 /// Brings one archive back into its place.
 ///
 /// # Errors
-/// `Denied` without role admin, or a fresh login, or for a hostile archive; `Invalid` without a reason or an identity; `NotFound` for an unknown
+/// `Denied` without role admin; `Stale`; `Denied` for a hostile archive; `Invalid` without a reason or an identity; `NotFound` for an unknown
 /// archive; `Conflict` when the place cannot take it; `Unavailable` when the archive of what is there, or the room for the new tree, cannot be
 /// had. Nothing was stopped or changed then. What fails later is an answer.
 pub async fn restore_live(admin: &Arc<Admin>, actor: &Actor, order: LiveOrder) -> Verb<LiveDone> {

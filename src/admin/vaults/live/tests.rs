@@ -359,7 +359,7 @@ async fn the_page_says_who_stops_before_it_asks_and_does_nothing_until_it_is_ans
         let order = AddOperator { name: role.word().into(), role, password: password() };
         operators::add(&house.admin, &root(), order).await.unwrap();
         let visitor = Visitor { remote: [127, 0, 0, 1].into(), agent: "test".into() };
-        let login = operators::login(&house.admin, role.word(), &password(), &visitor, None).await.unwrap();
+        let login = operators::login(&house.admin, role.word(), &password(), &visitor, (None, "/")).await.unwrap();
         tokens.push(login.token.reveal().clone());
     }
     assert_eq!(post(&house, &tokens[1], "archive=latest:notes").await.0, 403);
