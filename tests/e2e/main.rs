@@ -33,3 +33,4 @@ mod sdk;
 mod sessions;
 mod snippets;
 mod talk;
+mod tokens;

@@ -13,6 +13,7 @@ mod golden;
 mod isolation;
 mod laws;
 mod live;
+mod oauth;
 mod plane;
 mod proxy;
 mod recovery;

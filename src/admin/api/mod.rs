@@ -11,5 +11,6 @@ mod routes;
 pub mod socket;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub use routes::router;

@@ -1,6 +1,7 @@
 //! The commands and flags of docs/CONTRACT.md as types. Never does anything; secrets are never arguments.
 
 mod alerts;
+mod clients;
 mod desired;
 mod recovery;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 pub(super) use alerts::{AlertCommand, ReceiverCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(super) use clients::{ClientCommand, ClientJwkCommand, ClientSecretCommand, TokenCommand};
 pub(super) use desired::{
     AuditCommand, ConfigCommand, FilterArgs, ImportArgs, PolicyCommand, RoleCommand, ServerAddArgs, ServerCommand,
     ServerSecretsArgs, ToolCommand,
@@ -49,6 +51,9 @@ pub(super) enum Command {
     /// Programs that call tools
     #[command(subcommand)]
     Client(ClientCommand),
+    /// Access tokens: the keys that sign them, and ending tokens at once
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// MCP servers behind the proxy
     #[command(subcommand)]
     Server(ServerCommand),
@@ -249,36 +254,5 @@ pub(super) enum OperatorKeyCommand {
     Revoke {
         /// Key id
         kid: String,
-    },
-}
-
-/// `client …`.
-#[derive(Debug, Subcommand)]
-pub(super) enum ClientCommand {
-    /// Adds a client and shows its key once
-    Add {
-        /// Name
-        name: String,
-        /// Role, once or more
-        #[arg(long = "role", required = true)]
-        roles: Vec<String>,
-        /// Calls per second; 0 means no limit
-        #[arg(long)]
-        rate: Option<u32>,
-        /// Days until the key stops counting
-        #[arg(long, value_name = "DAYS")]
-        expires: Option<u32>,
-    },
-    /// Every client
-    List,
-    /// One client
-    Show {
-        /// Name
-        name: String,
-    },
-    /// Ends every key of a client at once
-    Revoke {
-        /// Name
-        name: String,
     },
 }
