@@ -21,6 +21,7 @@ pub mod routes;
 pub mod schedule;
 pub mod servers;
 pub mod shell;
+pub mod tokens;
 pub mod tools;
 mod tree;
 pub mod vaults;
@@ -120,6 +121,7 @@ impl Admin {
     /// Puts the parts together. The tasks `kill::keep`, `kill::watch`, `kill::keep_warm` and `publish::watch` are the caller's to start.
     pub async fn open(parts: Parts) -> Arc<Self> {
         let last = kill::last_proof(&parts.db).await;
+        tokens::recall(&parts.db, &parts.feed, parts.clock.now()).await;
         Arc::new(Self {
             operators: operators::load(&parts.db).await,
             kill: kill::Control::new(last),

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Actor, Admin, OperatorRole, Parts, Via, kill, publish};
+use super::{Actor, Admin, OperatorRole, Parts, Via, kill, publish, tokens};
 use crate::audit::{self, Ledger, Opening};
 use crate::base::clock::{Clock, SharedClock, SystemClock};
 use crate::config::paths::DataDir;
@@ -87,6 +87,7 @@ impl House {
             Ledger::open(Opening::new(data.audit(), Settings::default().audit, Arc::new(SystemClock), signer.clone())).unwrap();
         let sealer = Arc::new(InstanceKey::ensure(&data.instance_key(), &SystemEntropy).unwrap());
         let overlay = kill::load(Some(&db), data.root(), now, &SystemEntropy).await;
+        tokens::ensure(&db, &sealer, &SystemEntropy, now).await.unwrap();
         let (snapshot, refused) = publish::first(&db, &repository, &sealer).await.unwrap();
         let (feed, probes) = Feed::new(snapshot, overlay);
         let entropy = Arc::new(SystemEntropy);
@@ -95,6 +96,7 @@ impl House {
         let stop = CancellationToken::new();
         tokio::spawn(kill::keep(admin.clone(), stop.clone()));
         tokio::spawn(kill::watch(admin.clone(), stop.clone()));
+        tokio::spawn(tokens::task::keep(admin.clone(), stop.clone()));
         tokio::spawn(answer_probes(probes));
         tokio::spawn(admin.ledger.clone().run_index(stop.clone()));
         Self { admin, obeys: Arc::new(AtomicBool::new(true)), _tasks: stop.clone().drop_guard(), stop, dir }

@@ -47,6 +47,6 @@ pub(super) async fn complete(admin: &Admin) -> Verb<Option<Secret<String>>> {
     if clients::show(admin, &actor, CLIENT).await.is_ok() {
         return Ok(None);
     }
-    let order = AddClient { name: CLIENT.into(), roles: vec![DEMO.into()], rate: None, expires_days: None };
-    Ok(Some(Secret::new(clients::add(admin, &actor, order).await?.key)))
+    let order = AddClient { name: CLIENT.into(), roles: vec![DEMO.into()], ..AddClient::default() };
+    Ok(clients::add(admin, &actor, order).await?.key.map(Secret::new))
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
-use crate::admin::{Admin, Parts, kill, publish, vaults};
+use crate::admin::{Admin, Parts, kill, publish, tokens, vaults};
 use crate::audit::PublicKey;
 use crate::audit::checkpoint::{self, Checkpoint};
 use crate::audit::ledger::{Ledger, Opening};
@@ -53,6 +53,7 @@ pub(super) async fn open(data: &DataDir, purpose: Purpose) -> Verb<Opened> {
     let db = Db::open(&data.state_db(), &Migrations::embedded()?).await?;
     let overlay = kill::load(Some(&db), data.root(), clock.now(), entropy.as_ref()).await;
     let sealer = Arc::new(InstanceKey::ensure(&data.instance_key(), entropy.as_ref())?);
+    tokens::ensure(&db, &sealer, entropy.as_ref(), clock.now()).await?;
     let (snapshot, refused) = publish::first(&db, &repository, &sealer).await?;
     let settings = snapshot.settings.audit.clone();
     let signer = checkpoint::load_or_create_key(&data.ledger_key())?;

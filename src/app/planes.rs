@@ -12,7 +12,7 @@ use super::doors::{self, Doors};
 use super::handed::Handed;
 use super::open::Opened;
 use super::{Options, certificates, edge, notify, redirect, unavailable};
-use crate::admin::{Admin, alerts, api, health, kill, operators, publish, schedule, vaults};
+use crate::admin::{Admin, alerts, api, health, kill, operators, publish, schedule, tokens, vaults};
 use crate::base::fault::Verb;
 use crate::config::Settings;
 use crate::config::paths::DataDir;
@@ -193,6 +193,8 @@ fn tend(admin: &Arc<Admin>, lifecycle: &Lifecycle, here: &Handle, tls: &Arc<Serv
     lifecycle.tended(here, "publisher", move || publish::watch(a.clone(), s.clone()));
     let (a, s) = with(admin);
     lifecycle.tended(here, "deny-list", move || vaults::deny::keep(a.clone(), s.clone()));
+    let (a, s) = with(admin);
+    lifecycle.tended(here, "tokens", move || tokens::task::keep(a.clone(), s.clone()));
     let (a, s) = with(admin);
     lifecycle.tended(here, "alerts", move || alerts::keep(a.clone(), s.clone()));
     let (a, s) = with(admin);

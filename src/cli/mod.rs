@@ -2,6 +2,7 @@
 
 mod alerts;
 mod args;
+mod clients;
 mod control;
 mod difference;
 mod doctor;

@@ -7,10 +7,10 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::args::{
-    AuditCommand, ClientCommand, Command, ConfigCommand, FilterArgs, KillCommand, PolicyCommand, RoleCommand, ScopeArgs,
-    ServerAddArgs, ServerCommand, ServerSecretsArgs, ToolCommand,
+    AuditCommand, Command, ConfigCommand, FilterArgs, KillCommand, PolicyCommand, RoleCommand, ScopeArgs, ServerAddArgs,
+    ServerCommand, ServerSecretsArgs, ToolCommand,
 };
-use super::{alerts, import, operators, recovery};
+use super::{alerts, clients, import, operators, recovery};
 use crate::base::fault::{Fault, Verb};
 
 /// One request to the API.
@@ -53,7 +53,8 @@ pub(super) fn order(command: &Command) -> Verb<Option<Order>> {
         Command::Doctor => Order::get("/api/v1/doctor").must("ok"),
         Command::Kill(command) => kill(command),
         Command::Operator(command) => operators::operator(command)?,
-        Command::Client(command) => client(command),
+        Command::Client(command) => clients::client(command)?,
+        Command::Token(command) => clients::token(command),
         Command::Server(command) => server(command)?,
         Command::Tool(command) => tool(command)?,
         Command::Role(command) => role(command)?,
@@ -101,17 +102,6 @@ fn kill(command: &KillCommand) -> Order {
             Order::post("/api/v1/kill/release", scope(s, json!({"reason": reason, "to": to})))
         }
         KillCommand::Status => Order::get("/api/v1/kill"),
-    }
-}
-
-fn client(command: &ClientCommand) -> Order {
-    match command {
-        ClientCommand::Add { name, roles, rate, expires } => {
-            Order::post("/api/v1/clients", json!({"name": name, "roles": roles, "rate": rate, "expires_days": expires}))
-        }
-        ClientCommand::List => Order::get("/api/v1/clients"),
-        ClientCommand::Show { name } => Order::get(format!("/api/v1/clients/{}", segment(name))),
-        ClientCommand::Revoke { name } => Order::post(format!("/api/v1/clients/{}/revoke", segment(name)), json!({})),
     }
 }
 

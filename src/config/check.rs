@@ -7,6 +7,7 @@ use globset::GlobBuilder;
 
 use super::document::Document;
 use super::edge::ProxyProtocol;
+use super::issuer::ALGORITHMS;
 use super::schedules::{Schedules, Slots};
 use super::{ClientConfig, ConfigFault, RoleConfig, Settings};
 use crate::base::ids::check_name;
@@ -16,6 +17,8 @@ use crate::base::size::ByteSize;
 const MAX_MESSAGE: ByteSize = ByteSize::mib(1024);
 const MAX_SEGMENT: ByteSize = ByteSize::mib(4096);
 const MAX_DAYS: u32 = 36_500;
+/// Public keys of one client: enough for a rotation, few enough to try each.
+const MOST_JWKS: usize = 8;
 const DAY_SECONDS: u64 = 86_400;
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 3_600_000;
@@ -66,6 +69,7 @@ pub(super) fn settings(document: &Document<'_>, settings: &Settings, faults: &mu
     if let Some(why) = settings.config.remote.as_deref().and_then(|remote| wrong_remote(remote).err()) {
         check.must(false, &["config", "remote"], why);
     }
+    issuers(&mut check, settings);
     let upstream = &settings.upstream;
     let at_least_one = [
         ("connect_ms", upstream.connect_ms),
@@ -87,6 +91,25 @@ pub(super) fn settings(document: &Document<'_>, settings: &Settings, faults: &mu
     check.must(fits, &["audit", "keep_size"], "must hold two segments at least; 0 B means no cap");
     check.must(audit.reserve <= MAX_SEGMENT, &["audit", "reserve"], format!("must be at most {MAX_SEGMENT}"));
     check.range(audit.checkpoint_seconds, &["audit", "checkpoint_seconds"], 1, DAY_SECONDS);
+}
+
+fn issuers(check: &mut Checker<'_, '_>, settings: &Settings) {
+    let (mut names, mut urls) = (BTreeSet::new(), BTreeSet::new());
+    for (index, issuer) in settings.issuers.iter().enumerate() {
+        let at = index.to_string();
+        let mut must = |holds: bool, key: &'static str, message: String| check.must(holds, &["issuer", at.as_str(), key], message);
+        must(check_name(&issuer.name).is_ok(), "name", "must be a name of a-z, 0-9, '.', '_' and '-'".into());
+        must(names.insert(&issuer.name), "name", format!("issuer \"{}\" is there twice", issuer.name));
+        must(urls.insert(&issuer.issuer), "issuer", "two issuers cannot be the same one".into());
+        let known = issuer.algorithms.iter().all(|name| ALGORITHMS.contains(&name.as_str()));
+        must(known && !issuer.algorithms.is_empty(), "algorithms", format!("must be of {}", ALGORITHMS.join(", ")));
+        must(!issuer.client_claim.is_empty(), "client_claim", "must name a claim".into());
+        must(!issuer.scope_claim.is_empty(), "scope_claim", "must name a claim".into());
+        if let Err(wrong) = issuer.target(&issuer.issuer) {
+            let key = if wrong.key == "url" { "issuer" } else { wrong.key };
+            must(false, key, wrong.message);
+        }
+    }
 }
 
 /// An address that git takes for nothing but an address.
@@ -166,6 +189,15 @@ pub(super) fn client(document: &Document<'_>, client: &ClientConfig, roles: &BTr
         check.must(seen.insert(path_role), &path, format!("role \"{role}\" is named twice"));
     }
     check.must(client.burst != Some(0), &["burst"], "must be 1 or more, or no call could ever begin");
+    check.must(client.jwks.len() <= MOST_JWKS, &["jwk"], format!("a client has at most {MOST_JWKS} keys"));
+    let mut kids = BTreeSet::new();
+    for (index, jwk) in client.jwks.iter().enumerate() {
+        let at = index.to_string();
+        let path = ["jwk", at.as_str(), "kid"];
+        let shaped = (1..=128).contains(&jwk.kid.len()) && jwk.kid.bytes().all(|byte| byte.is_ascii_graphic());
+        check.must(shaped, &path, "must be 1 to 128 visible characters");
+        check.must(kids.insert(&jwk.kid), &path, format!("\"{}\" is there twice", jwk.kid));
+    }
 }
 
 pub(super) fn role(document: &Document<'_>, role: &RoleConfig, faults: &mut Vec<ConfigFault>) {

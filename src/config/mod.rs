@@ -12,6 +12,7 @@ pub mod definitions;
 pub mod desired;
 mod document;
 pub mod edge;
+pub mod issuer;
 pub mod paths;
 pub mod policy_tests;
 pub mod repo;
@@ -26,8 +27,9 @@ pub mod vault;
 
 pub use bucket::BucketConfig;
 pub use check_server::check_tool_name;
-pub use client::ClientConfig;
+pub use client::{ClientConfig, ClientJwk};
 pub use desired::{ConfigFault, Desired};
+pub use issuer::IssuerConfig;
 pub use paths::DataDir;
 pub use role::{GrantConfig, RoleConfig};
 pub use server::{Class, ServerConfig, ToolConfig, UpstreamConfig};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bucket::BucketConfig;
 use super::edge::{BrowserOrigin, Plain, ProxyProtocols, PublicUrl, Tls, TrustedProxy};
+use super::issuer::IssuerConfig;
 use crate::base::size::ByteSize;
 
 /// The whole of `lifeboat.toml`. Every key has a default, so an empty file is valid.
@@ -47,6 +48,9 @@ pub struct Settings {
     /// Where the configuration's repository is pushed to and pulled from.
     #[serde(skip_serializing_if = "is_default")]
     pub config: ConfigRemote,
+    /// Who else may give tokens that count here. Default none.
+    #[serde(rename = "issuer", skip_serializing_if = "Vec::is_empty")]
+    pub issuers: Vec<IssuerConfig>,
 }
 
 /// A remote of the configuration's repository.

@@ -1,4 +1,4 @@
-//! API keys (`lbk_…` of clients, `lbo_…` of operators), one-time tokens and the setup code: minting, reading, comparing. Never keeps a secret:
+//! API keys (`lbk_…` of clients, `lbo_…` of operators), client secrets (`lbs_…`), one-time tokens and the setup code: minting, reading, comparing. Never keeps a secret:
 //! what is stored is its SHA-256, which needs no salt because every secret here has 75 random bits or more.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -21,6 +21,8 @@ pub enum KeyPrefix {
     Client,
     /// `lbo`: an operator at the API.
     Operator,
+    /// `lbs`: a client at the token endpoint.
+    Secret,
 }
 
 impl KeyPrefix {
@@ -29,6 +31,7 @@ impl KeyPrefix {
         match self {
             Self::Client => "lbk",
             Self::Operator => "lbo",
+            Self::Secret => "lbs",
         }
     }
 }
@@ -75,6 +78,7 @@ pub fn parse(text: &str) -> Option<Presented<'_>> {
     let prefix = match parts.next()? {
         "lbk" => KeyPrefix::Client,
         "lbo" => KeyPrefix::Operator,
+        "lbs" => KeyPrefix::Secret,
         _ => return None,
     };
     let (kid, secret) = (parts.next()?, parts.next()?);
@@ -166,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_minted_key_reads_back() {
-        for prefix in [KeyPrefix::Client, KeyPrefix::Operator] {
+        for prefix in [KeyPrefix::Client, KeyPrefix::Operator, KeyPrefix::Secret] {
             let minted = mint(prefix, &SystemEntropy);
             let text = minted.text.reveal();
             assert_eq!(text.len(), LENGTH);

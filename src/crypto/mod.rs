@@ -4,6 +4,8 @@ pub mod archive;
 pub mod base32;
 pub mod ca;
 pub mod files;
+pub mod jwk;
+pub mod jwt;
 pub mod keys;
 pub mod password;
 pub mod random;

@@ -90,7 +90,7 @@ mod tests {
             .map(|(tools, classes)| GrantConfig { tools: vec![tools.into()], classes, arguments: None })
             .collect();
         desired.roles.insert("r".into(), RoleConfig { grants });
-        let client = ClientConfig { roles: vec!["r".into()], rate: None, burst: None, concurrency: None };
+        let client = ClientConfig { roles: vec!["r".into()], ..ClientConfig::default() };
         desired.clients.insert("c".into(), client);
         Snapshot::build(Revision::default(), &desired, Vec::new(), HashMap::new()).expect("snapshot")
     }
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn a_role_that_does_not_exist_is_a_fault_of_the_client_file() {
         let mut desired = Desired::default();
-        let client = ClientConfig { roles: vec!["ghost".into()], rate: None, burst: None, concurrency: None };
+        let client = ClientConfig { roles: vec!["ghost".into()], ..ClientConfig::default() };
         desired.clients.insert("c".into(), client);
         let faults = Snapshot::build(Revision::default(), &desired, Vec::new(), HashMap::new()).expect_err("must fail");
         assert_eq!(faults[0].file, "clients/c.toml");

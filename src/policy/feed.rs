@@ -11,11 +11,14 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::ended::{Ended, EndedToken};
 use super::guests::Guests;
 use super::kill::{KillEntry, KillOverlay};
 use super::principal::Principal;
 use super::quiet::Quiet;
 use super::snapshot::{ServerEntry, Snapshot};
+use super::uses::Uses;
+use crate::base::clock::Timestamp;
 use crate::config::Class;
 use crate::crypto::tls::ServerTls;
 
@@ -147,6 +150,9 @@ pub struct Feed {
     calls: Mutex<HashMap<u64, FlyingCall>>,
     next_call: AtomicU64,
     canaries: Mutex<HashMap<String, Principal>>,
+    uses: Uses,
+    issued: Uses,
+    ended: Ended,
     guests: Guests,
     quiet: Quiet,
     listeners: Mutex<Vec<ProxyListener>>,
@@ -174,6 +180,9 @@ impl Feed {
             calls: Mutex::default(),
             next_call: AtomicU64::new(0),
             canaries: Mutex::default(),
+            uses: Uses::default(),
+            issued: Uses::default(),
+            ended: Ended::default(),
             guests: Guests::default(),
             quiet: Quiet::default(),
             listeners: Mutex::default(),
@@ -183,6 +192,7 @@ impl Feed {
             draining: AtomicBool::new(false),
             probes,
         };
+        feed.keep_credentials(&feed.snapshot.load());
         (Arc::new(feed), receiver)
     }
 
@@ -193,11 +203,58 @@ impl Feed {
 
     /// Replaces the policy; it counts for the next stage of every call.
     pub fn publish(&self, snapshot: Snapshot) {
+        self.keep_credentials(&snapshot);
         self.snapshot.store(Arc::new(snapshot));
         self.snapshot_count.send_modify(|count| *count += 1);
     }
 
-    /// Wakes on each new policy.
+    // Before anybody can show a new credential, its use can be noted.
+    fn keep_credentials(&self, snapshot: &Snapshot) {
+        self.uses.keep(snapshot.kids());
+        self.issued.keep(snapshot.tokens.verifiers.keys());
+    }
+
+    /// When each credential of a client was last used, by kid.
+    pub fn uses(&self) -> &Uses {
+        &self.uses
+    }
+
+    /// The last expiry of the tokens that each token-signing key has signed, by its kid.
+    pub fn issued(&self) -> &Uses {
+        &self.issued
+    }
+
+    /// Tokens that were ended before their time.
+    pub fn ended(&self) -> &Ended {
+        &self.ended
+    }
+
+    /// Ends a token at once: whoever watches the policy is woken, as by a new one.
+    pub fn end_token(&self, token: EndedToken) {
+        self.ended.end(token);
+        self.snapshot_count.send_modify(|count| *count += 1);
+    }
+
+    /// Whether a principal counts by the policy of this very moment.
+    ///
+    /// # Errors
+    /// The slug that says why not.
+    pub fn counts(&self, principal: &Principal, now: Timestamp) -> Result<(), &'static str> {
+        self.counts_by(&self.snapshot.load(), principal, now)
+    }
+
+    /// The same by a policy that the caller holds.
+    ///
+    /// # Errors
+    /// The slug that says why not.
+    pub fn counts_by(&self, snapshot: &Snapshot, principal: &Principal, now: Timestamp) -> Result<(), &'static str> {
+        if principal.token.as_ref().is_some_and(|token| self.ended.holds(&token.jti)) {
+            return Err("auth.revoked");
+        }
+        snapshot.counts(principal, now)
+    }
+
+    /// Wakes on each new policy, and when a token is ended.
     pub fn watch_snapshot(&self) -> watch::Receiver<u64> {
         self.snapshot_count.subscribe()
     }

@@ -2,15 +2,47 @@
 
 use std::sync::Arc;
 
+use super::scopes::Scopes;
+use crate::base::clock::Timestamp;
+
 /// Who calls.
 #[derive(Clone, Debug)]
 pub struct Principal {
     /// The client's name in the configuration (for a canary: the name it takes on).
     pub client: Arc<str>,
-    /// Id of the key it showed.
+    /// Id of the credential it showed; with a token: of the one the token was issued for.
     pub kid: Arc<str>,
+    /// The token it showed; none for a key.
+    pub token: Option<Arc<Token>>,
     /// Set for the single-use principal of a kill proof, which is stopped for good before anything is sent upstream.
     pub canary: Option<Canary>,
+}
+
+/// A token that was checked: signature, issuer and audience.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Token {
+    /// Its id.
+    pub jti: Arc<str>,
+    /// Who issued it.
+    pub issuer: Issuer,
+    /// When.
+    pub issued_at: Timestamp,
+    /// Until when it counts.
+    pub expires_at: Timestamp,
+    /// What it may be used for at most.
+    pub scopes: Scopes,
+}
+
+/// Who issued a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Issuer {
+    /// This instance, by this key.
+    Own {
+        /// The key's name.
+        key: Arc<str>,
+    },
+    /// An issuer of the settings, by name.
+    External(Arc<str>),
 }
 
 /// What a kill proof calls as (docs/ARCHITECTURE.md).

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobMatcher};
 
+use super::tokens::{AssertionKey, Tokens, assertion_keys};
 use crate::base::clock::Timestamp;
 use crate::base::secret::Secret;
 use crate::config::definitions::{Definition, Definitions, MirroredArgument};
@@ -130,6 +131,10 @@ pub struct Snapshot {
     pub clients: HashMap<Arc<str>, Arc<ClientEntry>>,
     /// By kid.
     pub keys: HashMap<Arc<str>, KeyEntry>,
+    /// Public keys that clients sign assertions with, by client.
+    pub assertions: HashMap<Arc<str>, Vec<AssertionKey>>,
+    /// What tokens are given and checked with.
+    pub tokens: Arc<Tokens>,
     /// What the definitions of tools ask of calls.
     pub definitions: Arc<Definitions>,
 }
@@ -145,7 +150,7 @@ impl Snapshot {
         self.definitions.get(server)?.get(tool)
     }
 
-    /// Builds a snapshot. What this host keeps about servers comes by name; a server without an entry is not approved.
+    /// Builds a snapshot. What this host keeps about servers comes by name; a server without an entry is not approved. It has no `tokens` yet.
     ///
     /// # Errors
     /// Every fault of the configuration that reading single files cannot see: a role that does not exist, a glob that is none.
@@ -166,6 +171,7 @@ impl Snapshot {
             let concurrency = client.concurrency.unwrap_or(limits.concurrency);
             clients.insert(name.clone(), Arc::new(ClientEntry { name, grants, rate, burst: burst.max(1), concurrency }));
         }
+        let assertions = assertion_keys(desired, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -179,7 +185,8 @@ impl Snapshot {
             .collect();
         let keys = keys.into_iter().map(|key| (key.kid.clone(), key)).collect();
         let definitions = Arc::new(desired.definitions.clone());
-        Ok(Self { revision, settings: Arc::new(desired.settings.clone()), servers, clients, keys, definitions })
+        let (settings, tokens) = (Arc::new(desired.settings.clone()), Arc::default());
+        Ok(Self { revision, settings, servers, clients, keys, assertions, tokens, definitions })
     }
 }
 

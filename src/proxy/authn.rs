@@ -1,5 +1,5 @@
-//! Stage: who calls. One bearer credential in one Authorization header, compared in constant time. Never reads a credential from
-//! anywhere else, and never says which part of one was wrong.
+//! Stage: who calls. One bearer credential in one Authorization header: a client key, compared in constant time, or an access token. Never
+//! reads a credential from anywhere else, and never says which part of one was wrong.
 
 use std::sync::Arc;
 
@@ -9,9 +9,12 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::Shared;
+use super::oauth;
 use super::origin::Admitted;
 use super::refuse::Refusal;
+use crate::crypto::jwt;
 use crate::policy::Principal;
+use crate::policy::scopes::{FIRST, Scopes};
 use crate::policy::snapshot::{ClientEntry, KeyEntry, Snapshot};
 
 /// An authenticated request.
@@ -22,28 +25,59 @@ pub struct Caller {
     pub client: Arc<ClientEntry>,
 }
 
+/// Characters of the longest key, and of the longest token.
+const LONGEST: usize = 512;
+const LONGEST_TOKEN: usize = jwt::LONGEST;
+/// Every token begins so: `{"` in base64url.
+const TOKEN: &str = "eyJ";
+
 /// Finds the principal of the one credential.
 ///
 /// # Errors
 /// 401 with a challenge, whatever is wrong.
 pub fn authenticate(shared: &Shared, admitted: &Admitted) -> Result<Caller, Refusal> {
-    find(shared, admitted).map_err(|why| Refusal::Unauthenticated { challenge: challenge(admitted), why })
+    find(shared, admitted).map_err(|why| {
+        let shown = if why == "auth.missing" { Shown::Nothing } else { Shown::Something };
+        Refusal::Unauthenticated { challenge: challenge(&admitted.base, admitted.server.as_deref(), shown), why }
+    })
+}
+
+/// The token of a request that may be of an issuer elsewhere, whose keys have to be known first.
+pub(super) fn foreign<'a>(shared: &Shared, admitted: &'a Admitted) -> Option<&'a str> {
+    if shared.feed.snapshot().settings.issuers.is_empty() {
+        return None;
+    }
+    bearer(&admitted.headers).ok().filter(|token| token.starts_with(TOKEN))
 }
 
 fn find(shared: &Shared, admitted: &Admitted) -> Result<Caller, &'static str> {
-    if admitted.query.as_deref().is_some_and(|query| query.contains("lbk_") || query.contains("access_token=")) {
+    if admitted
+        .query
+        .as_deref()
+        .is_some_and(|query| query.contains("lbk_") || query.contains("lbs_") || query.contains("access_token="))
+    {
         return Err("auth.key_in_query");
     }
     let token = bearer(&admitted.headers)?;
     let snapshot = shared.feed.snapshot();
+    if token.starts_with(TOKEN) {
+        let principal = oauth::read_token(shared, &snapshot, admitted, token)?;
+        return known(shared, &snapshot, principal);
+    }
     let Some(key) = lookup(&snapshot, token) else {
         return canary(shared, &snapshot, token).ok_or("auth.unknown");
     };
     if key.expires_at.is_some_and(|end| end <= shared.clock.now()) {
         return Err("auth.expired");
     }
-    let client = snapshot.clients.get(&key.client).ok_or("auth.unknown")?.clone();
-    Ok(Caller { principal: Principal { client: key.client.clone(), kid: key.kid.clone(), canary: None }, client })
+    let principal = Principal { client: key.client.clone(), kid: key.kid.clone(), token: None, canary: None };
+    known(shared, &snapshot, principal)
+}
+
+fn known(shared: &Shared, snapshot: &Snapshot, principal: Principal) -> Result<Caller, &'static str> {
+    let client = snapshot.clients.get(&principal.client).ok_or("auth.unknown")?.clone();
+    shared.feed.uses().mark(&principal.kid, shared.clock.now());
+    Ok(Caller { principal, client })
 }
 
 /// The token of the one Authorization header: scheme `Bearer`, one space, visible characters only.
@@ -55,7 +89,8 @@ fn bearer(headers: &HeaderMap) -> Result<&str, &'static str> {
     }
     let value = value.to_str().map_err(|_| "auth.malformed")?;
     let (scheme, token) = value.split_once(' ').ok_or("auth.malformed")?;
-    let fits = scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= 512;
+    let longest = if token.starts_with(TOKEN) { LONGEST_TOKEN } else { LONGEST };
+    let fits = scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= longest;
     if fits && token.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',') { Ok(token) } else { Err("auth.malformed") }
 }
 
@@ -77,11 +112,29 @@ fn canary(shared: &Shared, snapshot: &Snapshot, token: &str) -> Option<Caller> {
     Some(Caller { principal, client })
 }
 
-/// RFC 9728 section 5.1: where the metadata of this resource stands.
-fn challenge(admitted: &Admitted) -> String {
-    let resource = admitted.server.as_deref().map(|server| format!("/mcp/{server}")).unwrap_or_default();
-    let base = &admitted.base;
-    format!("Bearer realm=\"lifeboat\", resource_metadata=\"{base}/.well-known/oauth-protected-resource{resource}\"")
+/// What was shown by whoever is challenged.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// No credential: then none was wrong (RFC 6750 section 3.1).
+    Nothing,
+    /// One that does not count.
+    Something,
+}
+
+/// RFC 9728 section 5.1: where the metadata of this resource stands, and what to ask for first.
+pub(super) fn challenge(base: &str, server: Option<&str>, shown: Shown) -> String {
+    let error = if shown == Shown::Something { " error=\"invalid_token\"," } else { "" };
+    format!("Bearer realm=\"lifeboat\",{error} {}, scope=\"{FIRST}\"", metadata(base, server))
+}
+
+/// RFC 6750 section 3.1: the scopes that a token needs for this, all at once.
+pub(super) fn step_up(base: &str, server: &str, scopes: Scopes) -> String {
+    format!("Bearer realm=\"lifeboat\", error=\"insufficient_scope\", scope=\"{scopes}\", {}", metadata(base, Some(server)))
+}
+
+fn metadata(base: &str, server: Option<&str>) -> String {
+    let resource = server.map(|server| format!("/mcp/{server}")).unwrap_or_default();
+    format!("resource_metadata=\"{base}/.well-known/oauth-protected-resource{resource}\"")
 }
 
 #[cfg(test)]
@@ -113,6 +166,9 @@ mod tests {
         for bad in ["Bearer", "Bearer ", "Basic YTpi", "Bearer a b", "Bearer a\t", "Bearer  a", "Bearer a, Bearer b", "a"] {
             assert_eq!(bearer(&headers(&[bad])), Err("auth.malformed"), "{bad}");
         }
+        let long = |start: &str, length: usize| format!("Bearer {start}{}", "x".repeat(length));
+        assert!(bearer(&headers(&[&long("eyJ", 2_000)])).is_ok() && bearer(&headers(&[&long("lbk", 2_000)])).is_err());
+        assert!(bearer(&headers(&[&long("eyJ", 9_000)])).is_err());
     }
 
     #[test]

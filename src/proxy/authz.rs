@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Shared;
-use super::authn::Caller;
+use super::authn::{Caller, Shown, challenge, step_up};
 use super::exchange::Exchange;
 use super::intake::Received;
 use super::kill::Living;
@@ -14,7 +14,7 @@ use crate::mcp::fault::WireFault;
 use crate::mcp::method::MethodKind;
 use crate::mcp::task;
 use crate::policy::snapshot::{ClientEntry, ServerEntry, Snapshot};
-use crate::policy::{Asked, Decision, decide};
+use crate::policy::{Asked, Decision, Scopes, decide};
 
 /// A call that a grant permits, or that needs none. Only [`authorise`] makes one.
 pub struct Authorised {
@@ -61,9 +61,7 @@ pub fn authorise(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Au
     if principal.canary.is_some() {
         return Err(Refusal::Policy("policy.no_grant"));
     }
-    if !snapshot.keys.contains_key(&principal.kid) {
-        return Err(Refusal::Unauthenticated { challenge: "Bearer realm=\"lifeboat\"".into(), why: "auth.unknown" });
-    }
+    shared.feed.counts_by(&snapshot, principal, shared.clock.now()).map_err(|why| ended((&living.received.base, &name), why))?;
     let client = snapshot.clients.get(&principal.client).ok_or(Refusal::Policy("policy.no_grant"))?;
     if let Some(asked) = living.received.asked() {
         match decide(&snapshot, client, &name, asked) {
@@ -78,7 +76,26 @@ pub fn authorise(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Au
         }
     }
     own_tasks(shared, x, (&snapshot, client), &living.received)?;
+    within_scope(x, &living.received)?;
     Ok(Authorised { living, server, snapshot })
+}
+
+/// A credential that does not count any more.
+pub(super) fn ended((base, server): (&str, &str), why: &'static str) -> Refusal {
+    Refusal::Unauthenticated { challenge: challenge(base, Some(server), Shown::Something), why }
+}
+
+/// A token reaches what its scopes say and no more, whatever its client's grants do. What the grants do not reach has been refused before: a
+/// client is only sent for a wider token that it can have.
+fn within_scope(x: &Exchange, received: &Received) -> Result<(), Refusal> {
+    let Some(token) = &received.metered.caller.principal.token else { return Ok(()) };
+    let class = x.facts.class.unwrap_or(Class::Destructive);
+    // Ending what one has begun needs no scope, as it needs no grant.
+    if token.scopes.cover(class) || received.kind == Some(MethodKind::TaskCancel) {
+        return Ok(());
+    }
+    let scopes = token.scopes.and(Scopes::of(class));
+    Err(Refusal::Scope { challenge: step_up(&received.base, &received.server, scopes) })
 }
 
 /// A task is its owner's alone, and reachable for as long as the tool is that began it. Somebody else's is refused like an unknown one.

@@ -71,8 +71,10 @@ pub struct Facts {
     pub sort: Sort,
     /// Client name; set once it is authenticated.
     pub client: Option<Arc<str>>,
-    /// Key id.
+    /// Id of the credential.
     pub kid: Option<Arc<str>>,
+    /// Id of the token it showed.
+    pub token: Option<Arc<str>>,
     /// Whether it is the canary of a kill proof.
     pub canary: bool,
     /// Digest of the session id.
@@ -130,14 +132,14 @@ pub struct Whole {
     pub body: Bytes,
     /// `Mcp-Session-Id` of a session that begins here.
     pub session: Option<Arc<str>>,
-    /// One more header: a challenge, or the methods that are served.
-    pub extra: Option<(header::HeaderName, HeaderValue)>,
+    /// More headers: a challenge, the methods that are served, how long it may be kept.
+    pub extra: Vec<(header::HeaderName, HeaderValue)>,
 }
 
 impl Whole {
     /// A JSON body.
     pub fn json(status: StatusCode, body: Bytes) -> Self {
-        Self { status, body, session: None, extra: None }
+        Self { status, body, session: None, extra: Vec::new() }
     }
 
     /// No body and no content type.
@@ -237,7 +239,7 @@ impl Reply {
         if has_body {
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        if let Some((name, value)) = whole.extra {
+        for (name, value) in whole.extra {
             response.headers_mut().insert(name, value);
         }
         self.finish_head(&mut response, whole.session.as_deref());

@@ -43,6 +43,8 @@ pub struct Received {
     pub metered: Metered,
     /// The server in the path.
     pub server: Arc<str>,
+    /// Where the client reaches us.
+    pub base: String,
     /// The message.
     pub message: Arc<Message>,
     /// What its method is for; `None` for a response.
@@ -134,7 +136,7 @@ pub async fn read(
         (Era::Modern, _) | (_, Some(MethodKind::Initialize)) => None,
         _ => session(shared, x, &headers, (&client, &server))?,
     };
-    let mut received = Received { metered, server, message, kind, era, session, task: None, headers };
+    let mut received = Received { metered, server, base: admitted.base, message, kind, era, session, task: None, headers };
     received.task = received.message.task_id().and_then(|id| shared.table.find(&received.task_key(id)));
     Ok(received)
 }
@@ -198,7 +200,7 @@ pub async fn discard(mut body: Incoming) {
 ///
 /// # Errors
 /// 413 over the limit, 408 when it comes too slowly, 400 when it breaks off; `rate.concurrency` when no room came free in time.
-async fn collect(headers: &HeaderMap, mut body: Incoming, limit: u64, room: &Room) -> Result<Bytes, Refusal> {
+pub(super) async fn collect(headers: &HeaderMap, mut body: Incoming, limit: u64, room: &Room) -> Result<Bytes, Refusal> {
     let over = || Refusal::RequestSize { limit };
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok());
     if announced.is_some_and(|length| length > limit) {

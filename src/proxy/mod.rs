@@ -16,6 +16,7 @@ pub mod kill;
 mod listen;
 mod lists;
 mod news;
+pub mod oauth;
 pub mod origin;
 pub mod peer;
 pub mod pipeline;
@@ -98,6 +99,7 @@ pub struct Shared {
     entropy: SharedEntropy,
     health: Arc<dyn Fn() -> Health + Send + Sync>,
     limiter: rate::Limiter,
+    oauth: oauth::Desk,
     schemas: arguments::Schemas,
     sessions: sessions::Sessions,
     table: task_table::TaskTable,
@@ -131,6 +133,7 @@ impl Proxy {
         };
         let places = Places::new(descriptors::for_clients(listen::CONNECTIONS), parts.feed.guests().clone());
         let shared = Arc::new(Shared {
+            oauth: oauth::Desk::new(parts.clock.now()),
             feed: parts.feed,
             recorder: parts.recorder.for_many(),
             clock: parts.clock,
@@ -197,7 +200,10 @@ async fn sweep(shared: Arc<Shared>) {
                 shared.sessions.sweep();
                 shared.upstreams.sweep(|session| shared.sessions.has(session));
             }
-            _ = minutes.tick() => shared.table.sweep(),
+            _ = minutes.tick() => {
+                shared.table.sweep();
+                shared.oauth.sweep(shared.clock.now());
+            }
         }
     }
 }

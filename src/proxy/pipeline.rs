@@ -14,6 +14,7 @@ use super::authn::{Caller, authenticate};
 use super::authz::{authorise, needs_intent};
 use super::exchange::{Exchange, Sort, Whole};
 use super::kill::Living;
+use super::oauth::documents;
 use super::origin::{Admitted, admit};
 use super::pump::{self, Stream};
 use super::rate::Metered;
@@ -21,9 +22,10 @@ use super::refuse::{Executed, Refusal};
 use super::route::{self, Route};
 use super::sessions::Orphan;
 use super::upstream::{self, CancelWhy};
-use super::{Shared, arguments, cors, given_up, intake, kill, rate, record, relay, streams};
+use super::{Shared, arguments, authn, cors, given_up, intake, kill, oauth, rate, record, relay, streams};
 use crate::mcp::message::Id;
 use crate::mcp::sse;
+use crate::policy::Principal;
 
 /// How a request ended well, as far as Lifeboat is concerned.
 pub struct Outcome {
@@ -81,8 +83,15 @@ async fn stages(shared: &Shared, x: &mut Exchange, parts: Parts, body: &mut Opti
     if cors::is_preflight(&admitted) {
         return Ok(Outcome::whole(Whole::empty(StatusCode::NO_CONTENT)));
     }
-    if let Some(outcome) = documents(&admitted) {
-        return outcome;
+    if let Some(whole) = document(shared, &admitted) {
+        return Ok(Outcome::whole(whole));
+    }
+    if matches!(admitted.route, Route::Token | Route::Revoke) {
+        // On the heap, so that no call carries the room of a token request along.
+        return Box::pin(oauth::serve(shared, x, &admitted, body)).await;
+    }
+    if let Some(token) = authn::foreign(shared, &admitted) {
+        Box::pin(oauth::prepare(shared, token)).await;
     }
     let caller = authenticate(shared, &admitted)?;
     know(x, &caller, &admitted);
@@ -114,19 +123,22 @@ async fn call(
 /// What ends a call before its outcome.
 enum Cut {
     Killed(Refusal),
+    Lapsed,
     Left,
     GivenUp,
 }
 
-/// From here on the call is raced against the kill state, against its client's leaving, and against its giving the call up.
+/// From here on the call is raced against the kill state, against the end of its credential, its client's leaving, and its giving the call up.
 async fn raced(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Outcome, Refusal> {
     let target = living.target.clone();
     let (left, is_modern) = (x.left.clone(), living.received.era.is_modern());
     let loose = loose_end(&living, &x.id);
+    let principal = living.received.metered.caller.principal.clone();
     let entered = shared.cancellable.enter(x, &living.received);
     let cut = tokio::select! {
         biased;
         refusal = kill::engaged(&shared.feed, target.as_ref(), shared.feed.watch_kill()) => Cut::Killed(refusal),
+        () = lapsed(shared, &principal) => Cut::Lapsed,
         () = left.cancelled() => Cut::Left,
         () = entered.is_over() => Cut::GivenUp,
         outcome = onward(shared, x, living) => return given_up::at_its_end(x, outcome),
@@ -138,6 +150,11 @@ async fn raced(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Outc
             Err(Refusal::Killed { mode, executed: x.executed_if_cut() })
         }
         Cut::Killed(refusal) => Err(refusal),
+        // Not by 401: a client that meets it gets a new token and asks again by itself, which must not happen to what may have run.
+        Cut::Lapsed => {
+            flight.into_iter().for_each(|flight| flight.end(shared, CancelWhy::Revoked));
+            Err(Refusal::Lapsed { executed: x.executed_if_cut() })
+        }
         // The server was told with the notification.
         Cut::GivenUp => Ok(given_up::silently(x)),
         Cut::Left if x.is_given_up() => Ok(left_alone(x, "cancelled")),
@@ -161,6 +178,18 @@ async fn raced(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Outc
             }
         }
     }
+}
+
+/// Ends as soon as a credential is revoked. One that expires lets the call it has begun end.
+async fn lapsed(shared: &Shared, principal: &Principal) {
+    let mut changes = shared.feed.watch_snapshot();
+    while changes.changed().await.is_ok() {
+        match shared.feed.counts(principal, shared.clock.now()) {
+            Ok(()) | Err("auth.expired") => {}
+            Err(_) => return,
+        }
+    }
+    std::future::pending().await
 }
 
 async fn onward(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Outcome, Refusal> {
@@ -215,12 +244,13 @@ fn refused(x: &Exchange, refusal: &Refusal) -> Answer {
         return Answer::Last(sse::encode(&body));
     }
     let extra = match refusal {
-        Refusal::Unauthenticated { challenge, .. } => {
-            HeaderValue::from_str(challenge).ok().map(|value| (header::WWW_AUTHENTICATE, value))
+        Refusal::Unauthenticated { challenge, .. } | Refusal::Scope { challenge } => {
+            HeaderValue::from_str(challenge).ok().map(|value| (header::WWW_AUTHENTICATE, value)).into_iter().collect()
         }
-        Refusal::NoMethod => Some((header::ALLOW, HeaderValue::from_static("POST, GET, DELETE"))),
-        Refusal::Slow => Some((header::CONNECTION, HeaderValue::from_static("close"))),
-        _ => None,
+        Refusal::NoMethod => vec![(header::ALLOW, HeaderValue::from_static("POST, GET, DELETE"))],
+        Refusal::Slow => vec![(header::CONNECTION, HeaderValue::from_static("close"))],
+        Refusal::Oauth(fault) => fault.headers(),
+        _ => Vec::new(),
     };
     Answer::Whole(Whole { extra, ..Whole::json(refusal.status(), body) })
 }
@@ -240,16 +270,18 @@ fn signs_of_life(shared: &Shared, parts: &Parts) -> Option<Outcome> {
 }
 
 /// The documents that need no credential.
-fn documents(admitted: &Admitted) -> Option<Result<Outcome, Refusal>> {
+fn document(shared: &Shared, admitted: &Admitted) -> Option<Whole> {
     if admitted.method != Method::GET {
         return None;
     }
+    let found = |body| Some(Whole::json(StatusCode::OK, body));
     match &admitted.route {
         Route::ProtectedResource(server) => {
-            let body = route::protected_resource(&admitted.base, server.as_deref());
-            Some(Ok(Outcome::whole(Whole::json(StatusCode::OK, body))))
+            let settings = &shared.feed.snapshot().settings;
+            found(documents::protected_resource(&admitted.base, server.as_deref(), &settings.issuers))
         }
-        Route::NoAuthorizationServer => Some(Err(Refusal::NoPath)),
+        Route::AuthorizationServer => found(documents::authorization_server(&admitted.base)),
+        Route::Jwks => Some(documents::jwks(&shared.feed.snapshot())),
         _ => None,
     }
 }
@@ -258,6 +290,7 @@ fn documents(admitted: &Admitted) -> Option<Result<Outcome, Refusal>> {
 fn know(x: &mut Exchange, caller: &Caller, admitted: &Admitted) {
     x.facts.client = Some(caller.principal.client.clone());
     x.facts.kid = Some(caller.principal.kid.clone());
+    x.facts.token = caller.principal.token.as_ref().map(|token| token.jti.clone());
     x.facts.canary = caller.principal.canary.is_some();
     x.facts.method = Some(admitted.method.to_string());
 }

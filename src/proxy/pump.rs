@@ -1,5 +1,5 @@
 //! A stream that stays open: the server's own of a legacy session, or subscriptions/listen. Passes events one by one, byte for byte, and of
-//! responses only those that this session still waits for. Never outlives its key.
+//! responses only those that this session still waits for. Never outlives its credential.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,9 +25,8 @@ use crate::mcp::list::holds_some;
 use crate::mcp::message::{Id, Incoming, Kind};
 use crate::mcp::sse::SseEvent;
 use crate::mcp::task::{self, TaskNote};
-use crate::policy::Asked;
 use crate::policy::feed::FlyingCall;
-use crate::policy::snapshot::KeyEntry;
+use crate::policy::{Asked, Principal};
 
 /// A client may resume before the end of the stream it lost has been noticed.
 const ADOPT_TRIES: u32 = 20;
@@ -37,8 +36,8 @@ const ADOPT_WAIT: Duration = Duration::from_millis(25);
 pub struct Stream {
     /// Who listens.
     pub client: Arc<str>,
-    /// With which key; the stream ends with the key.
-    pub kid: Arc<str>,
+    /// With which credential; the stream ends with it.
+    pub principal: Principal,
     /// To which server.
     pub server: Arc<str>,
     /// In which session.
@@ -82,7 +81,7 @@ async fn ended_by_server(shared: &Arc<Shared>, x: &mut Exchange, stream: &Stream
             }
             piece = timeout(KEEP_ALIVE, flight.next()) => piece,
         };
-        // A key that expires changes no policy, so it is looked at with each piece.
+        // A credential that expires changes no policy, so it is looked at with each piece.
         if !still_permitted(shared, stream) {
             return false;
         }
@@ -124,12 +123,10 @@ async fn tell(shared: &Shared, x: &mut Exchange, stream: &Stream, news: &mut New
     true
 }
 
-/// Whether who opened a stream may still listen: the key counts, and client and server are there.
+/// Whether who opened a stream may still listen: the credential counts, and client and server are there.
 fn still_permitted(shared: &Shared, stream: &Stream) -> bool {
     let snapshot = shared.feed.snapshot();
-    let counts = |key: &KeyEntry| key.expires_at.is_none_or(|end| shared.clock.now() < end);
-    snapshot.keys.get(&stream.kid).is_some_and(counts)
-        && snapshot.clients.contains_key(&stream.client)
+    shared.feed.counts_by(&snapshot, &stream.principal, shared.clock.now()).is_ok()
         && snapshot.servers.contains_key(stream.server.as_ref())
 }
 

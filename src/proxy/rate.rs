@@ -159,7 +159,7 @@ mod tests {
     #[tokio::test]
     async fn atk_p25_open_streams_of_one_client_are_bounded() {
         let limiter = Limiter::default();
-        let principal = crate::policy::Principal { client: "c".into(), kid: "k".into(), canary: None };
+        let principal = crate::policy::Principal { client: "c".into(), kid: "k".into(), token: None, canary: None };
         let caller = Caller { principal, client: Arc::new(client(0, 1, 0)) };
         let mut open: Vec<Slot> = (0..LISTENING).map(|_| limiter.listen(&caller).expect("a place")).collect();
         assert_eq!(limiter.listen(&caller).err(), Some(Refusal::Concurrency));

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::{Value, json};
 
 use super::Shared;
 use super::exchange::{Exchange, Sort, Whole};
@@ -24,7 +25,7 @@ const CANARY_WAIT: Duration = Duration::from_millis(500);
 /// `ledger.unavailable`: nothing runs unrecorded.
 pub(super) async fn intent(shared: &Shared, x: &Exchange) -> Result<(), Refusal> {
     let mut event = event(x, "call.intent");
-    event.params = x.facts.params.clone();
+    event.params = with_token(x, x.facts.params.clone());
     event.decision = Some("permit".into());
     let recorded = shared.recorder.record(event, Durability::Synced).await;
     recorded.map(drop).map_err(|_| Refusal::Ledger { executed: Executed::No })
@@ -137,7 +138,8 @@ fn closing(x: &mut Exchange, outcome: &Result<Outcome, Refusal>, status: &str, e
     };
     let mut event = event(x, kind);
     // The last that is told of them.
-    event.params = x.facts.params.take();
+    let params = x.facts.params.take();
+    event.params = with_token(x, params);
     event.status = Some(status.into());
     event.executed = Some(executed.word().into());
     event.decision = Some(if outcome.is_ok() || x.sent || executed != Executed::No { "permit" } else { "refuse" }.into());
@@ -155,6 +157,14 @@ fn closing(x: &mut Exchange, outcome: &Result<Outcome, Refusal>, status: &str, e
     };
     event.bytes_out = Some(x.reply.bytes_sent() + last);
     event
+}
+
+/// The token stands among the parameters, under a name that none of them has: an event has no field of its own for it.
+fn with_token(x: &Exchange, params: Option<Value>) -> Option<Value> {
+    let Some(token) = x.facts.token.as_deref() else { return params };
+    let mut params = params.unwrap_or_else(|| json!({}));
+    params["_token"] = json!(token);
+    Some(params)
 }
 
 fn event(x: &Exchange, kind: &str) -> Event {

@@ -8,6 +8,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::arguments;
+use super::oauth::OauthFault;
 use crate::config::Class;
 use crate::inspect::schema::Misfit;
 use crate::mcp::era::Era;
@@ -77,6 +78,12 @@ pub enum Refusal {
     Ledger { executed: Executed },
     /// No credential, or one that does not count. Holds the challenge and the slug the stranger is counted under.
     Unauthenticated { challenge: String, why: &'static str },
+    /// A token whose scopes do not reach what its client's grants do. Holds the challenge that says which would.
+    Scope { challenge: String },
+    /// The credential was ended while the call was under way.
+    Lapsed { executed: Executed },
+    /// No token is given, or none ended.
+    Oauth(OauthFault),
     /// A Host or Origin that is not ours.
     Foreign(&'static str),
     /// No message, or headers that disagree with it.
@@ -121,6 +128,9 @@ impl Refusal {
             Self::Upstream { .. } | Self::Resting { .. } => "upstream.unavailable",
             Self::Ledger { .. } => "ledger.unavailable",
             Self::Unauthenticated { why, .. } | Self::Foreign(why) => why,
+            Self::Scope { .. } => "auth.insufficient_scope",
+            Self::Lapsed { .. } => "auth.revoked",
+            Self::Oauth(fault) => fault.slug(),
             Self::Wire(fault) if fault.code == METHOD_NOT_FOUND => "wire.unknown_method",
             Self::Wire(_) => "wire.malformed",
             Self::NoPath => "wire.no_path",
@@ -138,7 +148,8 @@ impl Refusal {
         match self {
             Self::RequestSize { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
-            Self::Foreign(_) => StatusCode::FORBIDDEN,
+            Self::Foreign(_) | Self::Scope { .. } => StatusCode::FORBIDDEN,
+            Self::Oauth(fault) => fault.status(),
             Self::Wire(fault) => StatusCode::from_u16(fault.status).unwrap_or(StatusCode::BAD_REQUEST),
             Self::NoPath | Self::NoSession | Self::NoEvent => StatusCode::NOT_FOUND,
             Self::NoMethod => StatusCode::METHOD_NOT_ALLOWED,
@@ -155,6 +166,7 @@ impl Refusal {
             | Self::Upstream { executed, .. }
             | Self::Ledger { executed }
             | Self::ResponseSize { executed, .. }
+            | Self::Lapsed { executed }
             | Self::Broken { executed } => *executed,
             _ => Executed::No,
         }
@@ -166,6 +178,9 @@ impl Refusal {
             let mut fault = fault.clone();
             fault.id_raw = fault.id_raw.or_else(|| id_raw.map(<[u8]>::to_vec));
             return fault.to_body().into();
+        }
+        if let Self::Oauth(fault) = self {
+            return fault.to_body();
         }
         if let Self::Arguments { misfit, era } = self {
             return arguments::answer(id_raw, request_id, self.reason(), (misfit, *era));
@@ -185,7 +200,7 @@ impl Refusal {
     fn code(&self) -> i64 {
         match self {
             Self::Killed { .. } => -31001,
-            Self::Policy(_) => -31002,
+            Self::Policy(_) | Self::Lapsed { .. } => -31002,
             Self::Rate { .. } | Self::Concurrency => -31003,
             Self::SchemaUnusable => -31004,
             Self::RequestSize { .. } | Self::ResponseSize { .. } => -31006,
@@ -200,7 +215,7 @@ impl Refusal {
 
     fn retry(&self) -> &'static str {
         match self {
-            Self::Killed { .. } | Self::Policy(_) | Self::SchemaUnusable => "ask_operator",
+            Self::Killed { .. } | Self::Policy(_) | Self::SchemaUnusable | Self::Lapsed { .. } => "ask_operator",
             Self::Upstream { failure: Failure::Untrusted, .. } => "ask_operator",
             Self::Ledger { executed: Executed::No } => "ask_operator",
             _ if self.retry_after_ms().is_some() => "after",
@@ -247,7 +262,12 @@ impl Refusal {
                 after.as_millis()
             ),
             Self::Ledger { executed } => ledger(*executed).to_owned(),
-            Self::Unauthenticated { .. } => "A credential is needed: Authorization: Bearer with a client key that counts.".into(),
+            Self::Unauthenticated { .. } => "A credential is needed: Authorization: Bearer with a client key or an access token that counts.".into(),
+            Self::Scope { .. } => {
+                "This token was not given for what this tool does. The call did not run. Get one with the scope that the challenge names.".into()
+            }
+            Self::Lapsed { executed } => lapsed(*executed).into(),
+            Self::Oauth(fault) => fault.error().into(),
             Self::Foreign(_) => "This Host or Origin is not served here.".into(),
             Self::Wire(fault) => fault.message.clone(),
             Self::NoPath => "Nothing is served at this path.".into(),
@@ -277,6 +297,15 @@ fn killed(mode: Mode, executed: Executed) -> String {
         Executed::Unknown => "The call was cut in flight; whether it ran is unknown.",
     };
     format!("{what} {ran} Do not retry and do not look for another way; tell your user.")
+}
+
+fn lapsed(executed: Executed) -> &'static str {
+    match executed {
+        Executed::No => "The credential of this call was revoked. The call did not run. Do not retry; ask the operator.",
+        _ => {
+            "The credential of this call was revoked while it was under way; whether it ran is unknown. Do not repeat it; tell your user."
+        }
+    }
 }
 
 fn policy(slug: &str) -> &'static str {

@@ -1,9 +1,8 @@
-//! Which path means what, matched byte for byte: no decoding, no folding of case, no repair. Also the few documents strangers may read.
+//! Which path means what, matched byte for byte: no decoding, no folding of case, no repair. Also the signs of life.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use serde_json::json;
 
 use super::Health;
 use super::body::Body;
@@ -20,8 +19,14 @@ pub enum Route {
     Health,
     /// `/ready`.
     Ready,
-    /// `/.well-known/oauth-authorization-server`: this instance is none.
-    NoAuthorizationServer,
+    /// `/.well-known/oauth-authorization-server`.
+    AuthorizationServer,
+    /// `/oauth/jwks`.
+    Jwks,
+    /// `/oauth/token`.
+    Token,
+    /// `/oauth/revoke`.
+    Revoke,
     /// Anything else.
     Unknown,
 }
@@ -44,7 +49,10 @@ pub fn route(path: &str) -> Route {
     match path {
         "/health" => Route::Health,
         "/ready" => Route::Ready,
-        "/.well-known/oauth-authorization-server" => Route::NoAuthorizationServer,
+        "/.well-known/oauth-authorization-server" => Route::AuthorizationServer,
+        "/oauth/jwks" => Route::Jwks,
+        "/oauth/token" => Route::Token,
+        "/oauth/revoke" => Route::Revoke,
         RESOURCE => Route::ProtectedResource(None),
         _ => match (named("/mcp/"), named("/.well-known/oauth-protected-resource/mcp/")) {
             (Some(name), _) => Route::Mcp(name),
@@ -52,17 +60,6 @@ pub fn route(path: &str) -> Route {
             (None, None) => Route::Unknown,
         },
     }
-}
-
-/// RFC 9728: the metadata of a protected resource. The same for every name, so that strangers learn no name.
-pub fn protected_resource(base: &str, server: Option<&str>) -> Bytes {
-    let path = server.map(|server| format!("/mcp/{server}")).unwrap_or_default();
-    let document = json!({
-        "resource": format!("{base}{path}"),
-        "authorization_servers": [],
-        "bearer_methods_supported": ["header"],
-    });
-    document.to_string().into()
 }
 
 /// `/health`: a bare word.
@@ -113,15 +110,12 @@ mod tests {
             "/mcp/%64emo",
             "/health/",
             "/READY",
+            "/oauth/token/",
+            "/oauth//token",
+            "/OAUTH/token",
+            "/oauth/authorize",
         ] {
             assert_eq!(route(path), Route::Unknown, "{path}");
         }
-    }
-
-    #[test]
-    fn pit_13_the_resource_is_the_address_the_client_uses() {
-        let text = protected_resource("https://localhost:8444", Some("demo"));
-        let value: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
-        assert_eq!(value["resource"], "https://localhost:8444/mcp/demo");
     }
 }

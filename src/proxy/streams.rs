@@ -35,7 +35,7 @@ pub(super) async fn open(shared: &Shared, x: &mut Exchange, admitted: Admitted, 
         return Ok(Outcome::whole(whole));
     }
     let principal = caller.principal;
-    let stream = Stream { client: principal.client, kid: principal.kid, server, session, era, request: None, place };
+    let stream = Stream { client: principal.client.clone(), principal, server, session, era, request: None, place };
     Ok(Outcome { answer: Answer::Open(Box::new(stream)), status: "ok", executed: Executed::No })
 }
 

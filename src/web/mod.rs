@@ -8,6 +8,7 @@ pub mod form;
 pub mod headers;
 pub mod human;
 pub mod origin;
+pub mod outbound;
 pub mod page;
 pub mod qr;
 pub mod view;

@@ -106,12 +106,22 @@ pub struct Driver {
 impl Driver {
     /// Starts the client with a key; it has no connection yet.
     pub fn start(sdk: Sdk, lifeboat: &Lifeboat, key: &str) -> Self {
+        Self::launch(sdk, lifeboat, key, &[])
+    }
+
+    /// Starts the client with its name and secret: the SDK gets tokens by itself.
+    pub fn with_secret(sdk: Sdk, lifeboat: &Lifeboat, client: &str, secret: &str) -> Self {
+        Self::launch(sdk, lifeboat, "", &[("LIFEBOAT_CLIENT", client), ("LIFEBOAT_SECRET", secret)])
+    }
+
+    fn launch(sdk: Sdk, lifeboat: &Lifeboat, key: &str, more: &[(&str, &str)]) -> Self {
         let log = lifeboat.home().join(format!("{}.log", sdk.name()));
         let mut child = sdk
             .command()
             .arg(lifeboat.ca())
             .arg(if sdk.is_auto() && !sdk.is_bridge() { "auto" } else { "legacy" })
             .env("LIFEBOAT_KEY", key)
+            .envs(more.iter().copied())
             .env("BRIDGE_AUTHORIZATION", format!("Bearer {key}"))
             .env("MCP_REMOTE_CONFIG_DIR", lifeboat.home().join("mcp-remote").join(sdk.name()))
             .env("NODE_EXTRA_CA_CERTS", lifeboat.ca())

@@ -34,3 +34,4 @@ mod second;
 mod sessions;
 mod snippets;
 mod talk;
+mod tokens;

@@ -74,8 +74,7 @@ fn pit_1_a_question_to_the_user_comes_while_the_call_waits() {
     }
 }
 
-/// The documents a 401 leads to, as far as there are any yet: the metadata of each resource. Where a token may be had is not told
-/// before something gives tokens.
+/// The documents a 401 leads to: the metadata of each resource, and of who gives tokens.
 #[test]
 fn pit_13_the_challenge_of_each_path_leads_to_its_document() {
     let sea = Sea::new();
@@ -97,8 +96,7 @@ fn pit_13_the_challenge_of_each_path_leads_to_its_document() {
             assert_eq!(&metadata["issuer"], issuer);
         }
     }
-    // The Python SDK takes only a document that names who gives tokens, so it cannot follow yet.
-    for sdk in [Sdk::TypeScript2Auto, Sdk::TypeScript1] {
+    for sdk in [Sdk::PythonAuto, Sdk::TypeScript2Auto, Sdk::TypeScript1] {
         for server in ["demo", "fast", "everything"] {
             let url = sea.lifeboat.url(server);
             let found = Driver::start(sdk, &sea.lifeboat, "").ask(json!({"do": "discover", "url": url}));

@@ -14,6 +14,7 @@ mod isolation;
 mod laws;
 mod live;
 mod operators;
+mod oauth;
 mod plane;
 mod proxy;
 mod recovery;

@@ -11,6 +11,7 @@ mod routes;
 pub mod socket;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
 pub use routes::router;
 

@@ -1,6 +1,7 @@
 //! Clients: add, list, show, revoke. A key is shown once and kept as a hash. Revoking takes effect before anything is written.
 
 mod model;
+pub mod oauth;
 pub mod pages;
 pub mod routes;
 mod snippets;
@@ -9,9 +10,14 @@ mod store;
 mod tests;
 pub mod texts;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use model::{AddClient, Client, ClientAdded, ClientKey, ClientList, ClientRevoked};
+pub use oauth::{
+    AddJwk, AddSecret, ClientPublicKey, ClientSecret, JwkRemoved, RemoveJwk, STATEMENTS as OAUTH_STATEMENTS, SecretAdded,
+    SecretList, SecretRevoked, jwk_add, jwk_remove, secret_add, secret_list, secret_revoke,
+};
+pub(super) use oauth::{denied as denied_jwks, running as running_secrets};
 pub(super) use snippets::proxy_address;
 pub use store::STATEMENTS;
 pub(super) use store::running as running_keys;
@@ -26,7 +32,6 @@ use crate::base::fault::{Fault, Verb};
 use crate::base::ids::check_name;
 use crate::config::{ClientConfig, Desired};
 use crate::crypto::keys::{self, KeyPrefix};
-use crate::policy::Snapshot;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -41,14 +46,12 @@ pub async fn add(admin: &Admin, actor: &Actor, input: AddClient) -> Verb<ClientA
     let name = input.name.as_str();
     let now = admin.clock.now();
     let expires_at = input.expires_days.map(|days| now.plus_ms(i64::from(days) * DAY_MS));
-    let minted = keys::mint(KeyPrefix::Client, admin.entropy.as_ref());
-    let (kid, created_by) = (minted.kid.as_str(), actor.name.as_str());
-    let row = store::NewKey { kid, client: name, hash: minted.hash, created_at: now, created_by, expires_at };
-    let file = ClientConfig { roles: input.roles.clone(), rate: input.rate, burst: None, concurrency: None };
+    let file = ClientConfig { roles: input.roles.clone(), rate: input.rate, ..ClientConfig::default() };
     // Found before a key is stored, so that an answer "exists" costs nothing; the commit below checks again.
     absent(&tree::desired(admin).await?, name)?;
-    // A key without its client is refused, so it is stored first: the client never runs without a key.
-    store::add(&admin.db, &row).await?;
+    // A credential without its client is refused, so it is stored first: the client never runs without one.
+    let minted = mint(admin, actor, &input, expires_at).await?;
+    let kid = minted.kid.as_str();
     let made = tree::edit(admin, actor, &format!("clients: add {name}"), |desired, _| {
         absent(desired, name)?;
         Ok(vec![tree::write(ClientConfig::path(name), file.to_toml()?)])
@@ -56,13 +59,28 @@ pub async fn add(admin: &Admin, actor: &Actor, input: AddClient) -> Verb<ClientA
     .await;
     if let Err(fault) = made {
         store::take_back(&admin.db, kid).await?;
+        oauth::take_back(admin, kid).await?;
         return Err(fault);
     }
     let mut event = Event::action(&actor.name, "client.add", name);
     event.params = Some(serde_json::json!({ "kid": kid, "roles": input.roles, "expires_at": expires_at }));
     admin.record(event).await?;
-    let key = minted.text.reveal().clone();
-    Ok(ClientAdded { client: input.name, kid: minted.kid, key, roles: input.roles, expires_at })
+    let text = minted.text.reveal().clone();
+    let (key, secret) = if input.oauth { (None, Some(text)) } else { (Some(text), None) };
+    let client_id = input.oauth.then(|| input.name.clone());
+    Ok(ClientAdded { client: input.name, kid: minted.kid, key, client_id, secret, roles: input.roles, expires_at })
+}
+
+/// Mints and stores what the new client will show.
+async fn mint(admin: &Admin, actor: &Actor, input: &AddClient, expires_at: Option<Timestamp>) -> Verb<oauth::Stored> {
+    if input.oauth {
+        return oauth::mint(admin, actor, &input.name, expires_at).await;
+    }
+    let minted = keys::mint(KeyPrefix::Client, admin.entropy.as_ref());
+    let (created_at, created_by) = (admin.clock.now(), actor.name.as_str());
+    let row = store::NewKey { kid: &minted.kid, client: &input.name, hash: minted.hash, created_at, created_by, expires_at };
+    store::add(&admin.db, &row).await?;
+    Ok(oauth::Stored { text: minted.text, kid: minted.kid })
 }
 
 /// Every client, by name; revoked ones too, for as long as their keys are remembered.
@@ -84,27 +102,29 @@ pub async fn show(admin: &Admin, actor: &Actor, name: &str) -> Verb<Client> {
     found.ok_or_else(|| missing(name))
 }
 
-/// Revokes every key of a client and takes the client out of the configuration. No call with its keys is accepted from the first line on,
-/// whatever fails later.
+/// Revokes every key, secret and public key of a client, with every token they got, and takes the client out of the configuration. No call of
+/// it is accepted from the first line on, whatever fails later.
 ///
 /// # Errors
 /// `Denied` without role operator; `NotFound`; `Unavailable`, saying what holds, when database or repository do not answer.
 pub async fn revoke(admin: &Admin, actor: &Actor, name: &str) -> Verb<ClientRevoked> {
     actor.need(Right::Operate, "client.revoke")?;
     let snapshot = admin.feed.snapshot();
-    let running = kids_of(&snapshot, name);
+    let running = snapshot.kids_of(name);
     if running.is_empty() && !snapshot.clients.contains_key(name) {
         return Err(missing(name));
     }
     deny(admin, &running);
     let now = admin.clock.now();
-    let kids = store::revoke(&admin.db, name, now, &actor.name).await.map_err(|fault| Fault {
+    let not_stored = |fault: Fault| Fault {
         message: format!(
             "The keys of {name} are refused now, but this is not stored and a restart would forget it: {}",
             fault.message
         ),
         ..fault
-    })?;
+    };
+    let mut kids = store::revoke(&admin.db, name, now, &actor.name).await.map_err(not_stored)?;
+    kids.extend(oauth::revoke_client(admin, actor, name, &running).await.map_err(not_stored)?);
     let mut event = Event::action(&actor.name, "client.revoke", name);
     event.params = Some(serde_json::json!({ "kids": kids }));
     let recorded = admin.record(event).await;
@@ -150,31 +170,40 @@ fn missing(name: &str) -> Fault {
     Fault::not_found(format!("there is no client {name}"))
 }
 
-fn kids_of(snapshot: &Snapshot, client: &str) -> Vec<String> {
-    snapshot.keys.values().filter(|key| key.client.as_ref() == client).map(|key| key.kid.to_string()).collect()
-}
-
 async fn all(admin: &Admin) -> Verb<Vec<Client>> {
     let now: Timestamp = admin.clock.now();
     let mut keys: BTreeMap<String, Vec<ClientKey>> = BTreeMap::new();
-    for key in store::all(&admin.db, now).await? {
+    for mut key in store::all(&admin.db, now).await? {
+        key.last_used_at = admin.feed.uses().last(&key.kid);
         keys.entry(key.client.clone()).or_default().push(key);
+    }
+    let mut secrets: BTreeMap<String, Vec<ClientSecret>> = BTreeMap::new();
+    for mut secret in oauth::all(&admin.db, now).await? {
+        secret.last_used_at = admin.feed.uses().last(&secret.kid);
+        secrets.entry(secret.client.clone()).or_default().push(secret);
     }
     let snapshot = admin.feed.snapshot();
     let desired = tree::desired(admin).await.unwrap_or_default();
     let mut clients: BTreeMap<String, Client> = BTreeMap::new();
     for (name, entry) in &snapshot.clients {
         let keys = keys.remove(name.as_ref()).unwrap_or_default();
-        let state = if keys.iter().any(|key| key.state == "active") { "active" } else { "no_key" };
+        let secrets = secrets.remove(name.as_ref()).unwrap_or_default();
+        let jwks = oauth::jwks(admin, &desired, name);
+        let counts = keys.iter().any(|key| key.state == "active")
+            || secrets.iter().any(|secret| secret.state == "active")
+            || !jwks.is_empty();
+        let state = if counts { "active" } else { "no_key" };
         let roles = desired.clients.get(name.as_ref()).map(|client| client.roles.clone()).unwrap_or_default();
         let (rate, burst, concurrency) = (entry.rate, entry.burst, entry.concurrency);
-        let client = Client { name: name.to_string(), state: state.into(), roles, rate, burst, concurrency, keys };
+        let client = Client { name: name.to_string(), state: state.into(), roles, rate, burst, concurrency, keys, secrets, jwks };
         clients.insert(name.to_string(), client);
     }
-    for (name, keys) in keys {
-        let state = "revoked".to_owned();
-        let gone = Client { name: name.clone(), state, roles: Vec::new(), rate: 0, burst: 0, concurrency: 0, keys };
-        clients.insert(name, gone);
+    let gone: BTreeSet<String> = keys.keys().chain(secrets.keys()).cloned().collect();
+    for name in gone {
+        let (keys, secrets) = (keys.remove(&name).unwrap_or_default(), secrets.remove(&name).unwrap_or_default());
+        let (state, roles, jwks) = ("revoked".to_owned(), Vec::new(), Vec::new());
+        let client = Client { name: name.clone(), state, roles, rate: 0, burst: 0, concurrency: 0, keys, secrets, jwks };
+        clients.insert(name, client);
     }
     Ok(clients.into_values().collect())
 }

@@ -1,8 +1,9 @@
-//! Clients in words, exactly as commands and API print them. A key's text is in one answer only: the one that minted it.
+//! Clients in words, exactly as commands and API print them. The text of a key or secret is in one answer only: the one that minted it.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::oauth::{ClientPublicKey, ClientSecret};
 use crate::base::clock::Timestamp;
 
 /// A client to add.
@@ -16,23 +17,33 @@ pub struct AddClient {
     /// Calls per second instead of the default; 0 means no limit.
     #[serde(default)]
     pub rate: Option<u32>,
-    /// Days until its key expires; absent means never.
+    /// Days until its key or secret expires; absent means never.
     #[serde(default)]
     pub expires_days: Option<u32>,
+    /// Gives it a secret for the token endpoint instead of a key.
+    #[serde(default)]
+    pub oauth: bool,
 }
 
-/// A client was added; the only time its key is shown.
+/// A client was added; the only time its key or secret is shown.
 #[derive(Serialize, Deserialize, JsonSchema)]
 pub struct ClientAdded {
     /// Its name.
     pub client: String,
-    /// The key's public name.
+    /// The public name of the key or secret.
     pub kid: String,
-    /// The key.
-    pub key: String,
+    /// The key; absent when it has a secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// What it calls itself at the token endpoint; absent when it has a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// The secret; absent when it has a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<String>,
     /// Its roles.
     pub roles: Vec<String>,
-    /// When the key expires.
+    /// When the key or secret expires.
     pub expires_at: Option<Timestamp>,
 }
 
@@ -51,6 +62,9 @@ pub struct ClientKey {
     pub created_by: String,
     /// When it expires.
     pub expires_at: Option<Timestamp>,
+    /// When it was last used, as far as anybody knows.
+    #[serde(default)]
+    pub last_used_at: Option<Timestamp>,
     /// When it was revoked.
     pub revoked_at: Option<Timestamp>,
     /// By whom.
@@ -74,6 +88,12 @@ pub struct Client {
     pub concurrency: u32,
     /// Its keys, newest first.
     pub keys: Vec<ClientKey>,
+    /// Its secrets for the token endpoint, newest first.
+    #[serde(default)]
+    pub secrets: Vec<ClientSecret>,
+    /// Its public keys for the token endpoint.
+    #[serde(default)]
+    pub jwks: Vec<ClientPublicKey>,
 }
 
 /// Every client.
@@ -88,7 +108,7 @@ pub struct ClientList {
 pub struct ClientRevoked {
     /// Its name.
     pub client: String,
-    /// The keys that are refused from now on.
+    /// The keys and secrets that are refused from now on, with every token they got.
     pub kids: Vec<String>,
     /// Since when.
     pub revoked_at: Timestamp,

@@ -3,7 +3,8 @@
 use askama::Template;
 
 use super::model::{AddClient, Client, ClientAdded, ClientKey};
-use super::snippets;
+use super::oauth::pages::{TokenForm, TokensView, used};
+use super::{oauth, snippets};
 use crate::admin::actor::Right;
 use crate::admin::shell::{Shell, Wrong};
 use crate::admin::{Actor, Admin};
@@ -40,6 +41,8 @@ pub struct ClientsView {
     pub roles: Vec<RoleChoice>,
     /// The form, with what was typed.
     pub form: AddForm,
+    /// What clients get tokens with.
+    pub tokens: TokensView,
 }
 
 /// One role to choose.
@@ -89,6 +92,7 @@ impl KeyView {
             (_, _, Some(at)) => format!("expires {}", human::until(at, now)),
             _ => format!("since {}", human::day(key.created_at, now)),
         };
+        let note = if key.state == "active" { format!("{note}, {}", used(key.last_used_at, now)) } else { note };
         Self { kid: format!("lbk_{}", key.kid), note, dim: key.state != "active" }
     }
 }
@@ -122,6 +126,8 @@ pub struct AddForm {
     pub rate: String,
     /// Field.
     pub expires: String,
+    /// Whether it gets a secret instead of a key.
+    pub oauth: bool,
     /// What is wrong with it.
     pub wrong: Wrong,
 }
@@ -130,7 +136,8 @@ impl AddForm {
     /// What was typed.
     pub fn typed(fields: &Fields) -> Self {
         let get = |name: &str| fields.get(name).to_owned();
-        Self { name: get("name"), roles: fields.all("role"), rate: get("rate"), expires: get("expires"), ..Self::default() }
+        let (roles, oauth) = (fields.all("role"), fields.has("oauth"));
+        Self { name: get("name"), roles, rate: get("rate"), expires: get("expires"), oauth, ..Self::default() }
     }
 
     /// With what is wrong, at its field when the form has it.
@@ -158,11 +165,18 @@ pub fn order(fields: &Fields) -> Verb<AddClient> {
         roles: fields.all("role"),
         rate: number("rate")?,
         expires_days: number("expires")?,
+        oauth: fields.has("oauth"),
     })
 }
 
 /// The whole page.
-pub fn page(shell: Shell, clients: &[Client], roles: Vec<String>, actor: &Actor, form: AddForm) -> ClientsPage {
+pub fn page(
+    shell: Shell,
+    clients: &[Client],
+    roles: Vec<String>,
+    actor: &Actor,
+    (form, token): (AddForm, TokenForm),
+) -> ClientsPage {
     let now = shell.now;
     let only = roles.len() == 1;
     let page = ClientsView {
@@ -173,6 +187,7 @@ pub fn page(shell: Shell, clients: &[Client], roles: Vec<String>, actor: &Actor,
         clients: clients.iter().map(|client| ClientView::of(client, now)).collect(),
         roles: roles.into_iter().map(|name| RoleChoice { chosen: only || form.roles.contains(&name), name }).collect(),
         form,
+        tokens: oauth::pages::view(clients, token, now),
     };
     ClientsPage { shell, page }
 }
@@ -205,7 +220,7 @@ pub struct AddedView {
 }
 
 /// The page with the new key.
-pub fn added(admin: &Admin, shell: Shell, added: &ClientAdded) -> AddedPage {
+pub fn added(admin: &Admin, shell: Shell, added: &ClientAdded, key: &str) -> AddedPage {
     let ca = admin.data.ca_pem();
     let ca = std::fs::canonicalize(&ca).unwrap_or(ca).display().to_string();
     let snapshot = admin.feed.snapshot();
@@ -213,10 +228,10 @@ pub fn added(admin: &Admin, shell: Shell, added: &ClientAdded) -> AddedPage {
     let proxy = snippets::proxy_address(admin, &shell.host);
     let page = AddedView {
         name: added.client.clone(),
-        key: Code::new(format!("{}, shown once", added.client), added.key.clone()),
+        key: Code::new(format!("{}, shown once", added.client), key.to_owned()),
         roles: added.roles.join(", "),
         expires: added.expires_at.map_or("never expires".into(), |at| format!("expires {}", human::until(at, shell.now))),
-        snippets: server.map(|server| snippets::all(&proxy, &server, &ca, &added.key)).unwrap_or_default(),
+        snippets: server.map(|server| snippets::all(&proxy, &server, &ca, key)).unwrap_or_default(),
         ca,
     };
     AddedPage { shell, page }

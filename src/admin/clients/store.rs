@@ -90,6 +90,7 @@ pub(super) async fn all(db: &Db, now: Timestamp) -> Verb<Vec<ClientKey>> {
             created_at: row.try_get("created_at").map(Timestamp).map_err(read)?,
             created_by: row.try_get("created_by").map_err(read)?,
             expires_at,
+            last_used_at: None,
             revoked_at,
             revoked_by: row.try_get("revoked_by").map_err(read)?,
         })

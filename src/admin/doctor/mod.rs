@@ -1,6 +1,7 @@
 //! `lifeboat doctor`: what is wrong on this host and how to mend it. Only looks; never changes a thing and never prints a secret.
 
 mod alerts;
+mod clients;
 mod data;
 mod host;
 mod parts;
@@ -63,6 +64,7 @@ pub async fn examine(admin: &Admin, actor: &Actor) -> Verb<Examination> {
     checks.extend(parts::checks(admin).await);
     checks.extend(recovery::checks(admin).await);
     checks.extend(alerts::checks(admin).await);
+    checks.push(clients::keys(admin).await);
     checks.extend(data::checks(&admin.data, admin.clock.now()));
     checks.extend(servers::checks(admin).await);
     checks.extend(trust::checks(&admin.feed.snapshot(), admin.clock.now()));

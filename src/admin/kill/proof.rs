@@ -157,7 +157,7 @@ fn target(snapshot: &Snapshot, entry: &KillEntry) -> Target {
     let known = snapshot.servers.get(&server).and_then(|entry| entry.config.tools.keys().next().cloned());
     let tool = tool.or(known).unwrap_or_else(|| CANARY.to_owned());
     let class = if entry.mode == Mode::ReadOnly { Class::Write } else { Class::Read };
-    let principal = Principal { client: Arc::from(client), kid: Arc::from(CANARY), canary: Some(Canary { class }) };
+    let principal = Principal { client: Arc::from(client), kid: Arc::from(CANARY), token: None, canary: Some(Canary { class }) };
     Target { server, tool, principal, mode: entry.mode }
 }
 

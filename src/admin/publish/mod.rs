@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 pub use store::STATEMENTS;
 
 use super::tree;
-use super::{Admin, clients, servers};
+use super::{Admin, clients, servers, tokens};
 use crate::audit::{Durability, Event};
 use crate::base::fault::{Fault, Verb};
 use crate::config::repo::{Files, Head, Repository};
@@ -24,6 +24,7 @@ use crate::crypto::seal::InstanceKey;
 use crate::db::Db;
 use crate::policy::Snapshot;
 use crate::policy::snapshot::Revision;
+use crate::policy::tokens::Cuts;
 
 const LOOK: Duration = Duration::from_secs(2);
 
@@ -40,7 +41,7 @@ pub struct Refused {
 pub struct Publisher {
     turn: tokio::sync::Mutex<()>,
     refused: Mutex<Option<Refused>>,
-    /// Keys that were revoked while the database did not answer: no snapshot of this process holds them again.
+    /// Credentials that were revoked, also while the database did not answer: no snapshot of this process holds them again.
     denied: Mutex<HashSet<String>>,
 }
 
@@ -68,7 +69,7 @@ impl Publisher {
         Self { turn: tokio::sync::Mutex::default(), refused: Mutex::new(refused), denied: Mutex::default() }
     }
 
-    /// Keys that no snapshot of this process holds again.
+    /// Credentials that no snapshot of this process holds again.
     pub fn denied(&self) -> Vec<String> {
         locked(&self.denied).iter().cloned().collect()
     }
@@ -123,21 +124,32 @@ pub async fn publish(admin: &Admin) -> Verb<Revision> {
     }
 }
 
-/// Takes keys out of the running policy at once, waiting for nothing.
+/// Takes credentials out of the running policy at once, waiting for nothing.
 pub fn deny(admin: &Admin, kids: &[String]) {
     let mut denied = locked(&admin.publisher.denied);
     denied.extend(kids.iter().cloned());
-    let now = admin.feed.snapshot();
-    let mut keys = now.keys.clone();
-    keys.retain(|kid, _| !denied.contains(kid.as_ref()));
-    let revision = Revision { commit: now.revision.commit.clone(), epoch: now.revision.epoch + 1 };
-    admin.feed.publish(Snapshot { revision, keys, ..Snapshot::clone(&now) });
+    let mut snapshot = Snapshot::clone(&admin.feed.snapshot());
+    snapshot.without(|kid| denied.contains(kid));
+    snapshot.revision.epoch += 1;
+    admin.feed.publish(snapshot);
+}
+
+/// Ends tokens that were issued before a moment at once, waiting for nothing.
+pub fn cut(admin: &Admin, cuts: &Cuts) {
+    let _denied = locked(&admin.publisher.denied);
+    let mut snapshot = Snapshot::clone(&admin.feed.snapshot());
+    Arc::make_mut(&mut snapshot.tokens).cuts.and(cuts);
+    snapshot.revision.epoch += 1;
+    admin.feed.publish(snapshot);
 }
 
 fn put(admin: &Admin, mut snapshot: Snapshot) -> Revision {
     let denied = locked(&admin.publisher.denied);
-    snapshot.keys.retain(|kid, _| !denied.contains(kid.as_ref()));
+    snapshot.without(|kid| denied.contains(kid));
     let now = admin.feed.snapshot();
+    if now.tokens.cuts != snapshot.tokens.cuts {
+        Arc::make_mut(&mut snapshot.tokens).cuts.and(&now.tokens.cuts);
+    }
     snapshot.revision.epoch = snapshot.revision.epoch.max(now.revision.epoch);
     let gone: Vec<String> = now.servers.keys().filter(|name| !snapshot.servers.contains_key(*name)).cloned().collect();
     let revision = snapshot.revision.clone();
@@ -166,9 +178,13 @@ async fn compose(db: &Db, sealer: &InstanceKey, tree: &Head) -> Result<Snapshot,
     // The epoch is read before the keys: a key that changes in between makes the policy newer than its name, never older.
     let epoch = store::epoch(db).await?;
     let keys = clients::running_keys(db).await?;
+    let (tokens, denied) = (tokens::running(db, sealer).await?, clients::denied_jwks(db).await?);
     let secrets = servers::running_secrets(db, sealer, &desired).await?;
     let revision = Revision { commit: tree.commit.clone(), epoch };
-    Snapshot::build(revision, &desired, keys, secrets).map_err(Hindrance::Invalid)
+    let mut snapshot = Snapshot::build(revision, &desired, keys, secrets).map_err(Hindrance::Invalid)?;
+    snapshot.tokens = Arc::new(tokens);
+    snapshot.without(|kid| denied.contains(kid));
+    Ok(snapshot)
 }
 
 /// Every fault of a tree, also those only a whole snapshot shows.

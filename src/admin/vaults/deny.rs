@@ -12,11 +12,14 @@ use tokio_util::sync::CancellationToken;
 use super::folder::Folder;
 use super::{copies, places, sidecar, store};
 use crate::admin::Admin;
+use crate::admin::tokens::EVERYBODY;
 use crate::audit::PublicKey;
 use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
 use crate::crypto::files::{self, Readers};
 use crate::policy::KillOverlay;
+use crate::policy::ended::EndedToken;
+use crate::policy::tokens::Cuts;
 
 /// Its name at a destination.
 pub const FILE: &str = "deny-list.json";
@@ -35,8 +38,14 @@ pub struct DenyList {
     pub credential_epoch: u64,
     /// What was stopped then.
     pub kill: KillOverlay,
-    /// Client keys that were revoked, by kid.
+    /// Keys, secrets and public keys of clients that were revoked, and keys that signed tokens and are retired, by kid.
     pub client_keys: Vec<String>,
+    /// Tokens that were ended before they expire.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens: Vec<EndedToken>,
+    /// Tokens that were issued before a moment are over; client `*` is everybody.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cuts: BTreeMap<String, Timestamp>,
     /// Operator keys that were revoked, by kid.
     pub operator_keys: Vec<String>,
     /// Operators that were disabled.
@@ -82,6 +91,7 @@ pub async fn push(admin: &Admin) -> Verb<()> {
     let revoked = store::revoked(&admin.db).await;
     let (kill, epoch) = (admin.feed.kill(), admin.feed.snapshot().revision.epoch);
     let (denied, at) = (admin.publisher.denied(), admin.clock.now());
+    let (ended, cuts) = (admin.feed.ended().all(), cuts(&admin.feed.snapshot().tokens.cuts));
     let copied = admin.feed.snapshot().settings.recovery.copies.clone();
     super::backup::blocking(move || {
         let folder = Folder::open(&root)?;
@@ -103,6 +113,8 @@ pub async fn push(admin: &Admin) -> Verb<()> {
             credential_epoch: epoch.max(before.credential_epoch),
             kill: KillOverlay::clone(&kill),
             client_keys: union(before.client_keys.clone(), revoked.client_keys.into_iter().chain(denied)),
+            tokens: tokens(before.tokens.clone(), ended, at),
+            cuts: latest(before.cuts.clone(), cuts),
             operator_keys: union(before.operator_keys.clone(), revoked.operator_keys),
             operators: union(Vec::new(), revoked.operators),
             sign_ins: revoked.sign_ins,
@@ -127,6 +139,27 @@ pub async fn push(admin: &Admin) -> Verb<()> {
 /// Whether a copy has the list as it is here.
 fn is_there(folder: &Folder, copy: &std::path::Path) -> bool {
     fs::read(folder.path(FILE)).ok().is_some_and(|here| fs::read(copy.join(FILE)).is_ok_and(|there| there == here))
+}
+
+/// Tokens that would count still.
+fn tokens(before: Vec<EndedToken>, more: Vec<EndedToken>, now: Timestamp) -> Vec<EndedToken> {
+    let mut all: Vec<EndedToken> = before.into_iter().chain(more).filter(|token| token.expires_at > now).collect();
+    all.sort_unstable_by(|a, b| a.jti.cmp(&b.jti));
+    all.dedup_by(|a, b| a.jti == b.jti);
+    all
+}
+
+fn cuts(cuts: &Cuts) -> BTreeMap<String, Timestamp> {
+    let clients = cuts.clients.iter().map(|(client, before)| (client.to_string(), *before));
+    clients.chain(cuts.everyone.map(|before| (EVERYBODY.to_owned(), before))).collect()
+}
+
+fn latest(mut before: BTreeMap<String, Timestamp>, more: BTreeMap<String, Timestamp>) -> BTreeMap<String, Timestamp> {
+    for (client, at) in more {
+        let kept = before.entry(client).or_insert(at);
+        *kept = (*kept).max(at);
+    }
+    before
 }
 
 fn union(before: Vec<String>, more: impl IntoIterator<Item = String>) -> Vec<String> {

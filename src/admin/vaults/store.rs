@@ -33,10 +33,21 @@ const SET_HOLD: &str = "INSERT INTO archive_holds (archive, reason, held_at, hel
     ON CONFLICT (archive) DO UPDATE SET reason = excluded.reason, held_at = excluded.held_at, held_by = excluded.held_by";
 const END_HOLD: &str = "DELETE FROM archive_holds WHERE archive = ?1";
 const READ_HOLDS: &str = "SELECT archive, reason FROM archive_holds";
-const READ_REVOKED_KEYS: &str = "SELECT kid FROM client_keys WHERE revoked_at IS NOT NULL";
+const READ_REVOKED_KEYS: &str = "SELECT kid FROM client_keys WHERE revoked_at IS NOT NULL
+    UNION SELECT kid FROM client_secrets WHERE revoked_at IS NOT NULL
+    UNION SELECT id FROM denied_jwks UNION SELECT kid FROM token_keys WHERE state = 'retired'";
 const READ_REVOKED_OPERATOR_KEYS: &str = "SELECT kid FROM operator_keys WHERE revoked_at IS NOT NULL";
 const READ_DISABLED: &str = "SELECT name FROM operators WHERE disabled_at IS NOT NULL";
 const DENY_KEY: &str = "UPDATE client_keys SET revoked_at = ?2, revoked_by = 'deny-list' WHERE kid = ?1 AND revoked_at IS NULL";
+const DENY_SECRET: &str =
+    "UPDATE client_secrets SET revoked_at = ?2, revoked_by = 'deny-list' WHERE kid = ?1 AND revoked_at IS NULL";
+const DENY_JWK: &str = "INSERT INTO denied_jwks (id, client, denied_at, denied_by)
+    SELECT ?1, '', ?2, 'deny-list' WHERE ?1 LIKE 'jwk-%' ON CONFLICT (id) DO NOTHING";
+const DENY_TOKEN_KEY: &str =
+    "UPDATE token_keys SET state = 'retired', sealed = NULL, retired_at = ?2 WHERE kid = ?1 AND state <> 'retired'";
+const DENY_TOKEN: &str = "INSERT INTO ended_tokens (jti, client, expires_at) VALUES (?1, ?2, ?3) ON CONFLICT (jti) DO NOTHING";
+const DENY_CUT: &str = "INSERT INTO token_cuts (client, before, cut_by) VALUES (?1, ?2, 'deny-list')
+    ON CONFLICT (client) DO UPDATE SET before = max(before, excluded.before)";
 const DENY_OPERATOR_KEY: &str = "UPDATE operator_keys SET revoked_at = ?2 WHERE kid = ?1 AND revoked_at IS NULL";
 const DENY_OPERATOR: &str = "UPDATE operators SET disabled_at = ?2 WHERE name = ?1 AND disabled_at IS NULL";
 const READ_SIGN_INS: &str =
@@ -45,7 +56,7 @@ const END_EVERY_SESSION: &str = "DELETE FROM sessions";
 const LIFT_EPOCH: &str = "UPDATE credential_epoch SET epoch = max(epoch, ?1) + 1 WHERE id = 1";
 
 /// Every statement, for the test that keeps SQL and migrations together.
-pub const STATEMENTS: [(&str, &str); 26] = [
+pub const STATEMENTS: [(&str, &str); 31] = [
     ("vaults.read_recipients", READ_RECIPIENTS),
     ("vaults.add_recipient", ADD_RECIPIENT),
     ("vaults.had_recipients", HAD_RECIPIENTS),
@@ -67,6 +78,11 @@ pub const STATEMENTS: [(&str, &str); 26] = [
     ("vaults.read_revoked_operator_keys", READ_REVOKED_OPERATOR_KEYS),
     ("vaults.read_disabled", READ_DISABLED),
     ("vaults.deny_key", DENY_KEY),
+    ("vaults.deny_secret", DENY_SECRET),
+    ("vaults.deny_jwk", DENY_JWK),
+    ("vaults.deny_token_key", DENY_TOKEN_KEY),
+    ("vaults.deny_token", DENY_TOKEN),
+    ("vaults.deny_cut", DENY_CUT),
     ("vaults.deny_operator_key", DENY_OPERATOR_KEY),
     ("vaults.deny_operator", DENY_OPERATOR),
     ("vaults.read_sign_ins", READ_SIGN_INS),
@@ -266,7 +282,14 @@ pub(super) async fn deny(db: &Db, list: &super::deny::DenyList, now: Timestamp) 
     let what = "the deny-list cannot be applied";
     let mut tx = db.begin().await?;
     let mut ended = 0;
-    let kinds = [(DENY_KEY, &list.client_keys), (DENY_OPERATOR_KEY, &list.operator_keys), (DENY_OPERATOR, &list.operators)];
+    let kinds = [
+        (DENY_KEY, &list.client_keys),
+        (DENY_SECRET, &list.client_keys),
+        (DENY_JWK, &list.client_keys),
+        (DENY_TOKEN_KEY, &list.client_keys),
+        (DENY_OPERATOR_KEY, &list.operator_keys),
+        (DENY_OPERATOR, &list.operators),
+    ];
     for (sql, names) in kinds {
         for name in names {
             let done = sqlx::query(sql).bind(name).bind(now.0).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
@@ -282,6 +305,13 @@ pub(super) async fn deny(db: &Db, list: &super::deny::DenyList, now: Timestamp) 
         }
     }
     sqlx::query(END_EVERY_SESSION).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
+    for token in &list.tokens {
+        let end = sqlx::query(DENY_TOKEN).bind(&token.jti).bind(&token.client).bind(token.expires_at.0);
+        ended += end.execute(&mut *tx).await.map_err(|e| fault(e, what))?.rows_affected();
+    }
+    for (client, before) in &list.cuts {
+        sqlx::query(DENY_CUT).bind(client).bind(before.0).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
+    }
     let epoch = i64::try_from(list.credential_epoch).unwrap_or(0);
     sqlx::query(LIFT_EPOCH).bind(epoch).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
     tx.commit().await.map_err(|e| fault(e, what))?;

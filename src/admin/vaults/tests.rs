@@ -304,7 +304,7 @@ async fn possession_of_an_identity_is_shown_by_decrypting_a_word() {
 async fn the_deny_list_holds_every_revocation_and_forgets_none() {
     let (house, _, _) = house().await;
     let (admin, signer) = (&house.admin, house.admin.vaults.signer.public().clone());
-    let order = |name: &str| clients::AddClient { name: name.into(), roles: vec!["demo".into()], rate: None, expires_days: None };
+    let order = |name: &str| clients::AddClient { name: name.into(), roles: vec!["demo".into()], ..Default::default() };
     let made = clients::add(admin, &root(), order("ci")).await.unwrap();
     clients::revoke(admin, &root(), "ci").await.unwrap();
     deny::push(admin).await.unwrap();

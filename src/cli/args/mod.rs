@@ -1,6 +1,7 @@
 //! The commands and flags of docs/CONTRACT.md as types. Never does anything; secrets are never arguments.
 
 mod alerts;
+mod clients;
 mod desired;
 mod operators;
 mod recovery;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 
 pub(super) use alerts::{AlertCommand, ReceiverCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(super) use clients::{ClientCommand, ClientJwkCommand, ClientSecretCommand, TokenCommand};
 pub(super) use desired::{
     AuditCommand, ConfigCommand, FilterArgs, ImportArgs, PolicyCommand, RoleCommand, ServerAddArgs, ServerCommand,
     ServerSecretsArgs, ToolCommand,
@@ -51,6 +53,9 @@ pub(super) enum Command {
     /// Programs that call tools
     #[command(subcommand)]
     Client(ClientCommand),
+    /// Access tokens: the keys that sign them, and ending tokens at once
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// MCP servers behind the proxy
     #[command(subcommand)]
     Server(ServerCommand),
@@ -200,6 +205,7 @@ pub(super) enum KillCommand {
     Status,
 }
 
+<<<<<<< HEAD
 /// `client …`.
 #[derive(Debug, Subcommand)]
 pub(super) enum ClientCommand {
@@ -228,5 +234,58 @@ pub(super) enum ClientCommand {
     Revoke {
         /// Name
         name: String,
+=======
+/// `operator …`.
+#[derive(Debug, Subcommand)]
+pub(super) enum OperatorCommand {
+    /// Adds an operator
+    Add {
+        /// Sign-in name
+        name: String,
+        /// viewer, auditor, operator or admin
+        #[arg(long)]
+        role: String,
+        /// Reads the password from standard input
+        #[arg(long, required = true)]
+        password_stdin: bool,
+    },
+    /// Every operator
+    List,
+    /// Ends an operator's access at once
+    Disable {
+        /// Sign-in name
+        name: String,
+    },
+    /// Sets a new password; works with Lifeboat down
+    Reset {
+        /// Sign-in name
+        name: String,
+        /// Reads the password from standard input
+        #[arg(long, required = true)]
+        password_stdin: bool,
+    },
+    /// API keys of operators
+    #[command(subcommand)]
+    Key(OperatorKeyCommand),
+}
+
+/// `operator key …`.
+#[derive(Debug, Subcommand)]
+pub(super) enum OperatorKeyCommand {
+    /// Makes a key with the operator's role
+    Add {
+        /// Operator
+        name: String,
+        /// Days until it stops counting
+        #[arg(long, value_name = "DAYS")]
+        expires: Option<u32>,
+    },
+    /// Every key, without its secret
+    List,
+    /// Ends a key at once
+    Revoke {
+        /// Key id
+        kid: String,
+>>>>>>> tokens
     },
 }

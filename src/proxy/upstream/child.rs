@@ -160,7 +160,7 @@ pub(super) fn listening(received: &Received, place: Slot) -> Outcome {
     let principal = &received.metered.caller.principal;
     let stream = Stream {
         client: principal.client.clone(),
-        kid: principal.kid.clone(),
+        principal: principal.clone(),
         server: received.server.clone(),
         session: None,
         era: received.era,

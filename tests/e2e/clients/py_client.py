@@ -1,4 +1,5 @@
-"""Drives PyPI `mcp`: py_client.py CA auto|legacy, the key in LIFEBOAT_KEY. Takes one order a line as JSON, answers each with one line.
+"""Drives PyPI `mcp`: py_client.py CA auto|legacy, the key in LIFEBOAT_KEY, or a client id and its secret in LIFEBOAT_CLIENT and
+LIFEBOAT_SECRET: then the SDK gets tokens by itself. Takes one order a line as JSON, answers each with one line.
 
 Orders, all with a number `n` that the answer repeats and the name `as` of a connection:
 `connect` (`url`, or `bridge`: the command line of a stdio server; `elicit`: what the user answers when asked),
@@ -20,6 +21,7 @@ import httpx2
 import mcp_types
 from mcp import Client
 from mcp.client.auth import utils as auth
+from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.shared.exceptions import MCPError
@@ -40,6 +42,24 @@ def failure(error):
     return {"ok": False, "code": None, "message": f"{type(error).__name__}: {error}"}
 
 
+class Memory:
+    """Where the SDK keeps its tokens."""
+
+    tokens = info = None
+
+    async def get_tokens(self):
+        return self.tokens
+
+    async def set_tokens(self, tokens):
+        self.tokens = tokens
+
+    async def get_client_info(self):
+        return self.info
+
+    async def set_client_info(self, info):
+        self.info = info
+
+
 class Connection:
     def __init__(self):
         self.client = None
@@ -50,9 +70,15 @@ class Connection:
         if "bridge" in order:
             program, *arguments = order["bridge"]
             return stdio_client(StdioServerParameters(command=program, args=arguments, env=dict(os.environ)))
-        headers = {"Authorization": "Bearer " + os.environ["LIFEBOAT_KEY"]}
         trust = ssl.create_default_context(cafile=CA)
-        http = httpx2.AsyncClient(verify=trust, headers=headers, timeout=httpx2.Timeout(30, read=300))
+        shown = {"headers": {"Authorization": "Bearer " + os.environ["LIFEBOAT_KEY"]}}
+        if "LIFEBOAT_SECRET" in os.environ:
+            client, secret = os.environ["LIFEBOAT_CLIENT"], os.environ["LIFEBOAT_SECRET"]
+            provider = ClientCredentialsOAuthProvider(
+                server_url=order["url"], storage=Memory(), client_id=client, client_secret=secret
+            )
+            shown = {"auth": provider}
+        http = httpx2.AsyncClient(verify=trust, timeout=httpx2.Timeout(30, read=300), **shown)
         return streamable_http_client(order["url"], http_client=await stack.enter_async_context(http))
 
     async def elicited(self, order):

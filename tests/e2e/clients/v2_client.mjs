@@ -1,6 +1,8 @@
-// Drives npm `@modelcontextprotocol/client`: v2_client.mjs CA auto|legacy, the key in LIFEBOAT_KEY. The CA comes in by NODE_EXTRA_CA_CERTS.
+// Drives npm `@modelcontextprotocol/client`: v2_client.mjs CA auto|legacy, the key in LIFEBOAT_KEY, or a client id and its secret in
+// LIFEBOAT_CLIENT and LIFEBOAT_SECRET: then the SDK gets tokens by itself. The CA comes in by NODE_EXTRA_CA_CERTS.
 import {
   Client,
+  ClientCredentialsProvider,
   StreamableHTTPClientTransport,
   discoverOAuthProtectedResourceMetadata,
   extractWWWAuthenticateParams,
@@ -8,7 +10,11 @@ import {
 import { follower, obey } from './steps.mjs';
 
 const [, , , mode] = process.argv;
-const headers = { Authorization: `Bearer ${process.env.LIFEBOAT_KEY}` };
+const { LIFEBOAT_KEY, LIFEBOAT_CLIENT, LIFEBOAT_SECRET } = process.env;
+const shown = () =>
+  LIFEBOAT_SECRET
+    ? { authProvider: new ClientCredentialsProvider({ clientId: LIFEBOAT_CLIENT, clientSecret: LIFEBOAT_SECRET }) }
+    : { requestInit: { headers: { Authorization: `Bearer ${LIFEBOAT_KEY}` } } };
 
 await obey(async (order, asked) => {
   const era = mode === 'legacy' ? {} : { versionNegotiation: { mode } };
@@ -20,7 +26,7 @@ await obey(async (order, asked) => {
       return { action: 'accept', content: order.elicit };
     });
   }
-  await client.connect(new StreamableHTTPClientTransport(new URL(order.url), { requestInit: { headers } }));
+  await client.connect(new StreamableHTTPClientTransport(new URL(order.url), shown()));
   return {
     protocol: client.getNegotiatedProtocolVersion?.() ?? client.getProtocolVersion?.(),
     list: () => client.listTools(),

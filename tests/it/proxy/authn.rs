@@ -21,7 +21,7 @@ async fn atk_p01_no_route_serves_a_stranger() {
         "/mcp%2fup",
         "/./mcp/up",
         "/mcp;x/up",
-        "/oauth/token",
+        "/oauth/authorize",
         "/metrics",
         "/api/v1/status",
     ];
@@ -36,8 +36,24 @@ async fn atk_p01_no_route_serves_a_stranger() {
             assert!(reply.header("lifeboat-request-id").is_some(), "{method} {path}");
         }
     }
-    for path in ["/health", "/ready", "/.well-known/oauth-protected-resource/mcp/up"] {
+    for path in [
+        "/health",
+        "/ready",
+        "/oauth/jwks",
+        "/.well-known/oauth-authorization-server",
+        "/.well-known/oauth-protected-resource/mcp/up",
+    ] {
         assert_eq!(app.bare("GET", path, &[], b"").await.status, 200, "{path}");
+    }
+    // These two check the client themselves, and say no in their own words.
+    for path in ["/oauth/token", "/oauth/revoke"] {
+        for method in ["GET", "POST", "DELETE", "PUT", "PATCH", "OPTIONS", "HEAD"] {
+            let body = if method == "POST" { body.as_bytes() } else { b"" };
+            let reply = app.bare(method, path, &modern("tools/call", "echo"), body).await;
+            assert_eq!(reply.status, if method == "POST" { 400 } else { 405 }, "{method} {path}");
+        }
+        let form = [("Content-Type", "application/x-www-form-urlencoded")];
+        assert_eq!(app.bare("POST", path, &form, b"grant_type=client_credentials&token=x").await.status, 401, "{path}");
     }
     assert_eq!(app.upstream.hits().len(), 0);
 }

@@ -86,6 +86,8 @@ pub enum StdioEvent {
 pub enum CancelWhy {
     /// Its client no longer wants it: the child is told.
     Client,
+    /// The client's credential was revoked: the child is told; it serves others too.
+    Revoked,
     /// The kill switch: the child is told, and killed when it does not end the call in two seconds.
     Kill,
 }
@@ -103,6 +105,7 @@ impl StdioCall {
     pub fn cancel(self, why: CancelWhy) {
         let reason = match why {
             CancelWhy::Client => "the client cancelled the call",
+            CancelWhy::Revoked => "the credential of the call was revoked",
             CancelWhy::Kill => "stopped by an operator",
         };
         let until = (why == CancelWhy::Kill).then(|| Instant::now() + OBEY);
