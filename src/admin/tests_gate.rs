@@ -87,7 +87,11 @@ fn entries() -> impl Iterator<Item = Entry> {
 }
 
 fn concrete(path: &str) -> String {
-    path.replace("{name}", "nobody").replace("{id}", "none").replace("{kid}", "none").replace("{*name}", "app.css")
+    path.replace("{kind}", "client-key")
+        .replace("{name}", "nobody")
+        .replace("{id}", "none")
+        .replace("{kid}", "none")
+        .replace("{*name}", "app.css")
 }
 
 #[tokio::test(flavor = "multi_thread")]

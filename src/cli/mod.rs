@@ -3,6 +3,7 @@
 mod alerts;
 mod args;
 mod control;
+mod credentials;
 mod difference;
 mod doctor;
 mod drill;

@@ -10,7 +10,7 @@ use super::args::{
     AuditCommand, ClientCommand, Command, ConfigCommand, FilterArgs, KillCommand, OperatorCommand, OperatorKeyCommand,
     PolicyCommand, RoleCommand, ScopeArgs, ServerAddArgs, ServerCommand, ServerSecretsArgs, ToolCommand,
 };
-use super::{alerts, import, recovery};
+use super::{alerts, credentials, import, recovery};
 use crate::base::fault::{Fault, Verb};
 
 /// One request to the API.
@@ -65,6 +65,7 @@ pub(super) fn order(command: &Command) -> Verb<Option<Order>> {
         Command::Backup(command) => recovery::backup(command)?,
         Command::Restore(args) => recovery::restore(args)?,
         Command::Alert(command) => alerts::alert(command)?,
+        Command::Credential(command) => credentials::credential(command)?,
         Command::Drill(command) => recovery::drill(command)?,
         Command::Later(words) => {
             let name = words.first().cloned().unwrap_or_default();
@@ -73,7 +74,7 @@ pub(super) fn order(command: &Command) -> Verb<Option<Order>> {
     }))
 }
 
-const LATER: [&str; 5] = ["credential", "incident", "runbook", "graduate", "inspect"];
+const LATER: [&str; 4] = ["incident", "runbook", "graduate", "inspect"];
 
 fn later_or_unknown(name: &str) -> Fault {
     if LATER.contains(&name) { not_yet(name) } else { Fault::invalid(name, "there is no such command; see lifeboat --help") }

@@ -11,11 +11,14 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::cuts::Cuts;
 use super::guests::Guests;
 use super::kill::{KillEntry, KillOverlay};
+use super::places::Places;
 use super::principal::Principal;
 use super::quiet::Quiet;
 use super::snapshot::{ServerEntry, Snapshot};
+use super::uses::Uses;
 use crate::config::Class;
 use crate::crypto::tls::ServerTls;
 
@@ -149,6 +152,9 @@ pub struct Feed {
     canaries: Mutex<HashMap<String, Principal>>,
     guests: Guests,
     quiet: Quiet,
+    uses: Uses,
+    places: Places,
+    cuts: Cuts,
     listeners: Mutex<Vec<ProxyListener>>,
     servers: Mutex<HashMap<String, ServerState>>,
     breakers: Mutex<HashMap<String, Breaker>>,
@@ -176,6 +182,9 @@ impl Feed {
             canaries: Mutex::default(),
             guests: Guests::default(),
             quiet: Quiet::default(),
+            uses: Uses::default(),
+            places: Places::default(),
+            cuts: Cuts::default(),
             listeners: Mutex::default(),
             servers: Mutex::default(),
             breakers: Mutex::default(),
@@ -252,6 +261,21 @@ impl Feed {
     /// The servers that must have no process now.
     pub fn quiet(&self) -> &Quiet {
         &self.quiet
+    }
+
+    /// When each credential was last accepted.
+    pub fn uses(&self) -> &Uses {
+        &self.uses
+    }
+
+    /// From where the keys of open rotations are shown.
+    pub fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// The keys whose calls are cut.
+    pub fn cuts(&self) -> &Cuts {
+        &self.cuts
     }
 
     /// Tells that a proxy listener is bound.

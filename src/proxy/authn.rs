@@ -39,11 +39,17 @@ fn find(shared: &Shared, admitted: &Admitted) -> Result<Caller, &'static str> {
     let Some(key) = lookup(&snapshot, token) else {
         return canary(shared, &snapshot, token).ok_or("auth.unknown");
     };
-    if key.expires_at.is_some_and(|end| end <= shared.clock.now()) {
+    if !counts(shared, key) {
         return Err("auth.expired");
     }
     let client = snapshot.clients.get(&key.client).ok_or("auth.unknown")?.clone();
+    shared.feed.uses().mark(&key.kid, shared.clock.now());
     Ok(Caller { principal: Principal { client: key.client.clone(), kid: key.kid.clone(), canary: None }, client })
+}
+
+/// Whether a key that is in the policy has not expired.
+fn counts(shared: &Shared, key: &KeyEntry) -> bool {
+    key.expires_at.is_none_or(|end| shared.clock.now() < end)
 }
 
 /// The token of the one Authorization header: scheme `Bearer`, one space, visible characters only.
@@ -69,12 +75,23 @@ fn lookup<'a>(snapshot: &'a Snapshot, token: &str) -> Option<&'a KeyEntry> {
 
 fn canary(shared: &Shared, snapshot: &Snapshot, token: &str) -> Option<Caller> {
     let principal = shared.feed.take_canary(token)?;
-    principal.canary.as_ref()?;
+    let stands_for = principal.canary.as_ref()?.stands_for.as_deref();
+    if stands_for.is_some_and(|kid| {
+        !snapshot.keys.get(kid).is_some_and(|key| counts(shared, key) && snapshot.clients.contains_key(&key.client))
+    }) {
+        return None;
+    }
     let client = snapshot.clients.get(&principal.client).cloned().unwrap_or_else(|| {
         let name = principal.client.clone();
         Arc::new(ClientEntry { name, grants: Vec::new(), rate: 0, burst: 1, concurrency: 0 })
     });
     Some(Caller { principal, client })
+}
+
+/// The kid that a credential claims to have, right or wrong; for counting alone.
+pub fn claimed_kid(headers: &HeaderMap) -> Option<&str> {
+    let (kid, _) = bearer(headers).ok()?.strip_prefix("lbk_")?.split_once('_')?;
+    Some(kid)
 }
 
 /// RFC 9728 section 5.1: where the metadata of this resource stands.

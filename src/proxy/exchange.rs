@@ -73,8 +73,8 @@ pub struct Facts {
     pub client: Option<Arc<str>>,
     /// Key id.
     pub kid: Option<Arc<str>>,
-    /// Whether it is the canary of a kill proof.
-    pub canary: bool,
+    /// What the ledger calls the canary of a proof; none for everybody else.
+    pub canary: Option<&'static str>,
     /// Digest of the session id.
     pub session: Option<String>,
     /// Server name in the path.

@@ -27,6 +27,7 @@ pub mod rate;
 mod record;
 pub mod refuse;
 pub mod relay;
+mod revoked;
 pub mod room;
 pub mod route;
 pub mod sandbox;

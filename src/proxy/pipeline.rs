@@ -21,9 +21,10 @@ use super::refuse::{Executed, Refusal};
 use super::route::{self, Route};
 use super::sessions::Orphan;
 use super::upstream::{self, CancelWhy};
-use super::{Shared, arguments, cors, given_up, intake, kill, rate, record, relay, streams};
+use super::{Shared, arguments, cors, given_up, intake, kill, rate, record, relay, revoked, streams};
 use crate::mcp::message::Id;
 use crate::mcp::sse;
+use crate::policy::principal::Canary;
 
 /// How a request ended well, as far as Lifeboat is concerned.
 pub struct Outcome {
@@ -84,8 +85,9 @@ async fn stages(shared: &Shared, x: &mut Exchange, parts: Parts, body: &mut Opti
     if let Some(outcome) = documents(&admitted) {
         return outcome;
     }
-    let caller = authenticate(shared, &admitted)?;
+    let caller = authenticate(shared, &admitted).inspect_err(|_| revoked::missed(shared, x, &admitted))?;
     know(x, &caller, &admitted);
+    revoked::seen(shared, x);
     match (&admitted.route, &admitted.method) {
         (Route::Mcp(_), &Method::POST | &Method::GET | &Method::DELETE) => {}
         (Route::Mcp(_), _) => return Err(Refusal::NoMethod),
@@ -114,19 +116,22 @@ async fn call(
 /// What ends a call before its outcome.
 enum Cut {
     Killed(Refusal),
+    Revoked,
     Left,
     GivenUp,
 }
 
-/// From here on the call is raced against the kill state, against its client's leaving, and against its giving the call up.
+/// From here on the call is raced against the kill state, the end of its key, its client's leaving, and its giving the call up.
 async fn raced(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Outcome, Refusal> {
     let target = living.target.clone();
     let (left, is_modern) = (x.left.clone(), living.received.era.is_modern());
+    let kid = living.received.metered.caller.principal.kid.clone();
     let loose = loose_end(&living, &x.id);
     let entered = shared.cancellable.enter(x, &living.received);
     let cut = tokio::select! {
         biased;
         refusal = kill::engaged(&shared.feed, target.as_ref(), shared.feed.watch_kill()) => Cut::Killed(refusal),
+        () = revoked::ended(&shared.feed, &kid) => Cut::Revoked,
         () = left.cancelled() => Cut::Left,
         () = entered.is_over() => Cut::GivenUp,
         outcome = onward(shared, x, living) => return given_up::at_its_end(x, outcome),
@@ -138,6 +143,10 @@ async fn raced(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Outc
             Err(Refusal::Killed { mode, executed: x.executed_if_cut() })
         }
         Cut::Killed(refusal) => Err(refusal),
+        Cut::Revoked => {
+            flight.into_iter().for_each(|flight| flight.end(shared, CancelWhy::Revoked));
+            Err(Refusal::Revoked { executed: x.executed_if_cut() })
+        }
         // The server was told with the notification.
         Cut::GivenUp => Ok(given_up::silently(x)),
         Cut::Left if x.is_given_up() => Ok(left_alone(x, "cancelled")),
@@ -258,6 +267,6 @@ fn documents(admitted: &Admitted) -> Option<Result<Outcome, Refusal>> {
 fn know(x: &mut Exchange, caller: &Caller, admitted: &Admitted) {
     x.facts.client = Some(caller.principal.client.clone());
     x.facts.kid = Some(caller.principal.kid.clone());
-    x.facts.canary = caller.principal.canary.is_some();
+    x.facts.canary = caller.principal.canary.as_ref().map(Canary::action);
     x.facts.method = Some(admitted.method.to_string());
 }

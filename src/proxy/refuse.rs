@@ -77,6 +77,8 @@ pub enum Refusal {
     Ledger { executed: Executed },
     /// No credential, or one that does not count. Holds the challenge and the slug the stranger is counted under.
     Unauthenticated { challenge: String, why: &'static str },
+    /// Its key was ended while the call was in flight. In-band, so that no library signs in anew and sends a call again that may have run.
+    Revoked { executed: Executed },
     /// A Host or Origin that is not ours.
     Foreign(&'static str),
     /// No message, or headers that disagree with it.
@@ -121,6 +123,7 @@ impl Refusal {
             Self::Upstream { .. } | Self::Resting { .. } => "upstream.unavailable",
             Self::Ledger { .. } => "ledger.unavailable",
             Self::Unauthenticated { why, .. } | Self::Foreign(why) => why,
+            Self::Revoked { .. } => "auth.revoked",
             Self::Wire(fault) if fault.code == METHOD_NOT_FOUND => "wire.unknown_method",
             Self::Wire(_) => "wire.malformed",
             Self::NoPath => "wire.no_path",
@@ -152,6 +155,7 @@ impl Refusal {
     pub fn executed(&self) -> Executed {
         match self {
             Self::Killed { executed, .. }
+            | Self::Revoked { executed }
             | Self::Upstream { executed, .. }
             | Self::Ledger { executed }
             | Self::ResponseSize { executed, .. }
@@ -185,7 +189,7 @@ impl Refusal {
     fn code(&self) -> i64 {
         match self {
             Self::Killed { .. } => -31001,
-            Self::Policy(_) => -31002,
+            Self::Policy(_) | Self::Revoked { .. } => -31002,
             Self::Rate { .. } | Self::Concurrency => -31003,
             Self::SchemaUnusable => -31004,
             Self::RequestSize { .. } | Self::ResponseSize { .. } => -31006,
@@ -200,7 +204,7 @@ impl Refusal {
 
     fn retry(&self) -> &'static str {
         match self {
-            Self::Killed { .. } | Self::Policy(_) | Self::SchemaUnusable => "ask_operator",
+            Self::Killed { .. } | Self::Policy(_) | Self::Revoked { .. } | Self::SchemaUnusable => "ask_operator",
             Self::Upstream { failure: Failure::Untrusted, .. } => "ask_operator",
             Self::Ledger { executed: Executed::No } => "ask_operator",
             _ if self.retry_after_ms().is_some() => "after",
@@ -248,6 +252,7 @@ impl Refusal {
             ),
             Self::Ledger { executed } => ledger(*executed).to_owned(),
             Self::Unauthenticated { .. } => "A credential is needed: Authorization: Bearer with a client key that counts.".into(),
+            Self::Revoked { executed } => revoked(*executed).to_owned(),
             Self::Foreign(_) => "This Host or Origin is not served here.".into(),
             Self::Wire(fault) => fault.message.clone(),
             Self::NoPath => "Nothing is served at this path.".into(),
@@ -277,6 +282,15 @@ fn killed(mode: Mode, executed: Executed) -> String {
         Executed::Unknown => "The call was cut in flight; whether it ran is unknown.",
     };
     format!("{what} {ran} Do not retry and do not look for another way; tell your user.")
+}
+
+fn revoked(executed: Executed) -> &'static str {
+    match executed {
+        Executed::No => "The key of this client was revoked. The call did not run. Do not retry; ask the operator for a new key.",
+        _ => {
+            "The key of this client was revoked while the call was in flight; whether it ran is unknown. Do not repeat it; tell your user."
+        }
+    }
 }
 
 fn policy(slug: &str) -> &'static str {
@@ -355,6 +369,18 @@ mod tests {
         }
         let lost = Refusal::upstream(Failure::Unavailable, Executed::Unknown, Class::Write, "x");
         assert_eq!(lost.reason(), "upstream.outcome_unknown");
+    }
+
+    #[test]
+    fn a_call_whose_key_was_revoked_is_told_in_band_and_never_to_try_again() {
+        for executed in [Executed::No, Executed::Unknown] {
+            let refusal = Refusal::Revoked { executed };
+            let body = body(&refusal);
+            assert_eq!((refusal.status(), &body["error"]["code"]), (StatusCode::OK, &json!(-31002)));
+            assert_eq!(body["error"]["data"]["reason"], "auth.revoked");
+            assert_eq!(body["error"]["data"]["executed"], executed.word());
+            assert_eq!(body["error"]["data"]["retry"], "ask_operator");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod live;
 mod plane;
 mod proxy;
 mod recovery;
+mod rotation;
 mod sandbox;
 mod secrets;
 mod support;

@@ -52,6 +52,7 @@ pub(super) fn described() -> Api {
         .merge(super::operators::routes::routes())
         .merge(super::recovery::routes::routes())
         .merge(super::alerts::routes::routes())
+        .merge(super::credentials::routes::routes())
 }
 
 fn general() -> Api {

@@ -3,6 +3,7 @@
 mod model;
 pub mod pages;
 pub mod routes;
+pub(super) mod single;
 mod snippets;
 mod store;
 #[cfg(test)]
@@ -11,12 +12,14 @@ pub mod texts;
 
 use std::collections::BTreeMap;
 
+pub use single::STATEMENTS as KEY_STATEMENTS;
 pub use model::{AddClient, Client, ClientAdded, ClientKey, ClientList, ClientRevoked};
 pub(super) use snippets::proxy_address;
 pub use store::STATEMENTS;
 pub(super) use store::running as running_keys;
 
 use super::actor::Right;
+use super::credentials::proof::SHADOW;
 use super::kill::CANARY;
 use super::publish::{deny, publish};
 use super::{Actor, Admin, tree};
@@ -129,6 +132,9 @@ fn check(input: &AddClient) -> Verb<()> {
     check_name(&input.name).map_err(|why| Fault::invalid("name", why))?;
     if input.name == CANARY {
         return Err(Fault::invalid("name", "\"canary\" is the name that kill drills use"));
+    }
+    if input.name == SHADOW {
+        return Err(Fault::invalid("name", "\"lifeboat-proof\" is the name that proofs of rotations use"));
     }
     if input.roles.is_empty() {
         return Err(Fault::invalid("roles", "a client needs a role"));

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 pub use store::STATEMENTS;
 
 use super::tree;
-use super::{Admin, clients, servers};
+use super::{Admin, clients, credentials, servers};
 use crate::audit::{Durability, Event};
 use crate::base::fault::{Fault, Verb};
 use crate::config::repo::{Files, Head, Repository};
@@ -123,7 +123,7 @@ pub async fn publish(admin: &Admin) -> Verb<Revision> {
     }
 }
 
-/// Takes keys out of the running policy at once, waiting for nothing.
+/// Takes keys out of the running policy at once, waiting for nothing, and cuts what they have in flight.
 pub fn deny(admin: &Admin, kids: &[String]) {
     let mut denied = locked(&admin.publisher.denied);
     denied.extend(kids.iter().cloned());
@@ -132,11 +132,15 @@ pub fn deny(admin: &Admin, kids: &[String]) {
     keys.retain(|kid, _| !denied.contains(kid.as_ref()));
     let revision = Revision { commit: now.revision.commit.clone(), epoch: now.revision.epoch + 1 };
     admin.feed.publish(Snapshot { revision, keys, ..Snapshot::clone(&now) });
+    admin.feed.cuts().cut(kids);
 }
 
 fn put(admin: &Admin, mut snapshot: Snapshot) -> Revision {
     let denied = locked(&admin.publisher.denied);
     snapshot.keys.retain(|kid, _| !denied.contains(kid.as_ref()));
+    for shadow in credentials::proof::shadows(admin, |name| snapshot.clients.get(name).cloned()) {
+        snapshot.clients.insert(shadow.name.clone(), Arc::new(shadow));
+    }
     let now = admin.feed.snapshot();
     snapshot.revision.epoch = snapshot.revision.epoch.max(now.revision.epoch);
     let gone: Vec<String> = now.servers.keys().filter(|name| !snapshot.servers.contains_key(*name)).cloned().collect();

@@ -1,6 +1,7 @@
 //! The commands and flags of docs/CONTRACT.md as types. Never does anything; secrets are never arguments.
 
 mod alerts;
+mod credentials;
 mod desired;
 mod recovery;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 
 pub(super) use alerts::{AlertCommand, ReceiverCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+pub(super) use credentials::{CredentialCommand, RotateArgs};
 pub(super) use desired::{
     AuditCommand, ConfigCommand, FilterArgs, ImportArgs, PolicyCommand, RoleCommand, ServerAddArgs, ServerCommand,
     ServerSecretsArgs, ToolCommand,
@@ -61,6 +63,9 @@ pub(super) enum Command {
     /// Why a call would be permitted or refused
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// What is shown to prove who one is: age, rotation, end
+    #[command(subcommand)]
+    Credential(CredentialCommand),
     /// The desired state in git
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -48,11 +48,11 @@ impl HttpFlight {
         }
     }
 
-    /// Gives the call up: the connection is closed, and a kill is told to a legacy server.
+    /// Gives the call up: the connection is closed, and a kill or a revocation is told to a legacy server.
     pub fn end(self, shared: &Shared, why: CancelWhy) {
         let Self { leg, notice, stream, place: _ } = self;
         drop(stream);
-        if let (CancelWhy::Kill, Some(notice)) = (why, notice) {
+        if let (CancelWhy::Kill | CancelWhy::Revoked, Some(notice)) = (why, notice) {
             shared.tasks.spawn(async move {
                 // Best effort: the call is cut here whatever the server says.
                 drop(leg.send(Method::POST, notice.headers, notice.body, Duration::from_secs(2)).await);

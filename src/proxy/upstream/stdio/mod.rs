@@ -88,6 +88,8 @@ pub enum CancelWhy {
     Client,
     /// The kill switch: the child is told, and killed when it does not end the call in two seconds.
     Kill,
+    /// Its client's key was revoked: the child is told, and goes on for the others.
+    Revoked,
 }
 
 /// A call in flight. Dropping it forgets the call: what the child still says about it goes nowhere.
@@ -104,6 +106,7 @@ impl StdioCall {
         let reason = match why {
             CancelWhy::Client => "the client cancelled the call",
             CancelWhy::Kill => "stopped by an operator",
+            CancelWhy::Revoked => "the client's key was revoked",
         };
         let until = (why == CancelWhy::Kill).then(|| Instant::now() + OBEY);
         if self.shared.table().cancel(self.id, until) {
