@@ -7,6 +7,7 @@ pub mod again;
 pub mod alerts;
 pub mod api;
 pub mod clients;
+pub mod credentials;
 pub mod doctor;
 pub mod drills;
 pub mod health;
@@ -111,6 +112,8 @@ pub struct Admin {
     pub vaults: vaults::Vaults,
     /// What the verbs of alerts remember.
     pub alerts: alerts::Alerts,
+    /// What the verbs of credentials remember.
+    pub credentials: credentials::Credentials,
     /// What the verbs of drills remember.
     pub drills: drills::Drills,
     /// When this process began to serve.
@@ -128,6 +131,7 @@ impl Admin {
             names: servers::Names::default(),
             publisher: publish::Publisher::new(parts.refused),
             alerts: alerts::Alerts::default(),
+            credentials: credentials::Credentials::default(),
             drills: drills::Drills::default(),
             vaults: vaults::Vaults::new(parts.signer),
             started_at: parts.clock.now(),

@@ -16,7 +16,9 @@ use tower_http::compression::CompressionLayer;
 use super::actor::Right;
 use super::operators::{self, Touch};
 use super::shell::{FaultPage, FaultPart, FaultView, Here, Shell, Signed, Solo, SoloFault};
-use super::{Admin, activity, again, alerts, api, clients, drills, health, kill, overview, revisions, servers, vaults};
+use super::{
+    Admin, activity, again, alerts, api, clients, credentials, drills, health, kill, overview, revisions, servers, vaults,
+};
 use crate::base::fault::{Fault, FaultKind};
 use crate::base::secret::Secret;
 use crate::telemetry::metrics;
@@ -58,6 +60,7 @@ pub const ROUTES: &[&[Entry]] = &[
     &activity::routes::ROUTES,
     &servers::routes::ROUTES,
     &clients::routes::ROUTES,
+    &credentials::routes::ROUTES,
     &alerts::routes::ROUTES,
     &vaults::routes::ROUTES,
     &drills::routes::ROUTES,
@@ -82,6 +85,7 @@ pub fn router(admin: Arc<Admin>) -> Router {
         .merge(activity::routes::routes())
         .merge(servers::routes::routes())
         .merge(clients::routes::routes())
+        .merge(credentials::routes::routes())
         .merge(alerts::routes::routes())
         .merge(vaults::routes::routes())
         .merge(drills::routes::routes())

@@ -17,7 +17,11 @@ fn entries() -> impl Iterator<Item = Entry> {
 }
 
 pub(super) fn concrete(path: &str) -> String {
-    path.replace("{name}", "nobody").replace("{id}", "none").replace("{kid}", "none").replace("{*name}", "app.css")
+    path.replace("{kind}", "client-key")
+        .replace("{name}", "nobody")
+        .replace("{id}", "none")
+        .replace("{kid}", "none")
+        .replace("{*name}", "app.css")
 }
 
 /// Makes every login older by so many minutes.
@@ -117,6 +121,9 @@ async fn atk_a07_a08_every_page_is_dressed_and_every_htmx_element_has_its_nonce(
         "/alerts",
         "/servers",
         "/clients",
+        "/credentials",
+        "/credentials/tls/server",
+        "/credentials/plan",
         "/operators",
         "/account",
         "/login?again=1",

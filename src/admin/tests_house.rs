@@ -149,8 +149,16 @@ async fn stand_in(
     let plain = |status: u16| Response::builder().status(status).body(Full::default()).unwrap();
     let shown = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
     let server = request.uri().path().trim_start_matches("/mcp/").to_owned();
-    let Some(principal) = shown.strip_prefix("Bearer ").and_then(|token| feed.take_canary(token)) else { return Ok(plain(401)) };
-    let name = request.headers()["mcp-name"].to_str().unwrap().to_owned();
+    let token = shown.strip_prefix("Bearer ").unwrap_or_default();
+    if token.starts_with("lbk_") {
+        return Ok(by_key(&feed, token).unwrap_or_else(|| plain(401)));
+    }
+    let Some(principal) = feed.take_canary(token) else { return Ok(plain(401)) };
+    let stands_for = principal.canary.as_ref().and_then(|canary| canary.stands_for.clone());
+    if stands_for.is_some_and(|kid| !feed.snapshot().keys.contains_key(&kid)) {
+        return Ok(plain(401));
+    }
+    let name = request.headers().get("mcp-name").map(|name| name.to_str().unwrap().to_owned()).unwrap_or_default();
     let body: serde_json::Value = serde_json::from_slice(&request.into_body().collect().await?.to_bytes()).unwrap();
     let tool = body["params"]["name"].as_str().unwrap_or_default();
     assert_eq!(name, tool);
@@ -164,6 +172,16 @@ async fn stand_in(
     };
     let error = json!({"jsonrpc": "2.0", "id": 1, "error": {"code": reason.0, "message": "m", "data": {"reason": reason.1}}});
     Ok(Response::new(Full::from(error.to_string())))
+}
+
+/// Answers a key that is in the policy as a server with two tools would.
+fn by_key(feed: &Feed, token: &str) -> Option<Response<Full<Bytes>>> {
+    let (kid, _) = token.strip_prefix("lbk_")?.split_once('_')?;
+    let snapshot = feed.snapshot();
+    let counts = snapshot.keys.get(kid).is_some_and(|key| key.hash == crate::crypto::keys::hash_text(token));
+    feed.places().note(kid, [127, 0, 0, 1].into(), SystemClock.now(), counts);
+    let answer = json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": [], "content": []}});
+    counts.then(|| Response::new(Full::from(answer.to_string())))
 }
 
 /// Plays the proxy's part of a probe: every server has `read_graph` and `wipe`, and a server called `down` does not answer.

@@ -12,7 +12,7 @@ use super::doors::{self, Doors};
 use super::handed::Handed;
 use super::open::Opened;
 use super::{Options, certificates, edge, notify, redirect, unavailable};
-use crate::admin::{Admin, alerts, api, health, kill, operators, publish, schedule, tokens, vaults};
+use crate::admin::{Admin, alerts, api, credentials, health, kill, operators, publish, schedule, tokens, vaults};
 use crate::base::fault::Verb;
 use crate::config::Settings;
 use crate::config::paths::DataDir;
@@ -203,6 +203,8 @@ fn tend(admin: &Arc<Admin>, lifecycle: &Lifecycle, here: &Handle, tls: &Arc<Serv
     lifecycle.tended(here, "alert watchdog", move || alerts::watchdog::keep(a.clone(), s.clone()));
     let (a, s) = with(admin);
     lifecycle.tended(here, "schedule", move || schedule::keep(a.clone(), s.clone()));
+    let (a, s) = with(admin);
+    lifecycle.tended(here, "rotations", move || credentials::keep(a.clone(), s.clone()));
     let (a, s) = with(admin);
     lifecycle.tended(here, "ledger index", move || a.ledger.clone().run_index(s.clone()));
     let (a, s) = with(admin);

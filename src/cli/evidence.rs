@@ -7,6 +7,7 @@ use super::args::EvidenceCommand;
 use super::order::file;
 use super::out::{self, Voice};
 use super::rebuild::trusted;
+use crate::admin::credentials::proof;
 use crate::admin::drills::check_report;
 use crate::admin::vaults::key_text;
 use crate::base::fault::{Fault, Verb};
@@ -25,7 +26,7 @@ pub(super) fn evidence(data: &DataDir, command: &EvidenceCommand, voice: Voice) 
     let place = path.display().to_string();
     let document: Value =
         serde_json::from_str(&file(path)?).map_err(|cause| Fault::invalid(place, format!("is no JSON: {cause}")))?;
-    let checked = check_report(&document, &key);
+    let checked = proof::check(&document, &key).unwrap_or_else(|| check_report(&document, &key));
     let answer = match &checked {
         Ok(sha256) => json!({"ok": true, "sha256": sha256, "signed_by": key_text(&key), "fault": null}),
         Err(fault) => json!({"ok": false, "sha256": null, "signed_by": null, "fault": fault.message}),

@@ -4,6 +4,7 @@ mod alerts;
 mod args;
 mod clients;
 mod control;
+mod credentials;
 mod difference;
 mod doctor;
 mod drill;

@@ -10,7 +10,7 @@ use super::args::{
     AuditCommand, Command, ConfigCommand, FilterArgs, KillCommand, PolicyCommand, RoleCommand, ScopeArgs, ServerAddArgs,
     ServerCommand, ServerSecretsArgs, ToolCommand,
 };
-use super::{alerts, clients, import, operators, recovery};
+use super::{alerts, clients, credentials, import, operators, recovery};
 use crate::base::fault::{Fault, Verb};
 
 /// One request to the API.
@@ -66,6 +66,7 @@ pub(super) fn order(command: &Command) -> Verb<Option<Order>> {
         Command::Backup(command) => recovery::backup(command)?,
         Command::Restore(args) => recovery::restore(args)?,
         Command::Alert(command) => alerts::alert(command)?,
+        Command::Credential(command) => credentials::credential(command)?,
         Command::Drill(command) => recovery::drill(command)?,
         Command::Later(words) => {
             let name = words.first().cloned().unwrap_or_default();
@@ -74,7 +75,7 @@ pub(super) fn order(command: &Command) -> Verb<Option<Order>> {
     }))
 }
 
-const LATER: [&str; 5] = ["credential", "incident", "runbook", "graduate", "inspect"];
+const LATER: [&str; 4] = ["incident", "runbook", "graduate", "inspect"];
 
 fn later_or_unknown(name: &str) -> Fault {
     if LATER.contains(&name) { not_yet(name) } else { Fault::invalid(name, "there is no such command; see lifeboat --help") }

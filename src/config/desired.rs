@@ -6,10 +6,14 @@ use std::fmt;
 use serde::de::DeserializeOwned;
 
 use super::alerts::{Alerting, FILE as ALERTS};
+use super::credentials::{Credentials, FILE as CREDENTIALS};
 use super::definitions::{self, Definitions};
 use super::document::{self, Document};
 use super::schedules::{FILE as SCHEDULES, Schedules};
-use super::{ClientConfig, RoleConfig, ServerConfig, Settings, VaultConfig, check, check_alerts, check_server, check_vault};
+use super::{
+    ClientConfig, RoleConfig, ServerConfig, Settings, VaultConfig, check, check_alerts, check_credentials, check_server,
+    check_vault,
+};
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids::check_name;
 
@@ -30,6 +34,8 @@ pub struct Desired {
     pub schedules: Schedules,
     /// `alerts.toml`.
     pub alerts: Alerting,
+    /// `credentials.toml`.
+    pub credentials: Credentials,
     /// What the definitions in `tools/SERVER/TOOL.json` ask of calls.
     pub definitions: Definitions,
 }
@@ -97,6 +103,9 @@ impl Desired {
                 Place::Alerts => {
                     desired.alerts = section(file, bytes, &mut faults, check_alerts::alerts).unwrap_or_default();
                 }
+                Place::Credentials => {
+                    desired.credentials = section(file, bytes, &mut faults, check_credentials::credentials).unwrap_or_default();
+                }
                 Place::Server(name) => {
                     let read = named(file, name, bytes, &mut faults, check_server::server);
                     desired.servers.extend(read);
@@ -135,6 +144,7 @@ enum Place<'a> {
     Settings,
     Schedules,
     Alerts,
+    Credentials,
     Server(&'a str),
     Client(&'a str),
     Role(&'a str),
@@ -150,6 +160,7 @@ impl<'a> Place<'a> {
                 SETTINGS => Self::Settings,
                 SCHEDULES => Self::Schedules,
                 ALERTS => Self::Alerts,
+                CREDENTIALS => Self::Credentials,
                 known if OTHER_FILES.contains(&known) => Self::Other,
                 toml if toml.ends_with(".toml") => Self::Unknown("no such file is known; see docs/CONFIG.md for the names"),
                 _ => Self::Other,

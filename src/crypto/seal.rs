@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::hmac;
 use zeroize::Zeroizing;
 
 use super::files::{self, Readers};
@@ -16,7 +17,11 @@ const KEY: usize = 32;
 const FORM: u8 = 1;
 
 /// The key of this instance.
-pub struct InstanceKey(LessSafeKey);
+pub struct InstanceKey {
+    sealing: LessSafeKey,
+    // Another key, made of the same 32 bytes: one key must not serve two purposes.
+    naming: hmac::Key,
+}
 
 impl std::fmt::Debug for InstanceKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -43,7 +48,14 @@ impl InstanceKey {
     }
 
     fn of(bytes: &[u8]) -> Option<Self> {
-        UnboundKey::new(&AES_256_GCM, bytes).ok().map(|key| Self(LessSafeKey::new(key)))
+        let sealing = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, bytes).ok()?);
+        let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, bytes), b"lifeboat-fingerprint-v1");
+        Some(Self { sealing, naming: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()) })
+    }
+
+    /// What a secret is called where it must not be shown: 8 hex digits that say nothing of it to whoever lacks this key.
+    pub fn fingerprint(&self, secret: &[u8]) -> String {
+        hmac::sign(&self.naming, secret).as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Seals a secret for one context, such as `server/demo/header/x-api-key`.
@@ -56,7 +68,7 @@ impl InstanceKey {
         let mut out = vec![FORM];
         out.extend_from_slice(&nonce);
         let mut sealed = plain.to_vec();
-        self.0
+        self.sealing
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(context.as_bytes()), &mut sealed)
             .map_err(|_| Fault::bug("the secret cannot be sealed"))?;
         out.append(&mut sealed);
@@ -76,7 +88,7 @@ impl InstanceKey {
         }
         let mut body = Zeroizing::new(body.to_vec());
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let plain = self.0.open_in_place(nonce, Aad::from(context.as_bytes()), &mut body).map_err(|_| wrong())?;
+        let plain = self.sealing.open_in_place(nonce, Aad::from(context.as_bytes()), &mut body).map_err(|_| wrong())?;
         Ok(Secret::new(plain.to_vec()))
     }
 }
@@ -105,6 +117,17 @@ mod tests {
             assert!(key.open("a", &changed).is_err(), "byte {at}");
             assert!(key.open("a", &sealed[..at]).is_err(), "cut at {at}");
         }
+    }
+
+    #[test]
+    fn a_fingerprint_names_a_secret_only_for_its_instance() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = |name: &str| InstanceKey::ensure(&dir.path().join(name), &SystemEntropy).unwrap();
+        let (a, b) = (key("a"), key("b"));
+        assert_eq!(a.fingerprint(b"hunter2"), key("a").fingerprint(b"hunter2"));
+        assert_eq!(a.fingerprint(b"hunter2").len(), 8);
+        assert_ne!(a.fingerprint(b"hunter2"), a.fingerprint(b"hunter3"));
+        assert_ne!(a.fingerprint(b"hunter2"), b.fingerprint(b"hunter2"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::ended::{Ended, EndedToken};
 use super::guests::Guests;
 use super::kill::{KillEntry, KillOverlay};
+use super::places::Places;
 use super::principal::Principal;
 use super::quiet::Quiet;
 use super::snapshot::{ServerEntry, Snapshot};
@@ -155,6 +156,7 @@ pub struct Feed {
     ended: Ended,
     guests: Guests,
     quiet: Quiet,
+    places: Places,
     listeners: Mutex<Vec<ProxyListener>>,
     servers: Mutex<HashMap<String, ServerState>>,
     breakers: Mutex<HashMap<String, Breaker>>,
@@ -185,6 +187,7 @@ impl Feed {
             ended: Ended::default(),
             guests: Guests::default(),
             quiet: Quiet::default(),
+            places: Places::default(),
             listeners: Mutex::default(),
             servers: Mutex::default(),
             breakers: Mutex::default(),
@@ -309,6 +312,11 @@ impl Feed {
     /// The servers that must have no process now.
     pub fn quiet(&self) -> &Quiet {
         &self.quiet
+    }
+
+    /// From where the keys of open rotations are shown.
+    pub fn places(&self) -> &Places {
+        &self.places
     }
 
     /// Tells that a proxy listener is bound.

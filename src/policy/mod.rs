@@ -6,6 +6,7 @@ pub mod feed;
 pub mod guests;
 pub mod kill;
 pub mod lookalike;
+pub mod places;
 pub mod principal;
 pub mod quiet;
 pub mod scopes;

@@ -14,7 +14,7 @@ pub struct Principal {
     pub kid: Arc<str>,
     /// The token it showed; none for a key.
     pub token: Option<Arc<Token>>,
-    /// Set for the single-use principal of a kill proof, which is stopped for good before anything is sent upstream.
+    /// Set for the single-use principal of a proof, which is stopped for good before anything is sent upstream.
     pub canary: Option<Canary>,
 }
 
@@ -45,9 +45,18 @@ pub enum Issuer {
     External(Arc<str>),
 }
 
-/// What a kill proof calls as (docs/ARCHITECTURE.md).
+/// What a proof calls as (docs/ARCHITECTURE.md).
 #[derive(Clone, Debug)]
 pub struct Canary {
     /// The class its call counts as.
     pub class: crate::config::Class,
+    /// The key it stands for, by kid: it is let in only while that key counts. None for the proof of a kill.
+    pub stands_for: Option<Arc<str>>,
+}
+
+impl Canary {
+    /// What the ledger calls its request.
+    pub fn action(&self) -> &'static str {
+        if self.stands_for.is_some() { "credential.canary" } else { "kill.canary" }
+    }
 }

@@ -83,7 +83,7 @@ pub struct ServerEntry {
 }
 
 /// One grant, its globs compiled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct GrantEntry {
     /// `ROLE#N`, N from 1: what the ledger calls it.
     pub name: Arc<str>,

@@ -67,7 +67,7 @@ fn find(shared: &Shared, admitted: &Admitted) -> Result<Caller, &'static str> {
     let Some(key) = lookup(&snapshot, token) else {
         return canary(shared, &snapshot, token).ok_or("auth.unknown");
     };
-    if key.expires_at.is_some_and(|end| end <= shared.clock.now()) {
+    if !counts(shared, key) {
         return Err("auth.expired");
     }
     let principal = Principal { client: key.client.clone(), kid: key.kid.clone(), token: None, canary: None };
@@ -78,6 +78,11 @@ fn known(shared: &Shared, snapshot: &Snapshot, principal: Principal) -> Result<C
     let client = snapshot.clients.get(&principal.client).ok_or("auth.unknown")?.clone();
     shared.feed.uses().mark(&principal.kid, shared.clock.now());
     Ok(Caller { principal, client })
+}
+
+/// Whether a key that is in the policy has not expired.
+fn counts(shared: &Shared, key: &KeyEntry) -> bool {
+    key.expires_at.is_none_or(|end| shared.clock.now() < end)
 }
 
 /// The token of the one Authorization header: scheme `Bearer`, one space, visible characters only.
@@ -104,12 +109,23 @@ fn lookup<'a>(snapshot: &'a Snapshot, token: &str) -> Option<&'a KeyEntry> {
 
 fn canary(shared: &Shared, snapshot: &Snapshot, token: &str) -> Option<Caller> {
     let principal = shared.feed.take_canary(token)?;
-    principal.canary.as_ref()?;
+    let stands_for = principal.canary.as_ref()?.stands_for.as_deref();
+    if stands_for.is_some_and(|kid| {
+        !snapshot.keys.get(kid).is_some_and(|key| counts(shared, key) && snapshot.clients.contains_key(&key.client))
+    }) {
+        return None;
+    }
     let client = snapshot.clients.get(&principal.client).cloned().unwrap_or_else(|| {
         let name = principal.client.clone();
         Arc::new(ClientEntry { name, grants: Vec::new(), rate: 0, burst: 1, concurrency: 0 })
     });
     Some(Caller { principal, client })
+}
+
+/// The kid that a key claims to have, right or wrong; for counting alone.
+pub(super) fn claimed_kid(headers: &HeaderMap) -> Option<&str> {
+    let (kid, _) = bearer(headers).ok()?.strip_prefix("lbk_")?.split_once('_')?;
+    Some(kid)
 }
 
 /// What was shown by whoever is challenged.

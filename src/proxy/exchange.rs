@@ -75,8 +75,8 @@ pub struct Facts {
     pub kid: Option<Arc<str>>,
     /// Id of the token it showed.
     pub token: Option<Arc<str>>,
-    /// Whether it is the canary of a kill proof.
-    pub canary: bool,
+    /// What the ledger calls the canary of a proof; none for everybody else.
+    pub canary: Option<&'static str>,
     /// Digest of the session id.
     pub session: Option<String>,
     /// Server name in the path.

@@ -28,6 +28,7 @@ pub mod rate;
 mod record;
 pub mod refuse;
 pub mod relay;
+mod places;
 pub mod room;
 pub mod route;
 pub mod sandbox;

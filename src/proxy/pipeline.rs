@@ -22,10 +22,11 @@ use super::refuse::{Executed, Refusal};
 use super::route::{self, Route};
 use super::sessions::Orphan;
 use super::upstream::{self, CancelWhy};
-use super::{Shared, arguments, authn, cors, given_up, intake, kill, oauth, rate, record, relay, streams};
+use super::{Shared, arguments, authn, cors, given_up, intake, kill, oauth, places, rate, record, relay, streams};
 use crate::mcp::message::Id;
 use crate::mcp::sse;
 use crate::policy::Principal;
+use crate::policy::principal::Canary;
 
 /// How a request ended well, as far as Lifeboat is concerned.
 pub struct Outcome {
@@ -93,8 +94,9 @@ async fn stages(shared: &Shared, x: &mut Exchange, parts: Parts, body: &mut Opti
     if let Some(token) = authn::foreign(shared, &admitted) {
         Box::pin(oauth::prepare(shared, token)).await;
     }
-    let caller = authenticate(shared, &admitted)?;
+    let caller = authenticate(shared, &admitted).inspect_err(|_| places::missed(shared, x, &admitted))?;
     know(x, &caller, &admitted);
+    places::seen(shared, x);
     match (&admitted.route, &admitted.method) {
         (Route::Mcp(_), &Method::POST | &Method::GET | &Method::DELETE) => {}
         (Route::Mcp(_), _) => return Err(Refusal::NoMethod),
@@ -291,6 +293,6 @@ fn know(x: &mut Exchange, caller: &Caller, admitted: &Admitted) {
     x.facts.client = Some(caller.principal.client.clone());
     x.facts.kid = Some(caller.principal.kid.clone());
     x.facts.token = caller.principal.token.as_ref().map(|token| token.jti.clone());
-    x.facts.canary = caller.principal.canary.is_some();
+    x.facts.canary = caller.principal.canary.as_ref().map(Canary::action);
     x.facts.method = Some(admitted.method.to_string());
 }

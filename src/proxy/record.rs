@@ -43,7 +43,7 @@ pub(super) async fn outcome(shared: &Shared, x: &mut Exchange, outcome: Result<O
     count(x, &outcome, status);
     let durability = if is_write(x) && x.sent { Durability::Synced } else { Durability::Written };
     let recording = shared.recorder.record(event, durability);
-    if x.facts.canary {
+    if x.facts.canary.is_some() {
         // Whether or not it is recorded, the proof is the refusal.
         drop(tokio::time::timeout(CANARY_WAIT, recording).await);
         return outcome;
@@ -118,7 +118,7 @@ fn told(x: &Exchange, outcome: &Result<Outcome, Refusal>) -> (&'static str, Exec
         Ok(outcome) => (outcome.status, outcome.executed),
         Err(refusal) => {
             let status = match (refusal, refusal.executed()) {
-                (Refusal::Killed { .. }, executed) if executed != Executed::No => "cut",
+                (Refusal::Killed { .. } | Refusal::Lapsed { .. }, executed) if executed != Executed::No => "cut",
                 (Refusal::Upstream { .. }, Executed::Unknown) if is_write(x) => "unknown",
                 (Refusal::Upstream { .. }, _) => "upstream_error",
                 (Refusal::Broken { .. } | Refusal::Ledger { .. }, Executed::Unknown) => "unknown",
@@ -130,7 +130,7 @@ fn told(x: &Exchange, outcome: &Result<Outcome, Refusal>) -> (&'static str, Exec
 }
 
 fn closing(x: &mut Exchange, outcome: &Result<Outcome, Refusal>, status: &str, executed: Executed) -> Event {
-    let kind = match (x.facts.canary, x.facts.sort, is_write(x)) {
+    let kind = match (x.facts.canary.is_some(), x.facts.sort, is_write(x)) {
         (true, ..) => "system",
         (_, Sort::List, _) => "list",
         (_, Sort::Call, true) => "call.outcome",
@@ -144,8 +144,8 @@ fn closing(x: &mut Exchange, outcome: &Result<Outcome, Refusal>, status: &str, e
     event.executed = Some(executed.word().into());
     event.decision = Some(if outcome.is_ok() || x.sent || executed != Executed::No { "permit" } else { "refuse" }.into());
     event.reason = outcome.as_ref().err().map(|refusal| refusal.reason().to_owned());
-    if x.facts.canary {
-        event.action = Some("kill.canary".into());
+    if let Some(action) = x.facts.canary {
+        event.action = Some(action.into());
         // It only takes on a client's name: what it does is not that client's doing.
         let played = event.client.take();
         event.object = [x.facts.server.as_deref(), played.as_deref()].map(Option::unwrap_or_default).join(" as ").into();

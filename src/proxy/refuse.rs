@@ -387,6 +387,18 @@ mod tests {
     }
 
     #[test]
+    fn a_call_whose_key_was_revoked_is_told_in_band_and_never_to_try_again() {
+        for executed in [Executed::No, Executed::Unknown] {
+            let refusal = Refusal::Lapsed { executed };
+            let body = body(&refusal);
+            assert_eq!((refusal.status(), &body["error"]["code"]), (StatusCode::OK, &json!(-31002)));
+            assert_eq!(body["error"]["data"]["reason"], "auth.revoked");
+            assert_eq!(body["error"]["data"]["executed"], executed.word());
+            assert_eq!(body["error"]["data"]["retry"], "ask_operator");
+        }
+    }
+
+    #[test]
     fn a_rate_refusal_carries_the_wait() {
         let body = body(&Refusal::Rate { after: Duration::from_millis(40) });
         assert_eq!(body["error"]["code"], -31003);

@@ -8,7 +8,7 @@ use sqlx::Connection;
 
 #[expect(dead_code, reason = "the cases beside the product use the rest")]
 #[path = "../../src/admin/alerts/tests_receiver.rs"]
-mod receiver;
+pub(crate) mod receiver;
 
 use crate::support::program::{ask, start};
 use receiver::{Manner, Receiver};

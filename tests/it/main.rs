@@ -18,6 +18,7 @@ mod oauth;
 mod plane;
 mod proxy;
 mod recovery;
+mod rotation;
 mod sandbox;
 mod secrets;
 mod support;

@@ -31,9 +31,10 @@ use tokio_util::sync::CancellationToken;
 pub use memory::Alerts;
 pub use store::STATEMENTS;
 pub use trial::test;
+pub(in crate::admin) use trial::{Signing, trial};
 
 use super::actor::Right;
-use super::{Actor, Admin, drills, health, schedule, vaults};
+use super::{Actor, Admin, credentials, drills, health, schedule, vaults};
 use crate::audit::{Durability, Event};
 use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
@@ -52,7 +53,7 @@ pub struct Alert {
     /// Its id.
     pub id: String,
     /// `backup.late`, `drill.late`, `drill.failed`, `proof.late`, `archives.strange`, `copy.late`, `restore.open`, `config.refused`, `certificate.ends`, `ledger.silent`,
-    /// `watchdog.silent`, `receiver.paused` or `outbox.full`.
+    /// `watchdog.silent`, `receiver.paused`, `outbox.full`, `credential.due`, `credential.stuck` or `credential.retire_failed`.
     pub rule: String,
     /// What it is about.
     pub object: String,
@@ -205,6 +206,7 @@ async fn facts(admin: &Admin) -> Verb<Facts> {
     let whole = |drill: &&drills::DrillLine| drill.scenario == drills::order::Scenario::HostLost.word() && drill.passed.is_some();
     let last = drills.iter().find(whole);
     let paused = schedule::list(admin, &actor).await.map(|list| list.schedules).unwrap_or_default();
+    let credentials = credentials::due(admin, &actor).await.map(|due| due.credentials).unwrap_or_default();
     let is_paused = |job: &str| paused.iter().any(|view| view.job == job && view.paused);
     Ok(Facts {
         begun,
@@ -229,8 +231,17 @@ async fn facts(admin: &Admin) -> Verb<Facts> {
         checkpoint: checkpoint(admin).await,
         silent: silent(admin),
         gone: receivers::paused(admin, &*running(admin).await).await?,
+        due: needing(&credentials, &["due", "overdue"]),
+        stuck: needing(&credentials, &["stuck"]),
+        unretired: needing(&credentials, &["retire_failed"]),
         dropped: outbox::dropped(admin).await?,
     })
+}
+
+/// Credentials in one of these states, and why.
+fn needing(all: &[credentials::Credential], states: &[&str]) -> Vec<(String, String)> {
+    let these = all.iter().filter(|one| states.contains(&one.state.as_str()));
+    these.map(|one| (one.name.clone(), one.note.clone())).collect()
 }
 
 fn damage(archive: &vaults::Archive) -> Option<(String, String)> {

@@ -6,6 +6,7 @@ use super::Alert;
 use super::receivers::pages::ReceiversView;
 use crate::admin::OperatorRole;
 use crate::admin::actor::Right;
+use crate::admin::credentials;
 use crate::admin::shell::{Shell, sentence};
 use crate::base::clock::Timestamp;
 use crate::web::human;
@@ -44,6 +45,8 @@ pub struct AlertRow {
     pub id: String,
     /// Which rule.
     pub rule: String,
+    /// The page of what it is about; empty when it has none.
+    pub path: String,
     /// In one sentence.
     pub text: String,
     /// What to do.
@@ -63,6 +66,7 @@ impl AlertRow {
             .map(|at| format!("seen by {} {}", alert.acked_by.as_deref().unwrap_or("somebody"), human::when(at, now)));
         Self {
             id: alert.id.clone(),
+            path: if alert.rule.starts_with("credential.") { credentials::pages::path(&alert.object) } else { String::new() },
             rule: alert.rule.clone(),
             text: sentence(&alert.text),
             mend: alert.mend.clone(),

@@ -14,7 +14,7 @@ const CERTIFICATE_DAYS: i64 = 14;
 const HEARTBEAT_MS: i64 = 10 * 60_000;
 
 /// Every rule there is.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 16] = [
     "backup.late",
     "drill.late",
     "drill.failed",
@@ -28,6 +28,9 @@ pub const NAMES: [&str; 13] = [
     "watchdog.silent",
     "receiver.paused",
     "outbox.full",
+    "credential.due",
+    "credential.stuck",
+    "credential.retire_failed",
 ];
 
 /// Something that needs somebody.
@@ -78,6 +81,12 @@ pub struct Facts {
     pub silent: Option<String>,
     /// Receivers that said 410 Gone, with their URLs.
     pub gone: Vec<(String, String)>,
+    /// Credentials that are due, by name, and why.
+    pub due: Vec<(String, String)>,
+    /// Rotations that wait or fail, by credential, and why.
+    pub stuck: Vec<(String, String)>,
+    /// Old credentials that could not be ended, by name, and why.
+    pub unretired: Vec<(String, String)>,
     /// Notices that were dropped lately because too many waited.
     pub dropped: u64,
 }
@@ -87,6 +96,7 @@ pub fn findings(facts: &Facts, now: Timestamp) -> Vec<Finding> {
     let mut found = late(facts, now);
     strange(facts, now, &mut found);
     untold(facts, &mut found);
+    credentials(facts, &mut found);
     found
 }
 
@@ -156,6 +166,24 @@ fn strange(facts: &Facts, now: Timestamp, found: &mut Vec<Finding>) {
     }
 }
 
+/// What is to be replaced, and what was begun and does not end.
+fn credentials(facts: &Facts, found: &mut Vec<Finding>) {
+    let told = [
+        ("credential.due", &facts.due, "lifeboat credential rotate NAME"),
+        ("credential.stuck", &facts.stuck, "lifeboat credential show NAME, then do what it waits for"),
+        (
+            "credential.retire_failed",
+            &facts.unretired,
+            "lifeboat credential show NAME; when it leaked, lifeboat credential revoke NAME",
+        ),
+    ];
+    for (rule, all, mend) in told {
+        for (name, why) in all {
+            found.push(Finding { rule, object: name.clone(), text: format!("{name}: {why}"), mend });
+        }
+    }
+}
+
 /// Why nobody would hear of the rest.
 fn untold(facts: &Facts, found: &mut Vec<Finding>) {
     let mut add = |rule, object: &str, text: String, mend| found.push(Finding { rule, object: object.to_owned(), text, mend });
@@ -219,6 +247,10 @@ mod tests {
         assert_eq!(rules(&Facts { silent: Some("no answer".into()), ..well() }), ["watchdog.silent"]);
         assert_eq!(rules(&Facts { gone: vec![("a".into(), "https://a.example".into())], ..well() }), ["receiver.paused"]);
         assert_eq!(rules(&Facts { dropped: 1, ..well() }), ["outbox.full"]);
+        let one = || vec![("client-key/ci".to_owned(), "it is due".to_owned())];
+        assert_eq!(rules(&Facts { due: one(), ..well() }), ["credential.due"]);
+        assert_eq!(rules(&Facts { stuck: one(), ..well() }), ["credential.stuck"]);
+        assert_eq!(rules(&Facts { unretired: one(), ..well() }), ["credential.retire_failed"]);
     }
 
     #[test]

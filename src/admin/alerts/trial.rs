@@ -4,7 +4,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::json;
 
 use super::memory::{locked, running};
-use super::notice::{Kind, trial};
+use super::notice::{self, Kind};
 use super::outbox::{self, Ended};
 use super::post::{Answered, Letter};
 use super::receivers::{self, TestOrder, Tested, TestedReceiver};
@@ -48,13 +48,37 @@ pub async fn test(admin: &Admin, actor: &Actor, order: TestOrder) -> Verb<Tested
     Ok(Tested { ok, receivers: tested, why: None })
 }
 
+/// Which of its secrets sign a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::admin) enum Signing {
+    /// Each that counts, as for every notice.
+    Both,
+    /// The newest alone: whether the receiver has it already.
+    Newest,
+}
+
+/// A test to one receiver, for the rotation of its secret.
+///
+/// # Errors
+/// `NotFound` for a receiver that is not there; when the database does not answer.
+pub(in crate::admin) async fn trial(admin: &Admin, name: &str, signing: Signing) -> Verb<TestedReceiver> {
+    let config = running(admin).await;
+    let receiver = config.receivers.iter().find(|receiver| receiver.name == name).ok_or_else(|| receivers::missing(name))?;
+    signed(admin, &Actor::system("rotation"), receiver, signing).await
+}
+
 async fn one(admin: &Admin, actor: &Actor, receiver: &ReceiverConfig) -> Verb<TestedReceiver> {
+    signed(admin, actor, receiver, Signing::Both).await
+}
+
+async fn signed(admin: &Admin, actor: &Actor, receiver: &ReceiverConfig, signing: Signing) -> Verb<TestedReceiver> {
     let now = admin.clock.now();
-    let alert = trial(ids::mint("al", now, admin.entropy.as_ref()), &actor.name, now);
+    let alert = notice::trial(ids::mint("al", now, admin.entropy.as_ref()), &actor.name, now);
     let notice = outbox::notice(admin, &receiver.name, Kind::Test, &alert, now);
     let name = &receiver.name;
     let answered = match receivers::keys(admin, name).await? {
         Some(keys) => {
+            let keys = if signing == Signing::Newest { keys.newest() } else { keys };
             let answered = outbox::attempt(admin, receiver, &keys, &Letter { id: &notice.id, body: &notice.body }).await;
             if answered.is_ok() && keys.is_paused(&receiver.url) {
                 receivers::set_paused(admin, name, None).await?;

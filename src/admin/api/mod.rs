@@ -3,6 +3,7 @@
 
 mod alerts;
 mod audit;
+mod credentials;
 mod desired;
 mod openapi;
 mod operators;

@@ -53,6 +53,7 @@ pub(super) fn described() -> Api {
         .merge(super::recovery::routes::routes())
         .merge(super::alerts::routes::routes())
         .merge(super::tokens::routes::routes())
+        .merge(super::credentials::routes::routes())
 }
 
 fn general() -> Api {

@@ -4,6 +4,7 @@ mod model;
 pub mod oauth;
 pub mod pages;
 pub mod routes;
+pub(super) mod single;
 mod snippets;
 mod store;
 #[cfg(test)]
@@ -12,6 +13,7 @@ pub mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use single::STATEMENTS as KEY_STATEMENTS;
 pub use model::{AddClient, Client, ClientAdded, ClientKey, ClientList, ClientRevoked};
 pub use oauth::{
     AddJwk, AddSecret, ClientPublicKey, ClientSecret, JwkRemoved, RemoveJwk, STATEMENTS as OAUTH_STATEMENTS, SecretAdded,
@@ -23,6 +25,7 @@ pub use store::STATEMENTS;
 pub(super) use store::running as running_keys;
 
 use super::actor::Right;
+use super::credentials::proof::SHADOW;
 use super::kill::CANARY;
 use super::publish::{deny, publish};
 use super::{Actor, Admin, tree};
@@ -149,6 +152,9 @@ fn check(input: &AddClient) -> Verb<()> {
     check_name(&input.name).map_err(|why| Fault::invalid("name", why))?;
     if input.name == CANARY {
         return Err(Fault::invalid("name", "\"canary\" is the name that kill drills use"));
+    }
+    if input.name == SHADOW {
+        return Err(Fault::invalid("name", "\"lifeboat-proof\" is the name that proofs of rotations use"));
     }
     if input.roles.is_empty() {
         return Err(Fault::invalid("roles", "a client needs a role"));

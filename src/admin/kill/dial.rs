@@ -22,7 +22,7 @@ use tower::Service;
 use super::line::Manner;
 use crate::base::fault::{Fault, Verb};
 use crate::base::net::PROXY_LOCAL;
-use crate::crypto::tls;
+use crate::crypto::{keys, tls};
 use crate::policy::feed::Way;
 use crate::policy::guests::{Guest, Guests};
 
@@ -142,4 +142,31 @@ impl Write for Dialled {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
+}
+
+/// A handshake with a listener as its clients do it, by the CA alone; gives the first 16 hex digits of the certificate's SHA-256.
+///
+/// # Errors
+/// A sentence: not reached, or not trusted.
+pub(in crate::admin) async fn certificate_shown(
+    listener: &crate::policy::feed::ProxyListener,
+    (manner, guests): (&Manner, &Guests),
+    ca: &[u8],
+) -> Result<String, String> {
+    let Some(address) = listener.address() else { return Err("it is no TLS listener".to_owned()) };
+    let config = tls::client_config(&tls::Roots::Pem(ca.to_vec()), &[], &["http/1.1"]).map_err(|fault| fault.to_string())?;
+    let name = ServerName::try_from(manner.host.clone()).map_err(|_| format!("{} is no host name", manner.host))?;
+    let shake = async {
+        let (mut tcp, _guest) = connect(address, guests).await?;
+        if manner.announced {
+            tcp.write_all(&PROXY_LOCAL).await?;
+        }
+        let stream = TlsConnector::from(config).connect(name, tcp).await?;
+        let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|first| keys::sha256(first));
+        io::Result::Ok(shown)
+    };
+    let shown =
+        tokio::time::timeout(CONNECT, shake).await.map_err(|_| "no answer in 2 s".to_owned())?.map_err(|e| e.to_string())?;
+    let digest = shown.ok_or_else(|| "it showed no certificate".to_owned())?;
+    Ok(digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect())
 }

@@ -33,7 +33,7 @@ const AT_START: Duration = Duration::from_millis(50);
 
 /// How canaries come in: the name they ask for, and whether the listener wants to hear first who speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Manner {
+pub(in crate::admin) struct Manner {
     /// The first of the configured hosts.
     pub host: String,
     /// A PROXY header comes first.
@@ -41,15 +41,29 @@ pub(super) struct Manner {
 }
 
 /// The clients of the canaries, one for each listener.
-#[derive(Default)]
-pub(super) struct Line(Mutex<HashMap<String, (Manner, Http)>>);
+pub(in crate::admin) struct Line {
+    held: Mutex<HashMap<String, (Manner, Http)>>,
+    largest: usize,
+    idle: usize,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Self::of(LARGEST_ANSWER, 2)
+    }
+}
 
 impl Line {
+    /// A line that takes answers of so many bytes, and keeps so many connections to a listener.
+    pub(in crate::admin) fn of(largest: usize, idle: usize) -> Self {
+        Self { held: Mutex::default(), largest, idle }
+    }
+
     /// Sends a request to a listener; gives status and body.
     ///
     /// # Errors
     /// A sentence; the next attempt begins with a new connection.
-    pub(super) async fn send(
+    pub(in crate::admin) async fn send(
         &self,
         listener: &ProxyListener,
         (manner, guests): (&Manner, &Guests),
@@ -58,7 +72,7 @@ impl Line {
     ) -> Result<(StatusCode, Bytes), String> {
         let sent = self.try_send(listener, (manner, guests), request, body).await;
         if sent.is_err() {
-            locked(&self.0).remove(&listener.name);
+            locked(&self.held).remove(&listener.name);
         }
         sent
     }
@@ -79,18 +93,18 @@ impl Line {
         request.headers_mut().insert(HOST, HeaderValue::try_from(authority).map_err(|e| e.to_string())?);
         let answer = self.client(listener, manner, guests)?.request(request).await.map_err(|e| e.to_string())?;
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), LARGEST_ANSWER).collect().await.map_err(|e| e.to_string())?;
+        let body = Limited::new(answer.into_body(), self.largest).collect().await.map_err(|e| e.to_string())?;
         Ok((status, body.to_bytes()))
     }
 
     fn client(&self, listener: &ProxyListener, manner: &Manner, guests: &Guests) -> Result<Http, String> {
-        let mut held = locked(&self.0);
+        let mut held = locked(&self.held);
         if let Some((_, client)) = held.get(&listener.name).filter(|(known, _)| known == manner) {
             return Ok(client.clone());
         }
         let dialler = Dialler::new(&listener.way, manner, guests).map_err(|fault| fault.message)?;
         let mut builder = Client::builder(TokioExecutor::new());
-        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE).pool_max_idle_per_host(2);
+        builder.pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE).pool_max_idle_per_host(self.idle);
         let client: Http = builder.build(dialler);
         held.insert(listener.name.clone(), (manner.clone(), client.clone()));
         Ok(client)
@@ -98,7 +112,7 @@ impl Line {
 }
 
 /// How a canary comes in now.
-pub(super) fn manner(admin: &Admin) -> Manner {
+pub(in crate::admin) fn manner(admin: &Admin) -> Manner {
     let listen = &admin.feed.snapshot().settings.listen;
     let host = listen.hosts.first().cloned().unwrap_or_else(|| "localhost".to_owned());
     Manner { host, announced: listen.proxy_protocol.proxy != ProxyProtocol::Off }

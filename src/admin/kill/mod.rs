@@ -21,11 +21,14 @@ mod watch;
 use std::time::{Duration, Instant};
 
 pub use control::Control;
+pub(in crate::admin) use dial::certificate_shown;
 pub use keeper::keep;
 pub use line::keep_warm;
+pub(in crate::admin) use line::{Line, manner};
 pub use load::load;
 pub use model::{CANARY, Engaged, Kind, Order, OrderBody, Past, Proof, ProofAt, Release, Released, State, Status};
 pub use offline::{Running, engage_offline};
+pub(in crate::admin) use proof::header_name;
 pub use rebuilt::engage_rebuilt;
 pub use store::STATEMENTS;
 pub use watch::watch;

@@ -110,7 +110,7 @@ fn request(target: &Target, token: &str) -> (http::request::Builder, Bytes) {
 }
 
 /// A tool's name as the header `Mcp-Name` carries it: in base64 when it is not plain ASCII.
-fn header_name(tool: &str) -> String {
+pub(in crate::admin) fn header_name(tool: &str) -> String {
     let plain = !tool.is_empty() && tool.bytes().all(|b| b.is_ascii_graphic()) && !tool.starts_with("=?");
     if plain { tool.to_owned() } else { format!("=?base64?{}?=", STANDARD.encode(tool)) }
 }
@@ -157,7 +157,8 @@ fn target(snapshot: &Snapshot, entry: &KillEntry) -> Target {
     let known = snapshot.servers.get(&server).and_then(|entry| entry.config.tools.keys().next().cloned());
     let tool = tool.or(known).unwrap_or_else(|| CANARY.to_owned());
     let class = if entry.mode == Mode::ReadOnly { Class::Write } else { Class::Read };
-    let principal = Principal { client: Arc::from(client), kid: Arc::from(CANARY), token: None, canary: Some(Canary { class }) };
+    let canary = Some(Canary { class, stands_for: None });
+    let principal = Principal { client: Arc::from(client), kid: Arc::from(CANARY), token: None, canary };
     Target { server, tool, principal, mode: entry.mode }
 }
 

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 pub use store::STATEMENTS;
 
 use super::tree;
-use super::{Admin, clients, servers, tokens};
+use super::{Admin, clients, credentials, servers, tokens};
 use crate::audit::{Durability, Event};
 use crate::base::fault::{Fault, Verb};
 use crate::config::repo::{Files, Head, Repository};
@@ -146,6 +146,9 @@ pub fn cut(admin: &Admin, cuts: &Cuts) {
 fn put(admin: &Admin, mut snapshot: Snapshot) -> Revision {
     let denied = locked(&admin.publisher.denied);
     snapshot.without(|kid| denied.contains(kid));
+    for shadow in credentials::proof::shadows(admin, |name| snapshot.clients.get(name).cloned()) {
+        snapshot.clients.insert(shadow.name.clone(), Arc::new(shadow));
+    }
     let now = admin.feed.snapshot();
     if now.tokens.cuts != snapshot.tokens.cuts {
         Arc::make_mut(&mut snapshot.tokens).cuts.and(&now.tokens.cuts);

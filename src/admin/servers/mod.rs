@@ -7,6 +7,7 @@ pub mod import;
 pub(super) mod intake;
 mod model;
 mod names;
+pub(in crate::admin) mod one;
 pub mod pages;
 pub mod routes;
 mod store;

@@ -14,15 +14,17 @@ const SET_SECRET: &str = "INSERT INTO server_secrets (server, sealed, stored_at)
     ON CONFLICT (server) DO UPDATE SET sealed = excluded.sealed, stored_at = excluded.stored_at";
 const SET_APPROVAL: &str = "INSERT INTO server_approvals (server, digest, approved_at, approved_by) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (server) DO UPDATE SET digest = excluded.digest, approved_at = excluded.approved_at, approved_by = excluded.approved_by";
+const READ_STORED: &str = "SELECT server, stored_at FROM server_secrets";
 const DROP_SECRET: &str = "DELETE FROM server_secrets WHERE server = ?1";
 const DROP_APPROVAL: &str = "DELETE FROM server_approvals WHERE server = ?1";
 
 /// Every statement, for the test that keeps SQL and migrations together.
-pub const STATEMENTS: [(&str, &str); 6] = [
+pub const STATEMENTS: [(&str, &str); 7] = [
     ("servers.read_secrets", READ_SECRETS),
     ("servers.read_approvals", READ_APPROVALS),
     ("servers.set_secret", SET_SECRET),
     ("servers.set_approval", SET_APPROVAL),
+    ("servers.read_stored", READ_STORED),
     ("servers.drop_secret", DROP_SECRET),
     ("servers.drop_approval", DROP_APPROVAL),
 ];
@@ -37,6 +39,15 @@ pub(super) async fn secrets(db: &Db) -> Verb<HashMap<String, Vec<u8>>> {
     let rows = sqlx::query(READ_SECRETS).fetch_all(db.reader()).await.map_err(|e| fault(e, READ))?;
     let pair = |row: &sqlx::sqlite::SqliteRow| Ok((row.try_get("server")?, row.try_get("sealed")?));
     rows.iter().map(pair).collect::<Result<_, sqlx::Error>>().map_err(|e| fault(e, READ))
+}
+
+/// When something was last stored for each server.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn stored(db: &Db) -> Verb<HashMap<String, i64>> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(READ_STORED).fetch_all(db.reader()).await.map_err(|e| fault(e, READ))?;
+    Ok(rows.into_iter().collect())
 }
 
 /// Approved digests by server.

@@ -43,6 +43,8 @@ pub enum Here {
     Servers,
     /// `/clients`
     Clients,
+    /// `/credentials`
+    Credentials,
     /// `/operators`
     Operators,
     /// `/alerts`
@@ -252,6 +254,7 @@ fn nav(admin: &Admin, here: Here) -> Vec<NavGroup> {
             links: vec![
                 link(Here::Servers, "/servers", "Servers", waiting),
                 link(Here::Clients, "/clients", "Clients", 0),
+                link(Here::Credentials, "/credentials", "Credentials", 0),
                 link(Here::Revisions, "/revisions", "Revisions", 0),
                 link(Here::Operators, "/operators", "Operators", 0),
             ],

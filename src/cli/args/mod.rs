@@ -2,6 +2,7 @@
 
 mod alerts;
 mod clients;
+mod credentials;
 mod desired;
 mod operators;
 mod recovery;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 pub(super) use alerts::{AlertCommand, ReceiverCommand};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(super) use clients::{ClientCommand, ClientJwkCommand, ClientSecretCommand, TokenCommand};
+pub(super) use credentials::{CredentialCommand, RotateArgs};
 pub(super) use desired::{
     AuditCommand, ConfigCommand, FilterArgs, ImportArgs, PolicyCommand, RoleCommand, ServerAddArgs, ServerCommand,
     ServerSecretsArgs, ToolCommand,
@@ -68,6 +70,9 @@ pub(super) enum Command {
     /// Why a call would be permitted or refused
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// What is shown to prove who one is: age, rotation, end
+    #[command(subcommand)]
+    Credential(CredentialCommand),
     /// The desired state in git
     #[command(subcommand)]
     Config(ConfigCommand),

@@ -62,6 +62,24 @@ pub fn own_client_config(served: &ServerTls) -> Verb<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
+/// A whole handshake, without a network, of a client that trusts these roots alone with what `served` shows.
+///
+/// # Errors
+/// `Invalid`, saying why such a client would refuse it.
+pub async fn handshake_in_memory(served: &ServerTls, roots: &[u8], host: &str) -> Verb<()> {
+    let client = client_config(&Roots::Pem(roots.to_vec()), &[], &["http/1.1"])?;
+    let server = served.server_config(&["http/1.1"])?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|e| Fault::invalid("hosts", "no host name").because(e))?;
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let (told, taken) = tokio::join!(
+        tokio_rustls::TlsConnector::from(client).connect(name, near),
+        tokio_rustls::TlsAcceptor::from(server).accept(far)
+    );
+    let refused = |e: std::io::Error| Fault::invalid("certificate", format!("a client would refuse it: {e}"));
+    told.map_err(refused)?;
+    taken.map(|_| ()).map_err(refused)
+}
+
 #[derive(Debug)]
 struct Own(ServerTls);
 

@@ -8,7 +8,7 @@ mod tests;
 
 use std::sync::Arc;
 
-pub use client::{Roots, client_config, own_client_config, spki_sha256};
+pub use client::{Roots, client_config, handshake_in_memory, own_client_config, spki_sha256};
 pub use pair::{client_pair, ends_at};
 use rustls::SupportedProtocolVersion;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};

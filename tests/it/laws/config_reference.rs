@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs;
 
 use lifeboat::config::alerts::Alerting;
+use lifeboat::config::credentials::Credentials;
 use lifeboat::config::policy_tests::PolicyTests;
 use lifeboat::config::schedules::Schedules;
 use lifeboat::config::{ClientConfig, RoleConfig, ServerConfig, Settings, VaultConfig};
@@ -36,6 +37,10 @@ fn the_reference_of_the_configuration_is_current() {
     page.file::<Alerting>(
         "alerts.toml",
         "[[receiver]]\nname = \"pager\"\nurl = \"https://alerts.example.com/hook\"\nrules = [\"backup.*\", \"drill.*\"]\n",
+    );
+    page.file::<Credentials>(
+        "credentials.toml",
+        "[[credential]]\nname = \"client-key/*\"\nowner = \"Platform team\"\nrotate_every_days = 90\noverlap = \"24h\"\nholder = \"the teams that run the clients\"\n",
     );
     page.file::<VaultConfig>(
         "vaults/NAME.toml",

@@ -1,6 +1,6 @@
 //! SQL stands whole in the stores, every statement is listed, and every listed one prepares against a migrated database.
 
-use lifeboat::admin::{alerts, clients, drills, kill, operators, publish, servers, tokens, vaults};
+use lifeboat::admin::{alerts, clients, credentials, drills, kill, operators, publish, servers, vaults};
 use lifeboat::db::{Db, Migrations};
 use lifeboat::jobs;
 
@@ -17,6 +17,9 @@ async fn every_statement_prepares_against_a_migrated_database() {
         &clients::STATEMENTS,
         &clients::OAUTH_STATEMENTS,
         &tokens::STATEMENTS,
+        &clients::KEY_STATEMENTS,
+        &credentials::STATEMENTS,
+        &credentials::proof::store::STATEMENTS,
         &servers::STATEMENTS,
         &publish::STATEMENTS,
         &operators::STATEMENTS,

@@ -22,6 +22,7 @@ use crate::base::fault::{Fault, Verb};
 use crate::base::ids::check_name;
 use crate::base::secret::Secret;
 use crate::config::alerts::{Alerting, FILE, ReceiverConfig, pattern};
+use crate::config::credentials::LONGEST_OVERLAP_MS;
 use crate::config::repo::Files;
 use crate::crypto::webhook;
 
@@ -52,6 +53,11 @@ impl Keys {
         self.paused_url.as_deref() == Some(url)
     }
 
+    /// The newest of them alone.
+    pub(super) fn newest(self) -> Self {
+        Self { old: None, ..self }
+    }
+
     /// Signs a letter: by the secret, and by the one before while that counts.
     pub(super) fn sign(&self, letter: &Letter<'_>, now: Timestamp) -> Option<Signed> {
         let seconds = now.0.div_euclid(1_000);
@@ -60,6 +66,54 @@ impl Keys {
         let signatures = [Some(signature(self.secret.as_ref()?)?), old].into_iter().flatten().collect::<Vec<_>>().join(" ");
         Some(Signed { seconds, signatures })
     }
+}
+
+/// The secrets of a receiver, for their rotation.
+pub(in crate::admin) struct Held {
+    /// The newest.
+    pub secret: Secret<String>,
+    /// The one before, which signs too.
+    pub old: Option<Secret<String>>,
+}
+
+/// The secrets that sign for a receiver now; `None` when it has none that opens here.
+///
+/// # Errors
+/// When the database does not answer.
+pub(in crate::admin) async fn held(admin: &Admin, name: &str) -> Verb<Option<Held>> {
+    let now = admin.clock.now();
+    let keys = keys(admin, name).await?;
+    Ok(keys.and_then(|keys| {
+        let old = keys.old.filter(|(_, until)| *until > now).map(|(secret, _)| secret);
+        keys.secret.map(|secret| Held { secret, old })
+    }))
+}
+
+/// Has another secret sign beside the present one, until that is ended.
+///
+/// # Errors
+/// `NotFound` when the receiver has none; when the database does not answer.
+pub(in crate::admin) async fn put_beside(admin: &Admin, name: &str, secret: &Secret<String>) -> Verb<()> {
+    let sealed = admin.sealer.seal(&label(name), secret.reveal().as_bytes(), admin.entropy.as_ref())?;
+    let now = admin.clock.now();
+    let rolled = store::roll(&admin.db, name, &sealed, (now, now.plus_ms(LONGEST_OVERLAP_MS))).await?;
+    if rolled { Ok(()) } else { Err(missing(name)) }
+}
+
+/// Ends the secret before; the second time nothing happens.
+///
+/// # Errors
+/// When the database does not answer.
+pub(in crate::admin) async fn end_old(admin: &Admin, name: &str) -> Verb<()> {
+    store::end_old(&admin.db, name).await
+}
+
+/// Ends the newest secret: the one before is the only one again.
+///
+/// # Errors
+/// `Conflict` when there is none before it; when the database does not answer.
+pub(in crate::admin) async fn go_back(admin: &Admin, name: &str) -> Verb<()> {
+    if store::go_back(&admin.db, name).await? { Ok(()) } else { Err(Fault::conflict("there is no secret to go back to")) }
 }
 
 /// The secrets of a receiver; `None` when none was minted on this host.

@@ -12,14 +12,18 @@ const NEW: &str = "INSERT INTO alert_receivers (name, sealed, minted_at) VALUES 
     ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed, minted_at = excluded.minted_at, old = NULL, old_until = NULL,
     paused_at = NULL, paused_url = NULL";
 const ROLL: &str = "UPDATE alert_receivers SET old = sealed, old_until = ?4, sealed = ?2, minted_at = ?3 WHERE name = ?1";
+const END_OLD: &str = "UPDATE alert_receivers SET old = NULL, old_until = NULL WHERE name = ?1";
+const GO_BACK: &str = "UPDATE alert_receivers SET sealed = old, old = NULL, old_until = NULL WHERE name = ?1 AND old IS NOT NULL";
 const PAUSE: &str = "UPDATE alert_receivers SET paused_at = ?2, paused_url = ?3 WHERE name = ?1";
 const FORGET: &str = "DELETE FROM alert_receivers WHERE name = ?1";
 
 /// Every statement, for the test that keeps SQL and migrations together.
-pub const STATEMENTS: [(&str, &str); 5] = [
+pub const STATEMENTS: [(&str, &str); 7] = [
     ("receivers.read", READ),
     ("receivers.new", NEW),
     ("receivers.roll", ROLL),
+    ("receivers.end_old", END_OLD),
+    ("receivers.go_back", GO_BACK),
     ("receivers.pause", PAUSE),
     ("receivers.forget", FORGET),
 ];
@@ -62,6 +66,24 @@ pub(super) async fn put_new(db: &Db, name: &str, sealed: &[u8], now: Timestamp) 
 /// When the database does not answer.
 pub(super) async fn roll(db: &Db, name: &str, sealed: &[u8], (now, until): (Timestamp, Timestamp)) -> Verb<bool> {
     let done = sqlx::query(ROLL).bind(name).bind(sealed).bind(now.0).bind(until.0).execute(db.writer()).await;
+    done.map(|done| done.rows_affected() > 0).map_err(|e| fault(e, UNSET))
+}
+
+/// Forgets the secret before.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn end_old(db: &Db, name: &str) -> Verb<()> {
+    let done = sqlx::query(END_OLD).bind(name).execute(db.writer()).await;
+    done.map(|_| ()).map_err(|e| fault(e, UNSET))
+}
+
+/// Puts the secret before in the place of the newest; whether there was one.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn go_back(db: &Db, name: &str) -> Verb<bool> {
+    let done = sqlx::query(GO_BACK).bind(name).execute(db.writer()).await;
     done.map(|done| done.rows_affected() > 0).map_err(|e| fault(e, UNSET))
 }
 

@@ -18,7 +18,8 @@ fn whole() -> Value {
 }
 
 fn concrete(operation: &Operation) -> String {
-    let path = operation.path.replace("{name}", "demo").replace("{kid}", "none").replace("{session}", "none");
+    let path = operation.path.replace("{kind}", "client-key").replace("{name}", "demo");
+    let path = path.replace("{kid}", "none").replace("{session}", "none");
     let query = match operation.path {
         "/policy/explain" => "?client=ci&tool=demo/add",
         "/audit/tail" => "?since=0",

@@ -1,0 +1,3 @@
+//! Credentials over the API.
+
+pub(super) mod routes;

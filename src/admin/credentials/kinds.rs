@@ -1,0 +1,189 @@
+//! Which kinds of credentials a deployment has: how each is replaced, how often when nobody says otherwise, and what its rotation means. Pure.
+
+use crate::base::fault::{Fault, Verb};
+
+use super::model::Strategy;
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// A kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// What a client shows at the proxy.
+    ClientKey,
+    /// A header, variable or certificate towards a server.
+    Upstream,
+    /// What signs the notices to a receiver of alerts.
+    Webhook,
+    /// The certificate that both listeners show.
+    Tls,
+    /// The authority that signs it.
+    Ca,
+    /// Who can open archives.
+    Recipient,
+    /// What an operator signs in with.
+    OperatorPassword,
+    /// What an operator shows at the API.
+    OperatorKey,
+    /// Browsers that are signed in.
+    OperatorSession,
+    /// What signs the ledger's checkpoints, archives' notes and reports.
+    LedgerKey,
+    /// What seals secrets at rest.
+    InstanceKey,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 11] = [
+        Self::ClientKey,
+        Self::Upstream,
+        Self::Webhook,
+        Self::Tls,
+        Self::Ca,
+        Self::Recipient,
+        Self::OperatorPassword,
+        Self::OperatorKey,
+        Self::OperatorSession,
+        Self::LedgerKey,
+        Self::InstanceKey,
+    ];
+
+    /// What a name begins with.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::ClientKey => "client-key",
+            Self::Upstream => "upstream",
+            Self::Webhook => "webhook",
+            Self::Tls => "tls",
+            Self::Ca => "ca",
+            Self::Recipient => "recipient",
+            Self::OperatorPassword => "operator-password",
+            Self::OperatorKey => "operator-key",
+            Self::OperatorSession => "operator-session",
+            Self::LedgerKey => "ledger-key",
+            Self::InstanceKey => "instance-key",
+        }
+    }
+
+    /// For people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::ClientKey => "Client key",
+            Self::Upstream => "Secret towards a server",
+            Self::Webhook => "Signing secret of a receiver",
+            Self::Tls => "Server certificate",
+            Self::Ca => "Certificate authority",
+            Self::Recipient => "Backup recipient",
+            Self::OperatorPassword => "Operator password",
+            Self::OperatorKey => "Operator API keys",
+            Self::OperatorSession => "Dashboard sessions",
+            Self::LedgerKey => "Ledger-signing key",
+            Self::InstanceKey => "Instance key",
+        }
+    }
+
+    /// How it is replaced.
+    pub fn strategy(self) -> Strategy {
+        match self {
+            Self::ClientKey | Self::Webhook | Self::Tls => Strategy::Dual,
+            Self::Upstream | Self::Recipient => Strategy::Assisted,
+            Self::OperatorPassword | Self::OperatorKey | Self::OperatorSession => Strategy::Single,
+            Self::Ca | Self::LedgerKey | Self::InstanceKey => Strategy::Elsewhere,
+        }
+    }
+
+    /// Days after which it is due; 0 means never.
+    pub fn days(self) -> u32 {
+        match self {
+            Self::ClientKey | Self::Upstream | Self::OperatorKey => 90,
+            Self::Webhook | Self::Recipient => 365,
+            // It is renewed by itself 30 days before its end.
+            Self::Tls => 367,
+            Self::OperatorPassword | Self::OperatorSession | Self::Ca | Self::LedgerKey | Self::InstanceKey => 0,
+        }
+    }
+
+    /// How long old and new count side by side.
+    pub fn overlap_ms(self) -> i64 {
+        match self {
+            Self::ClientKey | Self::Webhook | Self::Upstream => 24 * HOUR_MS,
+            Self::Recipient => 7 * 24 * HOUR_MS,
+            _ => 0,
+        }
+    }
+
+    /// How long the old one must rest before it is taken for given up.
+    pub fn quiet_ms(self) -> i64 {
+        if self == Self::ClientKey { 15 * 60_000 } else { 0 }
+    }
+
+    /// What its rotation does, or what is done instead.
+    pub fn means(self) -> &'static str {
+        match self {
+            Self::ClientKey => {
+                "A second key is issued, seen at work through the proxy, and handed over once. The old one ends when every place that used it uses the new one and it has rested, or when you say so."
+            }
+            Self::Upstream => {
+                "You bring the new value. It is tried against the server before calls use it; the old one is kept sealed until it is retired, so that it can come back."
+            }
+            Self::Webhook => {
+                "A second secret signs beside the old one, so the receiver takes either. The old one signs no more when the overlap ends."
+            }
+            Self::Tls => "A new key and certificate of Lifeboat's own CA; new connections get it, open ones live on.",
+            Self::Ca => {
+                "Not by itself: every client trusts this certificate. Its ten years end on the day that is shown; a new deployment makes a new one."
+            }
+            Self::Recipient => {
+                "You bring a new recipient and show that its identity is at hand. Archives are made for both until one was opened by the new identity; then the old one opens no new archive. What it opens today it opens for ever: keep it, or encrypt the archives anew."
+            }
+            Self::OperatorPassword => {
+                "lifeboat operator reset NAME --password-stdin; it ends every session and key of the operator."
+            }
+            Self::OperatorKey => {
+                "lifeboat operator key add NAME, then lifeboat operator key revoke KID when the new one is in use."
+            }
+            Self::OperatorSession => {
+                "They end by themselves after 30 minutes without use and 12 hours in any case; disabling the operator ends them now."
+            }
+            Self::LedgerKey => {
+                "Not by itself: archives, reports and checkpoints are trusted by it. Who rebuilds must name its public half."
+            }
+            Self::InstanceKey => "Not by itself: every secret at rest here is sealed with it. A rebuild brings it back.",
+        }
+    }
+}
+
+/// Reads `KIND/NAME`.
+///
+/// # Errors
+/// `Invalid`, naming the kinds there are.
+pub fn parse(text: &str) -> Verb<(Kind, &str)> {
+    let found = text.split_once('/').and_then(|(word, name)| Some((Kind::ALL.into_iter().find(|kind| kind.word() == word)?, name)));
+    found.filter(|(_, name)| !name.is_empty()).ok_or_else(|| {
+        let kinds: Vec<&str> = Kind::ALL.iter().map(|kind| kind.word()).collect();
+        Fault::invalid("name", format!("\"{text}\" is no credential: its name is KIND/NAME, where KIND is {}", kinds.join(", ")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_its_kind_first() {
+        assert_eq!(parse("client-key/ci").unwrap(), (Kind::ClientKey, "ci"));
+        assert_eq!(parse("upstream/github:authorization").unwrap(), (Kind::Upstream, "github:authorization"));
+        for bad in ["", "ci", "client-key/", "key/x", "/x"] {
+            assert_eq!(parse(bad).unwrap_err().place.as_deref(), Some("name"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn each_kind_has_a_word_of_its_own() {
+        let mut words: Vec<&str> = Kind::ALL.iter().map(|kind| kind.word()).collect();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), Kind::ALL.len());
+    }
+}

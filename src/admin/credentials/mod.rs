@@ -1,0 +1,397 @@
+//! Credentials (docs/ARCHITECTURE.md): what there is and what is due, rotations with proof, and the end of what leaked. A rotation ends nothing that is
+//! still needed; a revocation waits for nothing. A secret is handed over once and shown nowhere else.
+
+mod canary;
+mod drivers;
+mod inventory;
+pub mod kinds;
+pub mod machine;
+mod model;
+pub mod pages;
+pub mod plan;
+pub mod proof;
+mod revoke;
+pub mod routes;
+mod store;
+mod task;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests_crash;
+mod watch;
+mod work;
+
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+
+pub use model::{
+    Credential, CredentialDetail, CredentialDue, CredentialList, CredentialRevoked, Fetched, OrderBody, RevokeOrder, RotateOrder,
+    Rotated, Rotation, StepTaken, Strategy, SupplyOrder, Version,
+};
+pub use revoke::revoke;
+pub use store::STATEMENTS;
+pub use task::{keep, resume};
+
+use super::actor::Right;
+use super::kill::Line;
+use super::{Actor, Admin, tree};
+use crate::audit::Event;
+use crate::base::clock::Timestamp;
+use crate::base::fault::{Fault, FaultKind, Verb};
+use crate::base::ids;
+use crate::base::secret::Secret;
+use crate::config::credentials::overlap_ms;
+use drivers::{Driver, Kept, Scene, Trouble};
+use machine::{Hold, Ordered, State};
+use work::Unobserved;
+
+/// How many past rotations are shown.
+const SHOWN: u32 = 20;
+const REASONS: [&str; 4] = ["manual", "schedule", "incident", "leak"];
+const LONGEST_NOTE: usize = 500;
+
+/// What the verbs of credentials remember.
+pub struct Credentials {
+    /// Where keys are seen at work.
+    line: Line,
+    /// Told when a rotation has something to do.
+    wake: Notify,
+    /// Clients that exist for a proof alone, and whom they are like.
+    shadows: std::sync::Mutex<std::collections::BTreeMap<String, String>>,
+    /// One proof at a time.
+    proving: tokio::sync::Mutex<()>,
+}
+
+impl Default for Credentials {
+    fn default() -> Self {
+        Self {
+            line: Line::of(canary::LARGEST, 16),
+            wake: Notify::new(),
+            shadows: std::sync::Mutex::default(),
+            proving: tokio::sync::Mutex::default(),
+        }
+    }
+}
+
+/// Every credential, by kind and name.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn list(admin: &Admin, actor: &Actor) -> Verb<CredentialList> {
+    actor.need(Right::Read, "credential.list")?;
+    Ok(CredentialList { credentials: inventory::all(admin).await? })
+}
+
+/// What is due or stuck, the longest overdue first.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn due(admin: &Admin, actor: &Actor) -> Verb<CredentialDue> {
+    actor.need(Right::Read, "credential.due")?;
+    let needs = |one: &Credential| matches!(one.state.as_str(), "due" | "overdue" | "stuck" | "retire_failed" | "missing");
+    let mut credentials: Vec<Credential> = inventory::all(admin).await?.into_iter().filter(needs).collect();
+    credentials.sort_by_key(|one| one.due_at);
+    Ok(CredentialDue { ok: credentials.is_empty(), credentials })
+}
+
+/// One credential with its rotations.
+///
+/// # Errors
+/// `Invalid` for what is no name; `NotFound`; when the database does not answer.
+pub async fn show(admin: &Admin, actor: &Actor, name: &str) -> Verb<CredentialDetail> {
+    actor.need(Right::Read, "credential.show")?;
+    let credential = find(admin, name).await?;
+    let rotations = store::of(&admin.db, name, SHOWN).await?;
+    let (mut steps, mut places) = (Vec::new(), Vec::new());
+    if let Some(newest) = rotations.first() {
+        steps = store::steps(&admin.db, &newest.id).await?;
+        places = drivers::places(admin, newest);
+    }
+    Ok(CredentialDetail { credential, rotations, steps, places })
+}
+
+async fn find(admin: &Admin, name: &str) -> Verb<Credential> {
+    kinds::parse(name)?;
+    let all = inventory::all(admin).await?;
+    all.into_iter().find(|one| one.name == name).ok_or_else(|| Fault::not_found(format!("there is no credential {name}")))
+}
+
+/// Starts a rotation, and goes as far as it comes at once.
+///
+/// # Errors
+/// `Denied` without role operator or a fresh login; `Invalid` for the name, the overlap or the reason; `Conflict` when one is open already or
+/// the present version is not accepted itself: then it is revoked, not rotated.
+pub async fn rotate(admin: &Admin, actor: &Actor, name: &str, order: RotateOrder) -> Verb<Rotated> {
+    actor.need(Right::Operate, "credential.rotate")?;
+    actor.need_fresh_login(admin.clock.now())?;
+    admin.need_ledger("credential.rotate")?;
+    if let Some(open) = store::open_of(&admin.db, name).await?.filter(|_| order.force) {
+        give_up(admin, actor, &open).await?;
+    }
+    let row = begin(admin, actor, name, &order).await?;
+    let row = work::drive(admin, &row.id, &Unobserved).await?;
+    admin.credentials.wake.notify_one();
+    let secret =
+        if order.fetch && row.to_fetch && row.new.is_some() { Some(hand_over(admin, actor, &row).await?.secret) } else { None };
+    let row = work::read(admin, &row.id).await?;
+    Ok(Rotated { next: next(&row), rotation: row, secret })
+}
+
+/// Writes a rotation down, before anything is done.
+async fn begin(admin: &Admin, actor: &Actor, name: &str, order: &RotateOrder) -> Verb<Rotation> {
+    let (row, driver) = planned(admin, actor, name, order).await?;
+    watch::follow(admin, driver, &row).await;
+    store::start(&admin.db, &row).await?;
+    let mut event = Event::action(&actor.name, "credential.rotate", name);
+    event.params = Some(json!({ "rotation": row.id, "old": row.old, "overlap_ms": row.overlap_ms, "forced": row.forced,
+        "reason": row.reason, "note": row.note }));
+    admin.record(event).await?;
+    Ok(row)
+}
+
+/// A row for an order, with everything checked that can be.
+async fn planned(admin: &Admin, actor: &Actor, name: &str, order: &RotateOrder) -> Verb<(Rotation, &'static dyn Driver)> {
+    let (kind, bare) = kinds::parse(name)?;
+    let driver = drivers::of(kind).ok_or_else(|| Fault::conflict(format!("Lifeboat does not rotate {name}. {}", kind.means())))?;
+    let reason = order.reason.clone().unwrap_or_else(|| "manual".to_owned());
+    if !REASONS.contains(&reason.as_str()) {
+        return Err(Fault::invalid("reason", format!("a reason is {}", REASONS.join(", "))));
+    }
+    let said = tree::standing(admin).await.unwrap_or_default().credentials.of(name).cloned();
+    let given = order.overlap.as_deref().or(said.as_ref().and_then(|entry| entry.overlap.as_deref()));
+    let overlap = given.map(overlap_ms).transpose().map_err(|why| Fault::invalid("overlap", why))?.unwrap_or(kind.overlap_ms());
+    let quiet = said.as_ref().and_then(|entry| entry.quiet_seconds).map(|seconds| i64::from(seconds) * 1_000);
+    if store::open_of(&admin.db, name).await?.is_some() {
+        return Err(Fault::conflict(format!("{name} is being rotated already; --force gives that rotation up first")));
+    }
+    let old = driver.current(admin, bare).await.map_err(|trouble| unfit(name, &trouble))?;
+    let now = admin.clock.now();
+    let row = Rotation {
+        id: ids::mint("rot", now, admin.entropy.as_ref()),
+        credential: name.to_owned(),
+        state: State::Planned,
+        hold: None,
+        why: None,
+        error: None,
+        attempt: 0,
+        next_try_at: None,
+        old,
+        new: None,
+        facts: Value::Null,
+        to_fetch: false,
+        fetched_at: None,
+        fetched_by: None,
+        reason,
+        note: order.note.chars().filter(|c| !c.is_control()).take(LONGEST_NOTE).collect(),
+        holder: said.and_then(|entry| entry.holder),
+        overlap_ms: overlap,
+        quiet_ms: if bare == proof::SHADOW { proof::QUIET_MS } else { quiet.unwrap_or(kind.quiet_ms()) },
+        // Who says "now" means it.
+        forced: order.force || overlap == 0,
+        overlap_until: None,
+        verified_at: None,
+        draining_at: None,
+        started_by: actor.name.clone(),
+        started_at: now,
+        changed_at: now,
+        ended_at: None,
+        sealed: None,
+    };
+    Ok((row, driver))
+}
+
+/// What does not work now is not replaced with care: it is ended.
+fn unfit(name: &str, trouble: &Trouble) -> Fault {
+    Fault::conflict(format!(
+        "{name} is not rotated: {}. If it leaked, do not wait: lifeboat credential revoke {name}",
+        trouble.said
+    ))
+}
+
+/// What comes next, in a sentence.
+fn next(row: &Rotation) -> String {
+    let name = &row.credential;
+    let holder = row.holder.as_deref().map(|holder| format!(", for {holder}")).unwrap_or_default();
+    match (row.state, row.hold, &row.why) {
+        (_, Some(_), Some(why)) => why.clone(),
+        (State::Done, ..) => "over: the new one is accepted and the old one is not".to_owned(),
+        (State::Draining, ..) if row.to_fetch && row.fetched_at.is_none() => {
+            format!("hand the new one over{holder}: lifeboat credential fetch {name}. The old one counts meanwhile")
+        }
+        (State::Draining, ..) => "both count until the old one is no longer used".to_owned(),
+        (state, ..) => format!("it is {}", state.word().replace('_', " ")),
+    }
+}
+
+/// Hands the new secret over. It is shown this once.
+///
+/// # Errors
+/// `Denied` without role operator or a fresh login; `NotFound` when there is none; `Conflict` when somebody took it already.
+pub async fn fetch(admin: &Admin, actor: &Actor, name: &str) -> Verb<Fetched> {
+    actor.need(Right::Operate, "credential.fetch")?;
+    actor.need_fresh_login(admin.clock.now())?;
+    admin.need_ledger("credential.fetch")?;
+    let none = || Fault::not_found(format!("there is no new secret of {name} to fetch"));
+    let row = store::of(&admin.db, name, 1).await?.into_iter().next().filter(|row| row.to_fetch).ok_or_else(none)?;
+    hand_over(admin, actor, &row).await
+}
+
+async fn hand_over(admin: &Admin, actor: &Actor, row: &Rotation) -> Verb<Fetched> {
+    let usable = matches!(row.state, State::Promoted | State::Draining | State::Retired | State::Proved | State::Done);
+    if !usable || row.sealed.is_none() {
+        return Err(Fault::conflict(match (&row.fetched_by, row.state) {
+            (Some(by), _) => {
+                format!("{by} fetched the new secret already. Whoever lost it rotates again: nothing here can show it")
+            }
+            (None, State::Cancelled | State::RolledBack) => "the rotation was given up, and its secret with it".to_owned(),
+            (None, state) => format!("the new secret is {} and was not seen at work yet", state.word()),
+        }));
+    }
+    let secret = Kept::open(admin, row)?.secret.ok_or_else(|| Fault::conflict("the new secret was fetched already"))?;
+    if !store::fetch(&admin.db, &row.id, (admin.clock.now(), &actor.name)).await? {
+        return Err(Fault::conflict("the new secret was fetched already"));
+    }
+    let version = row.new.clone().unwrap_or_default();
+    let mut event = Event::action(&actor.name, "credential.fetch", row.credential.clone());
+    event.params = Some(json!({ "rotation": row.id, "version": version }));
+    admin.record(event).await?;
+    forget_secret(admin, row).await?;
+    admin.credentials.wake.notify_one();
+    let (credential, rotation, overlap_until) = (row.credential.clone(), row.id.clone(), row.overlap_until);
+    Ok(Fetched { credential, rotation, version, secret, overlap_until })
+}
+
+/// What was handed over is kept here no longer.
+async fn forget_secret(admin: &Admin, row: &Rotation) -> Verb<()> {
+    let mut held = work::hold(admin, &row.id).await?;
+    let sealed = Kept::open(admin, &held.row).and_then(|kept| Kept { secret: None, ..kept }.seal(admin, &row.id));
+    let ordered = sealed.map(|sealed| {
+        (held.row.sealed, held.row.next_try_at) = (sealed, None);
+        ("forget", json!({ "said": "the secret that was handed over is kept here no longer" }))
+    });
+    held.end(ordered).await.map(|_| ())
+}
+
+/// Takes what somebody brings for a rotation that waits for it.
+///
+/// # Errors
+/// `Denied` without role operator or a fresh login; `NotFound`; `Invalid` for a value that cannot be the one; `Conflict` when nothing is waited for.
+pub async fn supply(admin: &Admin, actor: &Actor, name: &str, order: SupplyOrder) -> Verb<Rotated> {
+    actor.need(Right::Operate, "credential.supply")?;
+    actor.need_fresh_login(admin.clock.now())?;
+    let value = order.value.ok_or_else(|| Fault::invalid("value", "is missing"))?;
+    let open = opened(admin, name).await?;
+    let mut held = work::hold(admin, &open.id).await?;
+    let taken = take(admin, &mut held, value).await;
+    let ordered = taken.map(|said| ("supply", json!({ "by": actor.name, "said": said })));
+    let row = held.end(ordered).await?;
+    let mut event = Event::action(&actor.name, "credential.supply", name);
+    event.params = Some(json!({ "rotation": row.id }));
+    admin.record(event).await?;
+    let row = work::drive(admin, &row.id, &Unobserved).await?;
+    Ok(Rotated { next: next(&row), rotation: row, secret: None })
+}
+
+async fn take(admin: &Admin, held: &mut work::Held<'_>, value: Secret<String>) -> Verb<&'static str> {
+    let row = &mut held.row;
+    if row.state != State::Planned {
+        return Err(Fault::conflict(format!("the new value is here already; the rotation is {}", row.state.word())));
+    }
+    let bare = kinds::parse(&row.credential)?.1.to_owned();
+    let scene = Scene { admin, row, name: &bare, kept: Kept::open(admin, row)? };
+    let (kept, said) = held.driver.supply(&scene, value).await.map_err(refused)?;
+    row.sealed = kept.seal(admin, &row.id)?;
+    (row.hold, row.why, row.next_try_at, row.attempt) = (None, None, None, 0);
+    Ok(said)
+}
+
+fn refused(trouble: Trouble) -> Fault {
+    match trouble.class {
+        machine::Class::Permanent => Fault { place: Some("value".into()), ..Fault::new(FaultKind::Invalid, trouble.said) },
+        machine::Class::Transient => Fault::unavailable(trouble.said),
+    }
+}
+
+async fn opened(admin: &Admin, name: &str) -> Verb<Rotation> {
+    let open = store::open_of(&admin.db, name).await?;
+    open.ok_or_else(|| Fault::not_found(format!("{name} is not being rotated")))
+}
+
+/// Pauses, resumes, cancels, rolls back, extends or ends the overlap of an open rotation.
+///
+/// # Errors
+/// `Denied` without role operator or a fresh login; `NotFound`; `Invalid` for no order; `Conflict`, saying what works instead.
+pub async fn order(admin: &Admin, actor: &Actor, name: &str, body: &OrderBody) -> Verb<Rotated> {
+    actor.need(Right::Operate, "credential.order")?;
+    actor.need_fresh_login(admin.clock.now())?;
+    let order = read_order(body)?;
+    let open = opened(admin, name).await?;
+    obey(admin, actor, &open, order).await?;
+    let row = work::drive(admin, &open.id, &Unobserved).await?;
+    Ok(Rotated { next: next(&row), rotation: row, secret: None })
+}
+
+fn read_order(body: &OrderBody) -> Verb<machine::Order> {
+    Ok(match (body.order.as_str(), body.by.as_deref()) {
+        ("pause", None) => machine::Order::Pause,
+        ("resume", None) => machine::Order::Resume,
+        ("cancel", None) => machine::Order::Cancel,
+        ("rollback", None) => machine::Order::RollBack,
+        ("retire", None) => machine::Order::Retire,
+        ("extend", Some(by)) => match overlap_ms(by) {
+            Ok(ms) if ms > 0 => machine::Order::Extend(ms),
+            Ok(_) => return Err(Fault::invalid("by", "how much longer both count, such as 24h")),
+            Err(why) => return Err(Fault::invalid("by", why)),
+        },
+        ("extend", None) => return Err(Fault::invalid("by", "how much longer both count, such as 24h")),
+        (_, Some(_)) => return Err(Fault::invalid("by", "only extend takes how much")),
+        _ => return Err(Fault::invalid("order", "an order is pause, resume, cancel, rollback, extend or retire")),
+    })
+}
+
+async fn obey(admin: &Admin, actor: &Actor, open: &Rotation, order: machine::Order) -> Verb<()> {
+    let mut held = work::hold(admin, &open.id).await?;
+    let now = admin.clock.now();
+    let ordered = match machine::order(&held.row, order, now) {
+        Ok(ordered) => apply(admin, &mut held, (ordered, now)).await,
+        Err(why) => Err(Fault::conflict(why)),
+    };
+    let row = held.end(ordered.map(|seen| (order.word(), json!({ "by": actor.name, "seen": seen })))).await?;
+    if row.state.is_over() {
+        watch::leave(admin, &row);
+    }
+    let mut event = Event::action(&actor.name, "credential.order", row.credential.clone());
+    event.params =
+        Some(json!({ "rotation": row.id, "order": order.word(), "state": row.state.word(), "until": row.overlap_until }));
+    admin.record(event).await
+}
+
+async fn apply(admin: &Admin, held: &mut work::Held<'_>, (ordered, now): (Ordered, Timestamp)) -> Verb<Value> {
+    let row = &mut held.row;
+    if ordered == Ordered::Held {
+        row.hold = Some(Hold::Paused);
+        return Ok(Value::Null);
+    }
+    let mut seen = Value::Null;
+    match ordered {
+        Ordered::Until(until) => row.overlap_until = Some(until),
+        Ordered::Forced(until) => (row.forced, row.overlap_until) = (true, Some(until)),
+        Ordered::Cancelled | Ordered::Undone => {
+            let bare = kinds::parse(&row.credential)?.1.to_owned();
+            let scene = Scene { admin, row, name: &bare, kept: Kept::open(admin, row)? };
+            seen = held.driver.undo(&scene).await.map_err(|trouble| Fault::unavailable(trouble.said))?;
+            row.state = if ordered == Ordered::Undone { State::RolledBack } else { State::Cancelled };
+            (row.ended_at, row.sealed) = (Some(now), None);
+        }
+        Ordered::Held | Ordered::Freed => {}
+    }
+    (row.hold, row.why, row.next_try_at, row.attempt) = (None, None, None, 0);
+    Ok(seen)
+}
+
+/// Gives an open rotation up for another one: the newer order wins, and never are there three versions.
+async fn give_up(admin: &Admin, actor: &Actor, open: &Rotation) -> Verb<()> {
+    let order =
+        if matches!(open.state, State::Planned | State::Minted) { machine::Order::Cancel } else { machine::Order::RollBack };
+    obey(admin, actor, open, order).await
+}

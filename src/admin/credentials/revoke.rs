@@ -1,0 +1,377 @@
+//! The emergency: what leaked ends now, without overlap. Memory first, so no call is accepted from the first line on; what is in flight is cut; then the
+//! database, the deny-list and the evidence of what it could do and did. Never waits for anything that could keep it from ending.
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::kinds::Kind;
+use super::machine::State;
+use super::model::{CredentialRevoked, RevokeOrder, Rotation};
+use super::{store, watch, work};
+use crate::admin::actor::Right;
+use crate::admin::clients::single as client_keys;
+use crate::admin::servers::one;
+use crate::admin::{Actor, Admin, clients, operators, publish, tree, vaults};
+use crate::audit::{Event, Filter};
+use crate::base::clock::Timestamp;
+use crate::base::fault::{Fault, Verb};
+use crate::crypto::archive::hex;
+use crate::crypto::keys::sha256;
+use crate::policy::snapshot::Snapshot;
+use crate::policy::{Asked, Decision, decide};
+
+/// Calls that are named in the evidence.
+const CALLS: u32 = 100;
+const LONGEST_REASON: usize = 500;
+
+/// What is named.
+#[derive(Debug, PartialEq, Eq)]
+enum Target {
+    /// All keys of a client; the client stays.
+    Keys(String),
+    /// One key.
+    Key(String),
+    /// A client with everything it has.
+    Client(String),
+    /// Every secret towards a server.
+    Server(String),
+    /// An operator with sessions and keys.
+    Operator(String),
+    /// Everything issued from then on.
+    Since(Timestamp),
+}
+
+fn read(order: &RevokeOrder) -> Verb<Target> {
+    let wrong = || {
+        let forms = "client-key/NAME, key/KID, client/NAME, server/NAME, operator/NAME; or since a time";
+        Fault::invalid("name", format!("what is revoked is called {forms}"))
+    };
+    match (order.name.split_once('/'), order.since) {
+        (None, Some(since)) if order.name.is_empty() => Ok(Target::Since(since)),
+        (Some((_, name)), None) if name.is_empty() => Err(wrong()),
+        (Some((kind, name)), None) => Ok(match kind {
+            "client-key" => Target::Keys(name.to_owned()),
+            "key" => Target::Key(name.strip_prefix("lbk_").or(name.strip_prefix("lbo_")).unwrap_or(name).to_owned()),
+            "client" => Target::Client(name.to_owned()),
+            "server" => Target::Server(name.to_owned()),
+            "upstream" => Target::Server(name.split_once(':').map_or(name, |(server, _)| server).to_owned()),
+            "operator" | "operator-password" | "operator-session" => Target::Operator(name.to_owned()),
+            "operator-key" => Target::Operator(name.to_owned()),
+            _ => return Err(wrong()),
+        }),
+        // `lbk_KID` alone, as the ledger and the pages show it.
+        (None, None) if order.name.starts_with("lbk_") || order.name.starts_with("lbo_") => {
+            Ok(Target::Key(order.name.get(4..).unwrap_or_default().to_owned()))
+        }
+        _ => Err(wrong()),
+    }
+}
+
+/// Ends credentials at once.
+///
+/// # Errors
+/// `Denied` without role operator, and without role admin for operators and for everything since a time; `Invalid` for what is named; `NotFound`;
+/// `Unavailable`, saying what holds, when the database does not answer.
+pub async fn revoke(admin: &Admin, actor: &Actor, order: RevokeOrder) -> Verb<CredentialRevoked> {
+    let started = Instant::now();
+    let target = read(&order)?;
+    let wide = matches!(target, Target::Operator(_) | Target::Since(_));
+    actor.need(if wide { Right::Administer } else { Right::Operate }, "credential.revoke")?;
+    let (now, before) = (admin.clock.now(), admin.feed.snapshot());
+    let plan = plan(admin, &before, &target)?;
+    let cut = plan.flying(admin, &before);
+    // From here on no call with these keys is accepted, and those in flight are cut.
+    publish::deny(admin, &plan.keys);
+    let effective_ms = ms(started);
+    let reason: String = order.reason.chars().filter(|c| !c.is_control()).take(LONGEST_REASON).collect();
+    let named = if order.name.is_empty() { format!("since {}", now_of(order.since)) } else { order.name.clone() };
+    let mut done = CredentialRevoked {
+        name: named,
+        keys: plan.keys.clone(),
+        operator_keys: Vec::new(),
+        operators: Vec::new(),
+        upstream: Vec::new(),
+        sessions: 0,
+        cut_in_flight: cut,
+        at: now,
+        effective_ms,
+        revision: String::new(),
+        evidence: String::new(),
+        open: Vec::new(),
+    };
+    perform(admin, actor, (&target, &plan), &mut done).await;
+    if matches!(target, Target::Since(_)) {
+        done.effective_ms = ms(started);
+    }
+    done.evidence = evidence(admin, (&*before, &plan), (now, &reason), &mut done.open).await;
+    let mut event = Event::action(&actor.name, "credential.revoke", done.name.clone());
+    event.params =
+        Some(json!({ "reason": reason, "keys": done.keys, "operator_keys": done.operator_keys, "operators": done.operators,
+        "upstream": done.upstream, "cut_in_flight": cut, "effective_ms": effective_ms, "open": done.open }));
+    let recorded = admin.record(event).await;
+    vaults::tell_revoked(admin);
+    give_up_rotations(admin, &target, &plan).await;
+    done.revision = admin.feed.snapshot().revision.to_string();
+    metrics::histogram!("lifeboat_revoke_seconds").record(started.elapsed().as_secs_f64());
+    recorded?;
+    Ok(done)
+}
+
+/// Whole milliseconds, never less than it took.
+fn ms(started: Instant) -> u64 {
+    u64::try_from(started.elapsed().as_micros().div_ceil(1_000)).unwrap_or(u64::MAX)
+}
+
+fn now_of(since: Option<Timestamp>) -> String {
+    since.map(|at| at.to_string()).unwrap_or_default()
+}
+
+/// What is ended, found in memory alone.
+struct Plan {
+    /// Client keys, by kid.
+    keys: Vec<String>,
+    /// Clients they belong to.
+    clients: Vec<String>,
+    /// Operator keys, by kid.
+    operator_keys: Vec<String>,
+}
+
+impl Plan {
+    /// Calls in flight of these clients. A call does not say by which key it came; a client has rarely two.
+    fn flying(&self, admin: &Admin, snapshot: &Snapshot) -> usize {
+        let whole = |client: &String| {
+            let left =
+                snapshot.keys.values().any(|key| key.client.as_ref() == client && !self.keys.iter().any(|kid| *kid == *key.kid));
+            !left
+        };
+        let entry = |client: &String| crate::policy::KillEntry {
+            decision_id: String::new(),
+            scope: crate::policy::Scope::Client { client: client.clone() },
+            mode: crate::policy::Mode::Full,
+            since: Timestamp::default(),
+            by: String::new(),
+            reason: String::new(),
+        };
+        self.clients.iter().filter(|client| whole(client)).map(|client| admin.feed.in_flight(Some(&entry(client)))).sum()
+    }
+}
+
+fn plan(admin: &Admin, snapshot: &Snapshot, target: &Target) -> Verb<Plan> {
+    let of = |client: &str| -> Vec<String> {
+        let mut kids: Vec<String> =
+            snapshot.keys.values().filter(|key| key.client.as_ref() == client).map(|key| key.kid.to_string()).collect();
+        kids.sort_unstable();
+        kids
+    };
+    let known = |client: &str| snapshot.clients.contains_key(client) || !of(client).is_empty();
+    let running = |kid: &str| admin.operators.state().keys.get(kid).is_some_and(|key| key.revoked_at.is_none());
+    let none = |what: &str| Fault::not_found(format!("there is no {what}"));
+    let (keys, operator_keys) = match target {
+        Target::Keys(client) | Target::Client(client) if !known(client) => return Err(none(&format!("client {client}"))),
+        Target::Keys(client) | Target::Client(client) => (of(client), Vec::new()),
+        Target::Key(kid) if snapshot.keys.contains_key(kid.as_str()) => (vec![kid.clone()], Vec::new()),
+        Target::Key(kid) if running(kid) => (Vec::new(), vec![kid.clone()]),
+        Target::Key(kid) => return Err(none(&format!("running key {kid}"))),
+        Target::Server(server) if !snapshot.servers.contains_key(server) => return Err(none(&format!("server {server}"))),
+        Target::Operator(name) if !admin.operators.state().accounts.contains_key(name) => {
+            return Err(none(&format!("operator {name}")));
+        }
+        // When each was issued stands in the database alone; memory knows of none too few.
+        Target::Server(_) | Target::Operator(_) | Target::Since(_) => (Vec::new(), Vec::new()),
+    };
+    let mut clients: Vec<String> =
+        keys.iter().filter_map(|kid| snapshot.keys.get(kid.as_str())).map(|key| key.client.to_string()).collect();
+    clients.sort_unstable();
+    clients.dedup();
+    Ok(Plan { keys, clients, operator_keys })
+}
+
+/// Everything that follows the end in memory. What fails is said, and keeps nothing else from being done.
+async fn perform(admin: &Admin, actor: &Actor, (target, plan): (&Target, &Plan), done: &mut CredentialRevoked) {
+    match target {
+        Target::Keys(_) | Target::Key(_) if !plan.keys.is_empty() => {
+            if let Err(fault) = client_keys::cut(admin, &plan.keys, &actor.name).await {
+                failed(done, "refused now, and a restart would forget it", &fault);
+            }
+        }
+        Target::Client(name) => {
+            if let Err(fault) = clients::revoke(admin, actor, name).await {
+                failed(done, "the client", &fault);
+            }
+        }
+        Target::Server(server) => match one::forget_all(admin, server).await {
+            Ok(names) => done.upstream = names.into_iter().map(|what| format!("{server}:{what}")).collect(),
+            Err(fault) => failed(done, "the server's secrets", &fault),
+        },
+        Target::Operator(name) => {
+            done.sessions = sessions_of(admin, name);
+            match operators::disable(admin, actor, name).await {
+                Ok(_) => done.operators.push(name.clone()),
+                Err(fault) => failed(done, "the operator", &fault),
+            }
+        }
+        Target::Since(since) => everything_since(admin, actor, *since, done).await,
+        Target::Keys(_) | Target::Key(_) => {}
+    }
+    for kid in &plan.operator_keys {
+        match operators::key_revoke(admin, actor, kid).await {
+            Ok(_) => done.operator_keys.push(kid.clone()),
+            Err(fault) => done.open.push(format!("operator key {kid}: {}", fault.message)),
+        }
+    }
+    if let Err(fault) = publish::publish(admin).await {
+        tracing::warn!(%fault, "the policy without the revoked keys runs; its configuration could not be read");
+    }
+}
+
+/// A rotation of what was ended has nothing left to replace; another one can begin.
+async fn give_up_rotations(admin: &Admin, target: &Target, plan: &Plan) {
+    let server = match target {
+        Target::Server(server) => Some(format!("{}/{server}:", Kind::Upstream.word())),
+        _ => None,
+    };
+    let ended = |row: &Rotation| {
+        // A key that no rotation knows leaves the rotation of its client alone.
+        let of_key = row.old.iter().chain(&row.new).any(|version| plan.keys.contains(version));
+        of_key || server.as_ref().is_some_and(|server| row.credential.starts_with(server))
+    };
+    let open = store::open(&admin.db).await.unwrap_or_default();
+    for row in open.iter().filter(|row| ended(row)) {
+        if let Err(fault) = give_up(admin, &row.id).await {
+            tracing::warn!(%fault, rotation = row.id, "the rotation of a revoked credential goes on");
+        }
+    }
+}
+
+async fn give_up(admin: &Admin, id: &str) -> Verb<()> {
+    let mut held = work::hold(admin, id).await?;
+    (held.row.state, held.row.ended_at, held.row.sealed) = (State::RolledBack, Some(admin.clock.now()), None);
+    (held.row.hold, held.row.why) = (None, None);
+    let row = held.end(Ok(("revoke", json!({ "said": "the credential was revoked meanwhile" })))).await?;
+    watch::leave(admin, &row);
+    Ok(())
+}
+
+fn failed(done: &mut CredentialRevoked, what: &str, fault: &Fault) {
+    tracing::error!(%fault, what, "a revocation does not hold everywhere yet");
+    done.open.push(format!("{what}: {}", fault.message));
+}
+
+fn sessions_of(admin: &Admin, name: &str) -> u64 {
+    admin.operators.state().sessions.values().filter(|session| session.operator == name).count() as u64
+}
+
+/// Keys of clients and operators that were issued from a moment on. The actor's own key ends too: it may be the one that leaked.
+async fn everything_since(admin: &Admin, actor: &Actor, since: Timestamp, done: &mut CredentialRevoked) {
+    match client_keys::all(admin).await {
+        Ok(all) => {
+            let young = all.into_iter().filter(|key| key.state == "active" && key.created_at >= since);
+            done.keys = young.map(|key| key.kid).collect();
+            if let Err(fault) = client_keys::cut(admin, &done.keys, &actor.name).await {
+                done.open.push(format!("refused now, and a restart would forget it: {}", fault.message));
+            }
+        }
+        Err(fault) => done.open.push(format!("which client keys are younger is not known: {}", fault.message)),
+    }
+    let young: Vec<String> = {
+        let state = admin.operators.state();
+        let keys = state.keys.iter().filter(|(_, key)| key.revoked_at.is_none() && key.created_at >= since);
+        keys.map(|(kid, _)| kid.clone()).collect()
+    };
+    for kid in young {
+        match operators::key_revoke(admin, actor, &kid).await {
+            Ok(_) => done.operator_keys.push(kid),
+            Err(fault) => done.open.push(format!("operator key {kid}: {}", fault.message)),
+        }
+    }
+}
+
+/// Writes down who it was, what it could do and what it did last: as it was before the end, which is what the snapshot taken then says.
+async fn evidence(
+    admin: &Admin,
+    (before, plan): (&Snapshot, &Plan),
+    (now, reason): (Timestamp, &str),
+    open: &mut Vec<String>,
+) -> String {
+    let (mut clients, digests) = (Vec::new(), digests(admin, before).await);
+    for client in &plan.clients {
+        clients.push(of_client(admin, (before, &digests), (client, &plan.keys), now).await);
+    }
+    let mut event = Event::system("credential.evidence", plan.clients.join(", "));
+    event.params =
+        Some(json!({ "reason": reason, "revision": before.revision.to_string(), "keys": plan.keys, "clients": clients }));
+    match admin.recorder.record(event, crate::audit::Durability::Synced).await {
+        Ok(recorded) => recorded.seq.to_string(),
+        Err(_) => {
+            open.push("the evidence could not be written to the ledger".to_owned());
+            String::new()
+        }
+    }
+}
+
+async fn of_client(
+    admin: &Admin,
+    (before, digests): (&Snapshot, &Digests),
+    (client, kids): (&str, &[String]),
+    now: Timestamp,
+) -> Value {
+    let filter = Filter { client: Some(client.to_owned()), until: Some(now), limit: Some(CALLS), ..Filter::default() };
+    let calls = admin.ledger.query(&filter).await.map(|page| page.events).unwrap_or_default();
+    let calls: Vec<Value> = calls
+        .iter()
+        .map(|event| {
+            json!({ "seq": event.seq, "at": event.ts, "kid": event.kid, "tool": event.tool, "server": event.server,
+            "status": event.status, "remote": event.remote })
+        })
+        .collect();
+    let keys: Vec<Value> = kids.iter().map(|kid| json!({ "kid": kid, "last_used": admin.feed.uses().last(kid) })).collect();
+    json!({ "client": client, "keys": keys, "could": reach(before, digests, client), "last_calls": calls })
+}
+
+/// SHA-256 of definitions, by server and tool.
+type Digests = std::collections::HashMap<(String, String), String>;
+
+/// The definitions that were taken in, as the running revision has them.
+async fn digests(admin: &Admin, before: &Snapshot) -> Digests {
+    let Ok(tree) = tree::at(&admin.repository, &before.revision.commit).await else { return Digests::new() };
+    let named = |(path, bytes): (&String, &Vec<u8>)| {
+        let (server, _) = path.strip_prefix("tools/")?.split_once('/')?;
+        let definition: Value = serde_json::from_slice(bytes).ok()?;
+        Some(((server.to_owned(), definition["name"].as_str()?.to_owned()), hex(&sha256(bytes))))
+    };
+    tree.files.iter().filter_map(named).collect()
+}
+
+/// What a client could call, each with its class and the digest of the definition that was taken in.
+fn reach(snapshot: &Snapshot, digests: &Digests, client: &str) -> Vec<Value> {
+    let Some(entry) = snapshot.clients.get(client) else { return Vec::new() };
+    let mut all = Vec::new();
+    for (server, known) in &snapshot.servers {
+        for tool in known.config.tools.keys() {
+            if let Decision::Permit { grant, class } = decide(snapshot, entry, server, Asked::Tool(tool)) {
+                let digest = digests.get(&(server.clone(), tool.clone()));
+                all.push(json!({ "tool": format!("{server}/{tool}"), "class": class.word(), "grant": grant.as_ref(), "definition_sha256": digest }));
+            }
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_revoked_is_named_in_one_way() {
+        let read = |name: &str, since| read(&RevokeOrder { name: name.into(), since, reason: String::new() });
+        assert_eq!(read("client-key/ci", None).unwrap(), Target::Keys("ci".into()));
+        assert_eq!(read("key/lbk_abc", None).unwrap(), Target::Key("abc".into()));
+        assert_eq!(read("lbk_abc", None).unwrap(), Target::Key("abc".into()));
+        assert_eq!(read("upstream/github:authorization", None).unwrap(), Target::Server("github".into()));
+        assert_eq!(read("", Some(Timestamp(5))).unwrap(), Target::Since(Timestamp(5)));
+        for (name, since) in [("", None), ("ci", None), ("client/", None), ("tls/server", None), ("client/x", Some(Timestamp(5)))] {
+            assert_eq!(read(name, since).unwrap_err().place.as_deref(), Some("name"), "{name}");
+        }
+    }
+}

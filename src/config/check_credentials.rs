@@ -1,0 +1,43 @@
+//! What the values of `credentials.toml` must mean. Never knows which credentials there are.
+
+use super::ConfigFault;
+use super::check_server::check_tool_name;
+use super::credentials::{Credentials, overlap_ms, pattern};
+use super::document::Document;
+
+const MOST: usize = 500;
+const MOST_DAYS: u32 = 3_650;
+const MOST_SECONDS: u32 = 7 * 24 * 3_600;
+const LONGEST: usize = 200;
+
+pub(super) fn credentials(document: &Document<'_>, credentials: &Credentials, faults: &mut Vec<ConfigFault>) {
+    if credentials.entries.len() > MOST {
+        faults.push(document.at(&["credential"], format!("there may be {MOST} entries at most")));
+    }
+    for (index, entry) in credentials.entries.iter().enumerate() {
+        let at = index.to_string();
+        let mut wrong = |key: &str, message: String| faults.push(document.at(&["credential", &at, key], message));
+        if let Err(message) = pattern(&entry.name) {
+            wrong("name", message);
+        }
+        if let Some(Err(message)) = entry.overlap.as_deref().map(overlap_ms) {
+            wrong("overlap", message);
+        }
+        if entry.rotate_every_days.is_some_and(|days| days > MOST_DAYS) {
+            wrong("rotate_every_days", format!("must be from 0 to {MOST_DAYS}"));
+        }
+        if entry.quiet_seconds.is_some_and(|seconds| seconds > MOST_SECONDS) {
+            wrong("quiet_seconds", format!("must be from 0 to {MOST_SECONDS}"));
+        }
+        for (key, text) in [("owner", &entry.owner), ("holder", &entry.holder)] {
+            if text.as_deref().is_some_and(|text| text.is_empty() || text.len() > LONGEST || text.chars().any(char::is_control)) {
+                wrong(key, format!("must be a text of 1 to {LONGEST} bytes on one line"));
+            }
+        }
+        let is_tool =
+            |tool: &str| tool.split_once('/').is_some_and(|(server, tool)| !server.is_empty() && check_tool_name(tool).is_ok());
+        if entry.canary.as_deref().is_some_and(|tool| !is_tool(tool)) {
+            wrong("canary", "must be a tool with its server, such as demo/read_graph".to_owned());
+        }
+    }
+}
