@@ -107,7 +107,6 @@ impl StdioCall {
             CancelWhy::Client => "the client cancelled the call",
             CancelWhy::Revoked => "the credential of the call was revoked",
             CancelWhy::Kill => "stopped by an operator",
-            CancelWhy::Revoked => "the client's key was revoked",
         };
         let until = (why == CancelWhy::Kill).then(|| Instant::now() + OBEY);
         if self.shared.table().cancel(self.id, until) {
