@@ -112,6 +112,16 @@ fn canary(shared: &Shared, snapshot: &Snapshot, token: &str) -> Option<Caller> {
     Some(Caller { principal, client })
 }
 
+/// What a stranger is told of why it was refused: not which part of a credential was wrong. The ledger counts it by its own slug.
+pub(super) fn told(why: &'static str) -> &'static str {
+    match why {
+        "auth.audience" | "auth.issuer" | "auth.signature" | "auth.kind" | "auth.algorithm" | "auth.not_yet" | "auth.revoked" => {
+            "auth.unknown"
+        }
+        other => other,
+    }
+}
+
 /// What was shown by whoever is challenged.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shown {

@@ -118,7 +118,7 @@ fn told(x: &Exchange, outcome: &Result<Outcome, Refusal>) -> (&'static str, Exec
         Ok(outcome) => (outcome.status, outcome.executed),
         Err(refusal) => {
             let status = match (refusal, refusal.executed()) {
-                (Refusal::Killed { .. }, executed) if executed != Executed::No => "cut",
+                (Refusal::Killed { .. } | Refusal::Lapsed { .. }, executed) if executed != Executed::No => "cut",
                 (Refusal::Upstream { .. }, Executed::Unknown) if is_write(x) => "unknown",
                 (Refusal::Upstream { .. }, _) => "upstream_error",
                 (Refusal::Broken { .. } | Refusal::Ledger { .. }, Executed::Unknown) => "unknown",

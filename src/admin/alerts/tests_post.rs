@@ -1,6 +1,7 @@
 //! Cases of the guard: which URLs are refused at reading, which at connecting, and that what was checked is what is dialled.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
