@@ -128,6 +128,16 @@ pub(super) fn claimed_kid(headers: &HeaderMap) -> Option<&str> {
     Some(kid)
 }
 
+/// What a stranger is told of why it was refused: not which part of a credential was wrong. The ledger counts it by its own slug.
+pub(super) fn told(why: &'static str) -> &'static str {
+    match why {
+        "auth.audience" | "auth.issuer" | "auth.signature" | "auth.kind" | "auth.algorithm" | "auth.not_yet" | "auth.revoked" => {
+            "auth.unknown"
+        }
+        other => other,
+    }
+}
+
 /// What was shown by whoever is challenged.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shown {

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use serde_json::json;
 
-use super::arguments;
 use super::oauth::OauthFault;
+use super::{arguments, authn};
 use crate::config::Class;
 use crate::inspect::schema::Misfit;
 use crate::mcp::era::Era;
@@ -186,7 +186,7 @@ impl Refusal {
             return arguments::answer(id_raw, request_id, self.reason(), (misfit, *era));
         }
         let mut data = json!({
-            "reason": self.reason(),
+            "reason": if let Self::Unauthenticated { why, .. } = self { authn::told(why) } else { self.reason() },
             "request_id": request_id,
             "executed": self.executed().word(),
             "retry": self.retry(),

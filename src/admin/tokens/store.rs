@@ -94,7 +94,7 @@ pub(super) async fn keys(db: &Db) -> Verb<Vec<KeyRow>> {
     rows.iter().map(one).collect()
 }
 
-/// Stores a key as `next` or `current`, and raises the epoch.
+/// Stores a key as `next`, raising the epoch, or as `current`.
 ///
 /// # Errors
 /// `Conflict` when there is one of that state already.
@@ -105,7 +105,10 @@ pub(super) async fn add_key(db: &Db, row: &KeyRow) -> Verb<()> {
     let add = sqlx::query(ADD_KEY).bind(&row.kid).bind(&row.state).bind(public).bind(row.sealed.as_deref());
     let add = add.bind(row.created_at.0).bind(row.activated_at.map(|at| at.0));
     add.execute(&mut *tx).await.map_err(|e| fault(e, what))?;
-    sqlx::query(RAISE_EPOCH).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
+    // The first key of all, and one in place of a removed one, change no policy by themselves.
+    if row.state == "next" {
+        sqlx::query(RAISE_EPOCH).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
+    }
     tx.commit().await.map_err(|e| fault(e, what))
 }
 

@@ -74,8 +74,9 @@ class Connection:
         shown = {"headers": {"Authorization": "Bearer " + os.environ["LIFEBOAT_KEY"]}}
         if "LIFEBOAT_SECRET" in os.environ:
             client, secret = os.environ["LIFEBOAT_CLIENT"], os.environ["LIFEBOAT_SECRET"]
+            issuer = order["url"].split("/mcp/")[0]
             provider = ClientCredentialsOAuthProvider(
-                server_url=order["url"], storage=Memory(), client_id=client, client_secret=secret
+                server_url=order["url"], storage=Memory(), client_id=client, client_secret=secret, issuer=issuer
             )
             shown = {"auth": provider}
         http = httpx2.AsyncClient(verify=trust, timeout=httpx2.Timeout(30, read=300), **shown)

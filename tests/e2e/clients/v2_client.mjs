@@ -11,10 +11,11 @@ import { follower, obey } from './steps.mjs';
 
 const [, , , mode] = process.argv;
 const { LIFEBOAT_KEY, LIFEBOAT_CLIENT, LIFEBOAT_SECRET } = process.env;
-const shown = () =>
-  LIFEBOAT_SECRET
-    ? { authProvider: new ClientCredentialsProvider({ clientId: LIFEBOAT_CLIENT, clientSecret: LIFEBOAT_SECRET }) }
-    : { requestInit: { headers: { Authorization: `Bearer ${LIFEBOAT_KEY}` } } };
+const shown = (url) => {
+  if (!LIFEBOAT_SECRET) return { requestInit: { headers: { Authorization: `Bearer ${LIFEBOAT_KEY}` } } };
+  const expectedIssuer = new URL(url).origin;
+  return { authProvider: new ClientCredentialsProvider({ clientId: LIFEBOAT_CLIENT, clientSecret: LIFEBOAT_SECRET, expectedIssuer }) };
+};
 
 await obey(async (order, asked) => {
   const era = mode === 'legacy' ? {} : { versionNegotiation: { mode } };
@@ -26,7 +27,7 @@ await obey(async (order, asked) => {
       return { action: 'accept', content: order.elicit };
     });
   }
-  await client.connect(new StreamableHTTPClientTransport(new URL(order.url), shown()));
+  await client.connect(new StreamableHTTPClientTransport(new URL(order.url), shown(order.url)));
   return {
     protocol: client.getNegotiatedProtocolVersion?.() ?? client.getProtocolVersion?.(),
     list: () => client.listTools(),

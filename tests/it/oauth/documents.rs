@@ -25,7 +25,7 @@ async fn pit_13_a_challenge_leads_to_a_token_endpoint_and_tells_no_name() {
         assert_eq!(resource["resource"], format!("{}/mcp/{server}", sea.base));
         assert_eq!(resource["authorization_servers"], json!([sea.base]));
         assert_eq!(resource["scopes_supported"], json!(["tools:read", "tools:write", "tools:destructive"]));
-        seen.push(resource.to_string().replace(server, "NAME"));
+        seen.push(resource.to_string().replace(&format!("/mcp/{server}"), "/mcp/NAME"));
     }
     assert_eq!(seen[0], seen[1], "a stranger learns no name");
     let root = document(&sea, "/.well-known/oauth-protected-resource").await;

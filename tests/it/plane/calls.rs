@@ -303,6 +303,8 @@ async fn a_server_that_is_not_there_ran_nothing() {
         servers: [("s".to_owned(), std::sync::Arc::new(entry))].into(),
         clients: old.clients.clone(),
         keys: old.keys.clone(),
+        assertions: old.assertions.clone(),
+        tokens: old.tokens.clone(),
         definitions: old.definitions.clone(),
     };
     rig.feed.publish(snapshot);

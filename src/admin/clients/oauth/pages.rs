@@ -186,9 +186,10 @@ pub fn secret(admin: &Admin, shell: Shell, made: &SecretAdded) -> SecretPage {
     let ca = std::fs::canonicalize(&ca).unwrap_or(ca).display().to_string();
     let snapshot = admin.feed.snapshot();
     let server = snapshot.servers.keys().next();
-    let url = server.map(|server| format!("{}/mcp/{server}", proxy_address(admin, &shell.host)));
+    let issuer = proxy_address(admin, &shell.host);
+    let url = server.map(|server| format!("{issuer}/mcp/{server}"));
     let snippets = url.map(|url| {
-        let facts = Facts { url: &url, ca: &ca, client: &made.client_id, secret: &made.secret };
+        let facts = Facts { url: &url, issuer: &issuer, ca: &ca, client: &made.client_id, secret: &made.secret };
         vec![
             Code::new("Shell, Python with package mcp", texts::python(&facts)),
             Code::new("Shell, TypeScript with package @modelcontextprotocol/client", texts::typescript(&facts)),

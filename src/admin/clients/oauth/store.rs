@@ -138,7 +138,7 @@ pub(super) async fn revoke_client(db: &Db, (client, jwks): (&str, &[String]), no
         let deny = sqlx::query(DENY).bind(id).bind(client).bind(now.0).bind(by);
         deny.execute(&mut *tx).await.map_err(|e| fault(e, what))?;
     }
-    sqlx::query(RAISE_EPOCH).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
+    // Together with its keys, which have raised the epoch.
     tx.commit().await.map_err(|e| fault(e, what))?;
     Ok(kids)
 }

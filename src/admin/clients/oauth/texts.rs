@@ -5,6 +5,8 @@
 pub struct Facts<'a> {
     /// `https://localhost:8444/mcp/demo`.
     pub url: &'a str,
+    /// Who gives the tokens: the SDK shows the secret to nobody else.
+    pub issuer: &'a str,
     /// Absolute path of the CA certificate.
     pub ca: &'a str,
     /// The client's name.
@@ -15,7 +17,7 @@ pub struct Facts<'a> {
 
 /// Python with the package `mcp`.
 pub fn python(facts: &Facts<'_>) -> String {
-    let Facts { url, ca, client, secret } = facts;
+    let Facts { url, issuer, ca, client, secret } = facts;
     format!(
         r#"# pip install mcp==2.3.0
 export LIFEBOAT_SECRET='{secret}'
@@ -35,7 +37,8 @@ class Memory:
 async def main():
     tls = ssl.create_default_context(cafile="{ca}")
     auth = ClientCredentialsOAuthProvider(
-        server_url="{url}", storage=Memory(), client_id="{client}", client_secret=os.environ["LIFEBOAT_SECRET"])
+        server_url="{url}", storage=Memory(), client_id="{client}", client_secret=os.environ["LIFEBOAT_SECRET"],
+        issuer="{issuer}")
     async with httpx2.AsyncClient(verify=tls, auth=auth, timeout=30) as http:
         async with Client(streamable_http_client("{url}", http_client=http)) as client:
             print([tool.name for tool in (await client.list_tools()).tools])
@@ -48,14 +51,15 @@ PY
 
 /// TypeScript with the package `@modelcontextprotocol/client`.
 pub fn typescript(facts: &Facts<'_>) -> String {
-    let Facts { url, ca, client, secret } = facts;
+    let Facts { url, issuer, ca, client, secret } = facts;
     format!(
         r#"# npm install @modelcontextprotocol/client@2.4.0
 export LIFEBOAT_SECRET='{secret}' NODE_EXTRA_CA_CERTS='{ca}'
 node --input-type=module - <<'JS'
 import {{ Client, ClientCredentialsProvider, StreamableHTTPClientTransport }} from '@modelcontextprotocol/client';
 
-const authProvider = new ClientCredentialsProvider({{ clientId: '{client}', clientSecret: process.env.LIFEBOAT_SECRET }});
+const clientSecret = process.env.LIFEBOAT_SECRET;
+const authProvider = new ClientCredentialsProvider({{ clientId: '{client}', clientSecret, expectedIssuer: '{issuer}' }});
 const client = new Client({{ name: 'snippet', version: '1' }}, {{ versionNegotiation: {{ mode: 'auto' }} }});
 await client.connect(new StreamableHTTPClientTransport(new URL('{url}'), {{ authProvider }}));
 console.log((await client.listTools()).tools.map((tool) => tool.name));
@@ -71,7 +75,8 @@ mod tests {
 
     #[test]
     fn a_secret_is_never_an_argument() {
-        let facts = Facts { url: "https://localhost:8444/mcp/demo", ca: "/d/tls/ca.pem", client: "ci", secret: "lbs_k" };
+        let (url, issuer) = ("https://localhost:8444/mcp/demo", "https://localhost:8444");
+        let facts = Facts { url, issuer, ca: "/d/tls/ca.pem", client: "ci", secret: "lbs_k" };
         for text in [python(&facts), typescript(&facts)] {
             let starts = |line: &&str| ["node", "python3"].iter().any(|program| line.starts_with(program));
             assert!(text.contains("lbs_k") && text.contains(facts.url) && text.contains(facts.ca), "{text}");
