@@ -30,7 +30,7 @@ const WANTS: [(&str, &str); 23] = [
     ("/servers/add", "name=web&kind=http&url=https%3A%2F%2Ftools.example.com%2Fmcp"),
     ("/servers/demo/approve", ""),
     ("/servers/demo/secrets", "headers=x-a%3A+b"),
-    ("/vaults/restore", "archive=latest%3Ademo&to=%2Ftmp%2Fnowhere"),
+    ("/vaults/restore", "archive=latest%3Ademo&to=%2Ftmp%2Fnowhere&dry=no"),
     ("/vaults/live", "archive=latest%3Ademo&reason=x&sure=yes"),
     ("/vaults/add", "name=notes&kind=path&path=%2Ftmp"),
     ("/drills/schedule", "job=backup&cron=1+2+*+*+*"),

@@ -130,8 +130,7 @@ pub async fn see(browser: &Browser, shape: (u32, &str), name: &str, faults: &mut
     browser.find("h1").await;
     browser.show_whole(width).await;
     browser.picture(&format!("{name}-{width}-{scheme}")).await;
-    let facts =
-        "return [document.querySelectorAll('h1').length, document.title.length > 0, document.documentElement.scrollWidth]";
+    let facts = "return [document.querySelectorAll('h1').length, document.title.length > 0, document.documentElement.scrollWidth]";
     let facts = browser.client.execute(facts, vec![]).await.unwrap();
     let mut found = Vec::new();
     if facts[0] != 1 || facts[1] != true {
