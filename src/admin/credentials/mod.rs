@@ -43,7 +43,6 @@ use crate::base::secret::Secret;
 use crate::config::credentials::overlap_ms;
 use drivers::{Driver, Kept, Scene, Trouble};
 use machine::{Hold, Ordered, State};
-use work::Unobserved;
 
 /// How many past rotations are shown.
 const SHOWN: u32 = 20;
@@ -111,9 +110,12 @@ pub async fn show(admin: &Admin, actor: &Actor, name: &str) -> Verb<CredentialDe
 }
 
 async fn find(admin: &Admin, name: &str) -> Verb<Credential> {
-    kinds::parse(name)?;
-    let all = inventory::all(admin).await?;
-    all.into_iter().find(|one| one.name == name).ok_or_else(|| Fault::not_found(format!("there is no credential {name}")))
+    let (kind, _) = kinds::parse(name)?;
+    let found = inventory::all(admin).await?.into_iter().find(|one| one.name == name);
+    // What a rotation took away still has its rotation to show.
+    let gone = found.is_none() && !store::of(&admin.db, name, 1).await?.is_empty();
+    let found = found.or_else(|| gone.then(|| inventory::gone(kind, name)));
+    found.ok_or_else(|| Fault::not_found(format!("there is no credential {name}")))
 }
 
 /// Starts a rotation, and goes as far as it comes at once.
@@ -129,7 +131,7 @@ pub async fn rotate(admin: &Admin, actor: &Actor, name: &str, order: RotateOrder
         give_up(admin, actor, &open).await?;
     }
     let row = begin(admin, actor, name, &order).await?;
-    let row = work::drive(admin, &row.id, &Unobserved).await?;
+    let row = work::drive_patiently(admin, &row.id).await?;
     admin.credentials.wake.notify_one();
     let secret =
         if order.fetch && row.to_fetch && row.new.is_some() { Some(hand_over(admin, actor, &row).await?.secret) } else { None };
@@ -288,7 +290,7 @@ pub async fn supply(admin: &Admin, actor: &Actor, name: &str, order: SupplyOrder
     let mut event = Event::action(&actor.name, "credential.supply", name);
     event.params = Some(json!({ "rotation": row.id }));
     admin.record(event).await?;
-    let row = work::drive(admin, &row.id, &Unobserved).await?;
+    let row = work::drive_patiently(admin, &row.id).await?;
     Ok(Rotated { next: next(&row), rotation: row, secret: None })
 }
 
@@ -327,7 +329,7 @@ pub async fn order(admin: &Admin, actor: &Actor, name: &str, body: &OrderBody) -
     let order = read_order(body)?;
     let open = opened(admin, name).await?;
     obey(admin, actor, &open, order).await?;
-    let row = work::drive(admin, &open.id, &Unobserved).await?;
+    let row = work::drive_patiently(admin, &open.id).await?;
     Ok(Rotated { next: next(&row), rotation: row, secret: None })
 }
 
