@@ -16,6 +16,7 @@ mod document;
 pub mod edge;
 pub mod paths;
 pub mod policy_tests;
+pub mod postgres;
 pub mod repo;
 pub mod role;
 pub mod schedules;

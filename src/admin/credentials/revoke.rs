@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::drivers;
 use super::model::{CredentialRevoked, RevokeOrder};
 use crate::admin::actor::Right;
 use crate::admin::clients::single as client_keys;
@@ -33,6 +34,8 @@ enum Target {
     Client(String),
     /// Every secret towards a server.
     Server(String),
+    /// Every role of a database credential.
+    Database(String),
     /// An operator with sessions and keys.
     Operator(String),
     /// Everything issued from then on.
@@ -41,7 +44,7 @@ enum Target {
 
 fn read(order: &RevokeOrder) -> Verb<Target> {
     let wrong = || {
-        let forms = "client-key/NAME, key/KID, client/NAME, server/NAME, operator/NAME; or since a time";
+        let forms = "client-key/NAME, key/KID, client/NAME, server/NAME, postgres/NAME, operator/NAME; or since a time";
         Fault::invalid("name", format!("what is revoked is called {forms}"))
     };
     match (order.name.split_once('/'), order.since) {
@@ -52,6 +55,7 @@ fn read(order: &RevokeOrder) -> Verb<Target> {
             "key" => Target::Key(name.strip_prefix("lbk_").or(name.strip_prefix("lbo_")).unwrap_or(name).to_owned()),
             "client" => Target::Client(name.to_owned()),
             "server" => Target::Server(name.to_owned()),
+            "postgres" => Target::Database(name.to_owned()),
             "upstream" => Target::Server(name.split_once(':').map_or(name, |(server, _)| server).to_owned()),
             "operator" | "operator-password" | "operator-session" => Target::Operator(name.to_owned()),
             "operator-key" => Target::Operator(name.to_owned()),
@@ -89,6 +93,7 @@ pub async fn revoke(admin: &Admin, actor: &Actor, order: RevokeOrder) -> Verb<Cr
         operator_keys: Vec::new(),
         operators: Vec::new(),
         upstream: Vec::new(),
+        roles: Vec::new(),
         sessions: 0,
         cut_in_flight: cut,
         at: now,
@@ -105,7 +110,7 @@ pub async fn revoke(admin: &Admin, actor: &Actor, order: RevokeOrder) -> Verb<Cr
     let mut event = Event::action(&actor.name, "credential.revoke", done.name.clone());
     event.params =
         Some(json!({ "reason": reason, "keys": done.keys, "operator_keys": done.operator_keys, "operators": done.operators,
-        "upstream": done.upstream, "cut_in_flight": cut, "effective_ms": effective_ms, "open": done.open }));
+        "upstream": done.upstream, "roles": done.roles, "cut_in_flight": cut, "effective_ms": effective_ms, "open": done.open }));
     let recorded = admin.record(event).await;
     vaults::tell_revoked(admin);
     done.revision = admin.feed.snapshot().revision.to_string();
@@ -174,7 +179,7 @@ fn plan(admin: &Admin, snapshot: &Snapshot, target: &Target) -> Verb<Plan> {
             return Err(none(&format!("operator {name}")));
         }
         // When each was issued stands in the database alone; memory knows of none too few.
-        Target::Server(_) | Target::Operator(_) | Target::Since(_) => (Vec::new(), Vec::new()),
+        Target::Server(_) | Target::Database(_) | Target::Operator(_) | Target::Since(_) => (Vec::new(), Vec::new()),
     };
     let mut clients: Vec<String> =
         keys.iter().filter_map(|kid| snapshot.keys.get(kid.as_str())).map(|key| key.client.to_string()).collect();
@@ -199,6 +204,10 @@ async fn perform(admin: &Admin, actor: &Actor, (target, plan): (&Target, &Plan),
         Target::Server(server) => match one::forget_all(admin, server).await {
             Ok(names) => done.upstream = names.into_iter().map(|what| format!("{server}:{what}")).collect(),
             Err(fault) => failed(done, "the server's secrets", &fault),
+        },
+        Target::Database(name) => match drivers::end_database(admin, name).await {
+            Ok(roles) => done.roles = roles,
+            Err(fault) => failed(done, "the database", &fault),
         },
         Target::Operator(name) => {
             done.sessions = sessions_of(admin, name);
@@ -337,6 +346,7 @@ mod tests {
         assert_eq!(read("key/lbk_abc", None).unwrap(), Target::Key("abc".into()));
         assert_eq!(read("lbk_abc", None).unwrap(), Target::Key("abc".into()));
         assert_eq!(read("upstream/github:authorization", None).unwrap(), Target::Server("github".into()));
+        assert_eq!(read("postgres/notes", None).unwrap(), Target::Database("notes".into()));
         assert_eq!(read("", Some(Timestamp(5))).unwrap(), Target::Since(Timestamp(5)));
         for (name, since) in [("", None), ("ci", None), ("client/", None), ("tls/server", None), ("client/x", Some(Timestamp(5)))] {
             assert_eq!(read(name, since).unwrap_err().place.as_deref(), Some("name"), "{name}");

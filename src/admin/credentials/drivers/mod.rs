@@ -2,6 +2,7 @@
 //! states, leases and times. Never decides when the old one ends.
 
 mod client_key;
+mod postgres;
 mod recipient;
 mod tls;
 mod upstream;
@@ -10,6 +11,7 @@ mod webhook;
 use std::pin::Pin;
 
 pub(super) use client_key::places;
+pub(super) use postgres::{end as end_database, named as named_in_variables};
 pub(super) use tls::version_of;
 
 use serde::{Deserialize, Serialize};
@@ -186,6 +188,7 @@ pub(super) fn of(kind: Kind) -> Option<&'static dyn Driver> {
         Kind::Webhook => Some(&webhook::Receivers),
         Kind::Upstream => Some(&upstream::Upstreams),
         Kind::Recipient => Some(&recipient::Recipients),
+        Kind::Postgres => Some(&postgres::Databases),
         _ => None,
     }
 }
