@@ -7,7 +7,7 @@ use super::document::Document;
 
 const MOST: usize = 500;
 const MOST_DAYS: u32 = 3_650;
-const MOST_MINUTES: u32 = 7 * 24 * 60;
+const MOST_SECONDS: u32 = 7 * 24 * 3_600;
 const LONGEST: usize = 200;
 
 pub(super) fn credentials(document: &Document<'_>, credentials: &Credentials, faults: &mut Vec<ConfigFault>) {
@@ -27,8 +27,8 @@ pub(super) fn credentials(document: &Document<'_>, credentials: &Credentials, fa
         if entry.rotate_every_days.is_some_and(|days| days > MOST_DAYS) {
             wrong("rotate_every_days", format!("must be from 0 to {MOST_DAYS}"));
         }
-        if entry.quiet_minutes.is_some_and(|minutes| minutes > MOST_MINUTES) {
-            wrong("quiet_minutes", format!("must be from 0 to {MOST_MINUTES}"));
+        if entry.quiet_seconds.is_some_and(|seconds| seconds > MOST_SECONDS) {
+            wrong("quiet_seconds", format!("must be from 0 to {MOST_SECONDS}"));
         }
         for (key, text) in [("owner", &entry.owner), ("holder", &entry.holder)] {
             if text.as_deref().is_some_and(|text| text.is_empty() || text.len() > LONGEST || text.chars().any(char::is_control)) {

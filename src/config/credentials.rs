@@ -43,9 +43,9 @@ pub struct CredentialEntry {
     /// How long the old one counts beside the new one: `now`, or a number with `m`, `h` or `d`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<String>,
-    /// Minutes that the old one must rest before it is taken for given up.
+    /// Seconds that the old one must rest before it is taken for given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quiet_minutes: Option<u32>,
+    pub quiet_seconds: Option<u32>,
     /// Who holds it besides Lifeboat, and where: said to whoever has to wait for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
@@ -126,7 +126,7 @@ mod tests {
             owner: Some(owner.into()),
             rotate_every_days: None,
             overlap: None,
-            quiet_minutes: None,
+            quiet_seconds: None,
             holder: None,
             canary: None,
         };

@@ -19,8 +19,8 @@ const BYTES: usize = 32;
 /// A new password: 32 random bytes in the alphabet of URLs, so that it stands in a connection string as it is.
 pub fn password(entropy: &dyn Entropy) -> Secret<String> {
     let mut random = zeroize::Zeroizing::new([0u8; BYTES]);
-    entropy.fill(random.as_mut());
-    Secret::new(URL_SAFE_NO_PAD.encode(random.as_ref()))
+    entropy.fill(&mut random[..]);
+    Secret::new(URL_SAFE_NO_PAD.encode(&random[..]))
 }
 
 /// The verifier of a password under a new salt: `SCRAM-SHA-256$4096:SALT$STORED:SERVER`. `None` for a password with characters beyond ASCII, which
@@ -36,8 +36,8 @@ pub fn verifier(password: &Secret<String>, entropy: &dyn Entropy) -> Option<Stri
 /// RFC 5802, section 3: SaltedPassword, from it ClientKey and ServerKey, and of ClientKey only its hash.
 fn under(password: &[u8], salt: &[u8]) -> String {
     let mut salted = zeroize::Zeroizing::new([0u8; BYTES]);
-    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ITERATIONS, salt, password, salted.as_mut());
-    let key = hmac::Key::new(hmac::HMAC_SHA256, salted.as_ref());
+    pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ITERATIONS, salt, password, &mut salted[..]);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &salted[..]);
     let stored = digest::digest(&digest::SHA256, hmac::sign(&key, b"Client Key").as_ref());
     let server = hmac::sign(&key, b"Server Key");
     format!("SCRAM-SHA-256${ITERATIONS}:{}${}:{}", BASE64.encode(salt), BASE64.encode(stored), BASE64.encode(server))

@@ -51,6 +51,13 @@ impl Places {
         self.watched.store(Arc::new(all));
     }
 
+    /// Forgets what was seen of a watched key, and goes on watching: what came before was nobody's use.
+    pub fn restart(&self, kid: &str) {
+        if let Some(book) = self.watched.load().get(kid) {
+            locked(book).clear();
+        }
+    }
+
     /// Watches a key no longer.
     pub fn forget(&self, kid: &str) {
         let _turn = locked(&self.changing);
@@ -111,6 +118,10 @@ mod tests {
         assert_eq!(places.of("k").into_iter().collect::<Vec<_>>(), [("10.0.0.1".to_owned(), seen)]);
         places.watch("k", []);
         assert_eq!(places.of("k").len(), 1, "watching again forgets nothing");
+        places.restart("k");
+        assert!(places.of("k").is_empty());
+        places.note("k", from(2), Timestamp(10), true);
+        assert_eq!(places.of("k").len(), 1, "it is watched still");
         places.forget("k");
         assert!(places.of("k").is_empty() && places.kids().is_empty());
     }

@@ -48,7 +48,7 @@ async fn until(app: &TestApp, path: &str, state: &str) -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn flt_19_a_key_is_replaced_under_load_and_nobody_is_refused() {
     let app = Arc::new(TestApp::start().await);
-    say(&app, "[[credential]]\nname = \"client-key/*\"\nquiet_minutes = 0\n").await;
+    say(&app, "[[credential]]\nname = \"client-key/*\"\nquiet_seconds = 1\n").await;
     let held = watch::Sender::new(app.reader.clone());
     let (stop, failed, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let mut clients = Vec::new();
@@ -102,7 +102,7 @@ async fn flt_19_a_key_is_replaced_under_load_and_nobody_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_overlap_that_ends_waits_and_says_for_whom() {
     let app = TestApp::start().await;
-    say(&app, "[[credential]]\nname = \"client-key/*\"\nquiet_minutes = 0\nholder = \"the data team\"\n").await;
+    say(&app, "[[credential]]\nname = \"client-key/*\"\nquiet_seconds = 1\nholder = \"the data team\"\n").await;
     assert_eq!(echo(&app, &app.reader).await.code(), 0);
     app.api("POST", &format!("{READER}/rotate"), json!({"overlap": "1m"})).await;
     let row = state_of(&app, READER).await;
@@ -371,7 +371,7 @@ async fn a_rotation_outlives_kill_9_with_the_real_program() {
     assert!(rotated.get("secret").is_none(), "{rotated}");
     // Dropping it is a kill -9.
     drop(running);
-    let running = start(&data, &["serve"]);
+    let running = start(&data, &["up"]);
     let (shown, _) = ask(&data, &["credential", "show", "client-key/demo-client"]);
     assert_eq!((&shown["rotations"][0]["id"], &shown["rotations"][0]["state"]), (&rotated["id"], &json!("draining")), "{shown}");
     let (fetched, exit) = ask(&data, &["credential", "fetch", "client-key/demo-client"]);

@@ -161,7 +161,7 @@ async fn planned(admin: &Admin, actor: &Actor, name: &str, order: &RotateOrder) 
     let said = tree::standing(admin).await.unwrap_or_default().credentials.of(name).cloned();
     let given = order.overlap.as_deref().or(said.as_ref().and_then(|entry| entry.overlap.as_deref()));
     let overlap = given.map(overlap_ms).transpose().map_err(|why| Fault::invalid("overlap", why))?.unwrap_or(kind.overlap_ms());
-    let quiet = said.as_ref().and_then(|entry| entry.quiet_minutes).map(|minutes| i64::from(minutes) * 60_000);
+    let quiet = said.as_ref().and_then(|entry| entry.quiet_seconds).map(|seconds| i64::from(seconds) * 1_000);
     if store::open_of(&admin.db, name).await?.is_some() {
         return Err(Fault::conflict(format!("{name} is being rotated already; --force gives that rotation up first")));
     }

@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::drivers;
-use super::model::{CredentialRevoked, RevokeOrder};
+use super::kinds::Kind;
+use super::machine::State;
+use super::model::{CredentialRevoked, RevokeOrder, Rotation};
+use super::{drivers, store, watch, work};
 use crate::admin::actor::Right;
 use crate::admin::clients::single as client_keys;
 use crate::admin::servers::one;
@@ -113,6 +115,7 @@ pub async fn revoke(admin: &Admin, actor: &Actor, order: RevokeOrder) -> Verb<Cr
         "upstream": done.upstream, "roles": done.roles, "cut_in_flight": cut, "effective_ms": effective_ms, "open": done.open }));
     let recorded = admin.record(event).await;
     vaults::tell_revoked(admin);
+    give_up_rotations(admin, &target, &plan).await;
     done.revision = admin.feed.snapshot().revision.to_string();
     metrics::histogram!("lifeboat_revoke_seconds").record(started.elapsed().as_secs_f64());
     recorded?;
@@ -228,6 +231,41 @@ async fn perform(admin: &Admin, actor: &Actor, (target, plan): (&Target, &Plan),
     if let Err(fault) = publish::publish(admin).await {
         tracing::warn!(%fault, "the policy without the revoked keys runs; its configuration could not be read");
     }
+}
+
+/// A rotation of what was ended has nothing left to replace; another one can begin.
+async fn give_up_rotations(admin: &Admin, target: &Target, plan: &Plan) {
+    let server = match target {
+        Target::Server(server) => Some(format!("{}/{server}:", Kind::Upstream.word())),
+        _ => None,
+    };
+    let ended = |row: &Rotation| {
+        // A key that no rotation knows leaves the rotation of its client alone.
+        let of_key = row.old.iter().chain(&row.new).any(|version| plan.keys.contains(version));
+        let of_database = matches!(target, Target::Database(name) if row.credential == format!("{}/{name}", Kind::Postgres.word()));
+        of_key || of_database || server.as_ref().is_some_and(|server| row.credential.starts_with(server))
+    };
+    let open = store::open(&admin.db).await.unwrap_or_default();
+    for row in open.iter().filter(|row| ended(row)) {
+        if let Err(fault) = give_up(admin, &row.id).await {
+            tracing::warn!(%fault, rotation = row.id, "the rotation of a revoked credential goes on");
+        }
+        // A step that was under way may have opened a role again.
+        if let Target::Database(name) = target
+            && let Err(fault) = drivers::end_database(admin, name).await
+        {
+            tracing::error!(%fault, name, "a role of a revoked database credential may be open");
+        }
+    }
+}
+
+async fn give_up(admin: &Admin, id: &str) -> Verb<()> {
+    let mut held = work::hold(admin, id).await?;
+    (held.row.state, held.row.ended_at, held.row.sealed) = (State::RolledBack, Some(admin.clock.now()), None);
+    (held.row.hold, held.row.why) = (None, None);
+    let row = held.end(Ok(("revoke", json!({ "said": "the credential was revoked meanwhile" })))).await?;
+    watch::leave(admin, &row);
+    Ok(())
 }
 
 fn failed(done: &mut CredentialRevoked, what: &str, fault: &Fault) {

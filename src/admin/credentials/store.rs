@@ -31,10 +31,11 @@ const STEP: &str = "INSERT INTO rotation_steps (rotation, seq, at, step, outcome
 const STEPS: &str = "SELECT seq, at, step, outcome, evidence FROM rotation_steps WHERE rotation = ?1 ORDER BY seq";
 const PLACE: &str = "INSERT INTO credential_places (kid, place, first_at, last_at, calls, refused) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
     ON CONFLICT (kid, place) DO UPDATE SET last_at = excluded.last_at, calls = excluded.calls, refused = excluded.refused";
+const FORGET_PLACES: &str = "DELETE FROM credential_places WHERE kid = ?1";
 const PLACES: &str = "SELECT place, first_at, last_at, calls, refused FROM credential_places WHERE kid = ?1";
 
 /// Every statement, for the test that keeps SQL and migrations together.
-pub const STATEMENTS: [(&str, &str); 15] = [
+pub const STATEMENTS: [(&str, &str); 16] = [
     ("credentials.read", READ),
     ("credentials.open", OPEN),
     ("credentials.open_of", OPEN_OF),
@@ -50,6 +51,7 @@ pub const STATEMENTS: [(&str, &str); 15] = [
     ("credentials.steps", STEPS),
     ("credentials.place", PLACE),
     ("credentials.places", PLACES),
+    ("credentials.forget_places", FORGET_PLACES),
 ];
 
 const UNREAD: &str = "the rotations cannot be read";
@@ -267,6 +269,14 @@ pub(super) async fn keep_places(
         row.execute(&mut *tx).await.map_err(|e| fault(e, UNSET))?;
     }
     tx.commit().await.map_err(|e| fault(e, UNSET))
+}
+
+/// Forgets what was seen of a key.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn forget_places(db: &Db, kid: &str) -> Verb<()> {
+    sqlx::query(FORGET_PLACES).bind(kid).execute(db.writer()).await.map(|_| ()).map_err(|e| fault(e, UNSET))
 }
 
 /// What was seen of a key.

@@ -65,7 +65,7 @@ async fn the_old_key_counts_until_every_place_moved() {
     tokio::time::sleep(Duration::from_millis(2)).await;
     used(admin, &new, 1);
     let places = show(admin, &root(), NAME).await.unwrap().places;
-    assert_eq!(places.iter().map(|place| place.moved).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(places.iter().map(|place| place.moved).collect::<Vec<_>>(), [true, false], "{places:?}");
     let forced = order(admin, &root(), NAME, &OrderBody { order: "retire".into(), by: None }).await.unwrap();
     assert_eq!((forced.rotation.id, forced.rotation.state), (id, State::Done));
     assert!(!admin.feed.snapshot().keys.contains_key(old.as_str()));
@@ -106,7 +106,7 @@ async fn i8_a_new_secret_is_nowhere_but_in_the_one_answer() {
     assert!(rotated.secret.is_none());
     let fetched = fetch(admin, &root(), NAME).await.unwrap();
     assert!(fetched.secret.starts_with("lbk_"));
-    let again = fetch(admin, &root(), NAME).await.unwrap_err();
+    let again = fetch(admin, &root(), NAME).await.map(drop).unwrap_err();
     assert_eq!(again.kind, FaultKind::Conflict, "{again}");
     let secret = fetched.secret.split('_').nth(2).unwrap().to_owned();
     let detail = show(admin, &root(), NAME).await.unwrap();
@@ -177,7 +177,7 @@ async fn each_role_may_what_it_should() {
         let actor = operator(role);
         assert!(list(admin, &actor).await.is_ok());
         assert_eq!(rotate(admin, &actor, NAME, RotateOrder::default()).await.unwrap_err().kind, FaultKind::Denied);
-        assert_eq!(fetch(admin, &actor, NAME).await.unwrap_err().kind, FaultKind::Denied);
+        assert_eq!(fetch(admin, &actor, NAME).await.map(drop).unwrap_err().kind, FaultKind::Denied);
         let order = RevokeOrder { name: NAME.into(), ..Default::default() };
         assert_eq!(revoke(admin, &actor, order).await.unwrap_err().kind, FaultKind::Denied);
     }
@@ -208,6 +208,18 @@ async fn a_revoked_key_is_evidence_first_and_can_be_replaced_afterwards() {
     let rotated =
         rotate(admin, &root(), NAME, RotateOrder { reason: Some("leak".into()), fetch: true, ..Default::default() }).await.unwrap();
     assert!(rotated.secret.is_some() && rotated.rotation.state == State::Done, "{rotated:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_leaks_while_it_is_rotated_ends_with_its_rotation() {
+    let (house, _) = house().await;
+    let admin = &house.admin;
+    let row = rotate(admin, &root(), NAME, RotateOrder::default()).await.unwrap().rotation;
+    let done = revoke(admin, &root(), RevokeOrder { name: NAME.into(), ..Default::default() }).await.unwrap();
+    assert_eq!(done.keys.len(), 2, "the new one too");
+    assert_eq!(work::read(admin, &row.id).await.unwrap().state, State::RolledBack);
+    assert!(admin.feed.snapshot().keys.is_empty() && admin.feed.places().kids().is_empty());
+    assert_eq!(rotate(admin, &root(), NAME, RotateOrder::default()).await.unwrap().rotation.state, State::Done);
 }
 
 #[tokio::test(flavor = "multi_thread")]

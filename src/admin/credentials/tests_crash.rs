@@ -131,6 +131,23 @@ async fn a_death_between_two_processes_leaves_a_lease_that_ends_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn i7_a_certificate_for_other_names_is_not_promoted() {
+    let house = house().await;
+    let admin = &house.admin;
+    let row = begun(admin, NAMES[1], 0).await;
+    // Minted for the names of then; the configuration goes on.
+    assert!(work::drive(admin, &row.id, &Dies::at(4)).await.is_err());
+    let settings = "[listen]\nhosts = [\"localhost\"]\n";
+    tree::edit(admin, &root(), "settings: fewer hosts", |_, _| Ok(vec![tree::write("lifeboat.toml", settings)])).await.unwrap();
+    resume(admin).await.unwrap();
+    let row = work::drive(admin, &row.id, &work::Unobserved).await.unwrap();
+    assert_eq!((row.state, row.hold), (State::Installed, Some(Hold::Waiting)), "{row:?}");
+    let back = OrderBody { order: "rollback".into(), by: None };
+    assert_eq!(order(admin, &root(), NAMES[1], &back).await.unwrap().rotation.state, State::RolledBack);
+    assert!(!admin.data.tls().join("server.next.key").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_somebody_brings_is_tried_before_it_is_used_and_can_be_taken_back() {
     let house = house().await;
     let (admin, name) = (&house.admin, NAMES[2]);

@@ -25,6 +25,16 @@ pub(super) async fn follow(admin: &Admin, driver: &dyn Driver, row: &Rotation) {
     }
 }
 
+/// From here on each use of the new version is somebody's: what was seen before was our own proof that it works.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn begin_drain(admin: &Admin, row: &Rotation) -> Verb<()> {
+    let Some(new) = &row.new else { return Ok(()) };
+    admin.feed.places().restart(new);
+    store::forget_places(&admin.db, new).await
+}
+
 /// Watches the versions of a rotation that is over no longer.
 pub(super) fn leave(admin: &Admin, row: &Rotation) {
     for kid in row.old.iter().chain(&row.new) {

@@ -239,6 +239,7 @@ impl Work<'_> {
             State::Draining => {
                 row.draining_at = Some(now);
                 row.overlap_until = Some(now.plus_ms(row.overlap_ms));
+                watch::begin_drain(self.admin, row).await?;
             }
             State::Done => self.end(row)?,
             _ => {}

@@ -70,6 +70,7 @@ impl Driver for Upstreams {
                     }
                     let probed = one::look_with(scene.admin, &entry.name, &what, new.reveal()).await;
                     let probed = probed.map_err(|fault| Trouble::transient(fault.to_string()))?;
+                    same_server(scene, (&entry.name, &what), &probed.server_info).await?;
                     Ok(
                         json!({ "server": entry.name, "answered_as": probed.server_info, "tools": probed.tools.len(), "ms": probed.ms }),
                     )
@@ -134,6 +135,18 @@ async fn retired(scene: &Scene<'_>, entry: &crate::policy::snapshot::ServerEntry
             );
             Ok(Seen::Waits(mend))
         }
+    }
+}
+
+/// The new value must open what the old one opens (I7): a value of somebody else's deployment would be taken gladly.
+async fn same_server(scene: &Scene<'_>, (server, what): (&str, &str), new: &str) -> Result<(), Trouble> {
+    let Some(old) = scene.kept.old.as_deref() else { return Ok(()) };
+    match one::look_with(scene.admin, server, what, old).await {
+        Ok(before) if before.server_info != new => Err(Trouble::permanent(format!(
+            "with the new value {server} answers as \"{new}\", with the old one as \"{}\": cancel, and bring one for the same",
+            before.server_info
+        ))),
+        _ => Ok(()),
     }
 }
 
