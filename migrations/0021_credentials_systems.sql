@@ -5,3 +5,13 @@ CREATE TABLE credential_systems (
     stored_at INTEGER NOT NULL, -- milliseconds since 1970
     stored_by TEXT NOT NULL
 ) STRICT;
+
+-- What an issuer calls the tokens it made here, so that they can be ended there.
+CREATE TABLE credential_issued (
+    name      TEXT NOT NULL, -- KIND/NAME
+    version   TEXT NOT NULL, -- the fingerprint of what the server is sent
+    issued_id TEXT NOT NULL,
+    issued_at INTEGER NOT NULL,
+    ended_at  INTEGER, -- when the issuer was told to end it, and said so
+    PRIMARY KEY (name, version)
+) STRICT;

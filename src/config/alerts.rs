@@ -153,7 +153,11 @@ pub struct Target {
 }
 
 impl Target {
-    fn of(url: &str, plain_loopback: bool, ranges: &[String], ca: Option<&str>) -> Result<Self, Wrong> {
+    /// Reads where it goes.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn of(url: &str, plain_loopback: bool, ranges: &[String], ca: Option<&str>) -> Result<Self, Wrong> {
         let url = whole(url).map_err(|message| Wrong::new("url", message))?;
         let loopback = match (url.scheme(), plain_loopback) {
             ("http", _) => Loopback::Only,

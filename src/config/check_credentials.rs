@@ -12,6 +12,7 @@ const LONGEST: usize = 200;
 
 pub(super) fn credentials(document: &Document<'_>, credentials: &Credentials, faults: &mut Vec<ConfigFault>) {
     databases(document, credentials, faults);
+    issuers(document, credentials, faults);
     if credentials.entries.len() > MOST {
         faults.push(document.at(&["credential"], format!("there may be {MOST} entries at most")));
     }
@@ -60,6 +61,26 @@ fn databases(document: &Document<'_>, credentials: &Credentials, faults: &mut Ve
                 faults.push(document.at(&["postgres", &at, "variables"], message));
             }
             taken.push((&one.server, variable));
+        }
+    }
+}
+
+fn issuers(document: &Document<'_>, credentials: &Credentials, faults: &mut Vec<ConfigFault>) {
+    for (index, one) in credentials.issuers.iter().enumerate() {
+        let at = index.to_string();
+        for (path, message) in one.faults() {
+            let path: Vec<&str> = ["http", at.as_str()].into_iter().chain(path).collect();
+            faults.push(document.at(&path, message));
+        }
+        let before = || credentials.issuers.iter().take(index);
+        if before().any(|other| other.name == one.name) {
+            faults.push(document.at(&["http", &at, "name"], format!("there is another [[http]] {}", one.name)));
+        }
+        let is_same =
+            |other: &super::issuer::IssuerConfig| other.server == one.server && other.secret.eq_ignore_ascii_case(&one.secret);
+        if before().any(is_same) {
+            let message = format!("{} of server {} belongs to another [[http]] already", one.secret, one.server);
+            faults.push(document.at(&["http", &at, "secret"], message));
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod definitions;
 pub mod desired;
 mod document;
 pub mod edge;
+pub mod issuer;
 pub mod paths;
 pub mod policy_tests;
 pub mod postgres;

@@ -78,7 +78,11 @@ impl PostgresConfig {
         let line = |text: &str| !text.is_empty() && text.len() <= LONGEST_TEXT && !text.chars().any(char::is_control);
         let role = "must be the name of a role: a small letter or _, then small letters, digits and _, 63 bytes at most, not beginning with pg_";
         must(check_name(&self.name).is_ok(), "name", NAME);
-        must(line(&self.host) && !self.host.contains(['/', ' ', '@', ':']) || self.is_address(), "host", "must be a host name or an address");
+        must(
+            line(&self.host) && !self.host.contains(['/', ' ', '@', ':']) || self.is_address(),
+            "host",
+            "must be a host name or an address",
+        );
         must(self.port > 0, "port", "must be from 1 to 65535");
         must(line(&self.database), "database", "must be the name of a database");
         must(is_role(&self.admin), "admin", role);
@@ -116,7 +120,9 @@ impl PostgresConfig {
     fn strategy(&self) -> Result<(), (&'static str, &'static str)> {
         match self.roles.as_slice() {
             [a, b] if a == b => Err(("roles", "must be two different roles")),
-            [_, _] if self.owner.is_none() => Err(("owner", "is needed with two roles: what one creates must not belong to it alone")),
+            [_, _] if self.owner.is_none() => {
+                Err(("owner", "is needed with two roles: what one creates must not belong to it alone"))
+            }
             [_, _] if self.consent => Err(("consent", "is for one role; two take turns without a gap")),
             [_, _] => Ok(()),
             [_] if self.consent => Ok(()),
@@ -138,7 +144,9 @@ impl PostgresConfig {
                 return Err(format!("{variable} may hold {ROLE}, and {PASSWORD} once, and no other brace"));
             }
             if !text.contains(PASSWORD) && !text.contains(ROLE) {
-                return Err(format!("{variable} must hold {PASSWORD} or {ROLE}: anything else stands in the server's own variables"));
+                return Err(format!(
+                    "{variable} must hold {PASSWORD} or {ROLE}: anything else stands in the server's own variables"
+                ));
             }
         }
         match self.roles.len() {
@@ -256,7 +264,9 @@ mod tests {
         assert_eq!(dsn("notes_b", "pw"), "postgresql://notes_b:pw@db.example.com/notes?sslmode=verify-full");
         let read = |text: &str| config.read(|variable| (variable == "DATABASE_URL").then(|| text.to_owned()));
         assert_eq!(read(&dsn("notes_a", "p-w_1")), Some(("notes_a".into(), "p-w_1".into())));
-        for odd in ["", "postgresql://notes_c:x@db.example.com/notes?sslmode=verify-full", &dsn("notes_a", ""), &dsn("notes_a", "x")[1..]] {
+        for odd in
+            ["", "postgresql://notes_c:x@db.example.com/notes?sslmode=verify-full", &dsn("notes_a", ""), &dsn("notes_a", "x")[1..]]
+        {
             assert_eq!(read(odd), None, "{odd}");
         }
         let parts = [("PGUSER".to_owned(), "{role}".to_owned()), ("PGPASSWORD".to_owned(), "{password}".to_owned())];

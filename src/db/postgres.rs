@@ -34,7 +34,8 @@ const SESSIONS: &str = "SELECT coalesce(host(client_addr), 'this role''s session
 const TERMINATE: &str = "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
     WHERE usename = $1 AND pid <> pg_backend_pid()
         AND ($2::float8 IS NULL OR backend_start < now() - make_interval(secs => $2::float8))";
-const WHO: &str = "SELECT session_user::text AS session_user, current_user::text AS current_user, current_database()::text AS database";
+const WHO: &str =
+    "SELECT session_user::text AS session_user, current_user::text AS current_user, current_database()::text AS database";
 
 /// Where a server is.
 #[derive(Clone, Debug)]
@@ -65,15 +66,6 @@ pub enum Failure {
     Refused(String),
     /// Everything else: nobody knows whether it would.
     Other(Fault),
-}
-
-impl From<Failure> for Fault {
-    fn from(failure: Failure) -> Self {
-        match failure {
-            Failure::Refused(said) => Fault::conflict(said),
-            Failure::Other(fault) => fault,
-        }
-    }
 }
 
 /// What a login saw.
@@ -241,11 +233,9 @@ async fn connect(target: &Target, login: &Login) -> Result<PgConnection, Failure
         Some(ca) => options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert_from_pem(ca.clone()),
         None => options.ssl_mode(PgSslMode::Disable),
     };
-    let mut connection = options.connect().await.map_err(|error| {
-        match is_refusal(&error) {
-            true => Failure::Refused(said(&error)),
-            false => other(error, &format!("{}:{} does not answer", target.host, target.port)),
-        }
+    let mut connection = options.connect().await.map_err(|error| match is_refusal(&error) {
+        true => Failure::Refused(said(&error)),
+        false => other(error, &format!("{}:{} does not answer", target.host, target.port)),
     })?;
     sqlx::query(BOUND).execute(&mut connection).await.map_err(|error| other(error, "it takes no bounds"))?;
     Ok(connection)

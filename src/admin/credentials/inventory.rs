@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::drivers::{named_in_variables, version_of};
+use super::drivers::{issued_and_sent, named_in_variables, version_of};
 use super::kinds::Kind;
 use super::machine::{Hold, State};
 use super::model::{Credential, Rotation, Strategy, Version};
@@ -62,6 +62,7 @@ pub(super) async fn all(admin: &Admin) -> Verb<Vec<Credential>> {
     found.extend(certificates(admin));
     found.extend(recipients(admin).await?);
     found.extend(databases(admin, &said, &proved).await?);
+    found.extend(issuers(admin, &said, &proved).await?);
     found.extend(operators(admin));
     found.extend(own_keys(admin));
     let now = admin.clock.now();
@@ -214,6 +215,22 @@ async fn databases(admin: &Admin, said: &Credentials, proved: &HashMap<String, T
         let odd = odd.map(|note| ("missing", note));
         let versions = versions.into_iter().collect();
         all.push(Found { odd, due_at, strategy, ..Found::new(Kind::Postgres, &config.name, versions) });
+    }
+    Ok(all)
+}
+
+async fn issuers(admin: &Admin, said: &Credentials, proved: &HashMap<String, Timestamp>) -> Verb<Vec<Found>> {
+    let mut all = Vec::new();
+    for config in &said.issuers {
+        let since = proved.get(&format!("{}/{}", Kind::Http.word(), config.name)).copied();
+        let sent = issued_and_sent(admin, config).ok().flatten();
+        let odd = match (&sent, systems::has_issuer_admin(admin, config).await?) {
+            (_, false) => Some(("missing", "this host keeps nothing to show the issuer that fits its address".to_owned())),
+            (None, _) => Some(("missing", format!("server {} is sent no token: a rotation has one made", config.server))),
+            _ => None,
+        };
+        let versions = sent.map(|(_, id)| version(id, "current", since)).into_iter().collect();
+        all.push(Found { odd, ..Found::new(Kind::Http, &config.name, versions) });
     }
     Ok(all)
 }

@@ -26,8 +26,8 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 pub use model::{
-    AdminKept, AdminOrder, Credential, CredentialDetail, CredentialDue, CredentialList, CredentialRevoked, Fetched, OrderBody, RevokeOrder, RotateOrder,
-    Rotated, Rotation, StepTaken, Strategy, SupplyOrder, Version,
+    AdminKept, AdminOrder, Credential, CredentialDetail, CredentialDue, CredentialList, CredentialRevoked, Fetched, OrderBody,
+    RevokeOrder, RotateOrder, Rotated, Rotation, StepTaken, Strategy, SupplyOrder, Version,
 };
 pub use revoke::revoke;
 pub use store::STATEMENTS;

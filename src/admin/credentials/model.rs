@@ -57,7 +57,7 @@ pub struct Version {
 pub struct Credential {
     /// `KIND/NAME`.
     pub name: String,
-    /// `client-key`, `upstream`, `webhook`, `tls`, `recipient`, `postgres`, `operator-password`, `operator-key`, `operator-session`, `ledger-key` or `instance-key`.
+    /// `client-key`, `upstream`, `webhook`, `tls`, `recipient`, `postgres`, `http`, `operator-password`, `operator-key`, `operator-session`, `ledger-key` or `instance-key`.
     pub kind: String,
     /// Who answers for it.
     pub owner: Option<String>,
@@ -259,7 +259,7 @@ pub struct SupplyOrder {
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AdminOrder {
-    /// The password of the role that may change the others.
+    /// The password of the role that may change the others, or what the issuer wants to see.
     #[schemars(with = "Option<String>")]
     pub password: Option<Secret<String>>,
 }
@@ -270,7 +270,7 @@ pub struct AdminOrder {
 pub struct AdminKept {
     /// For which credential.
     pub name: String,
-    /// Of which role.
+    /// Of which role; `issuer` for what an issuer wants to see.
     pub role: String,
     /// Where: nowhere else is it sent.
     pub system: String,
@@ -280,7 +280,7 @@ pub struct AdminKept {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RevokeOrder {
-    /// `client-key/NAME` (all its keys), `key/KID` (one), `client/NAME`, `server/NAME`, `postgres/NAME`, `operator/NAME`; empty with `since`.
+    /// `client-key/NAME` (all its keys), `key/KID` (one), `client/NAME`, `server/NAME`, `postgres/NAME`, `http/NAME`, `operator/NAME`; empty with `since`.
     pub name: String,
     /// Everything issued from then on.
     pub since: Option<Timestamp>,

@@ -36,8 +36,8 @@ enum Target {
     Client(String),
     /// Every secret towards a server.
     Server(String),
-    /// Every role of a database credential.
-    Database(String),
+    /// A credential of another system: every role of a database, or the token of an issuer.
+    System(Kind, String),
     /// An operator with sessions and keys.
     Operator(String),
     /// Everything issued from then on.
@@ -46,7 +46,7 @@ enum Target {
 
 fn read(order: &RevokeOrder) -> Verb<Target> {
     let wrong = || {
-        let forms = "client-key/NAME, key/KID, client/NAME, server/NAME, postgres/NAME, operator/NAME; or since a time";
+        let forms = "client-key/NAME, key/KID, client/NAME, server/NAME, postgres/NAME, http/NAME, operator/NAME; or since a time";
         Fault::invalid("name", format!("what is revoked is called {forms}"))
     };
     match (order.name.split_once('/'), order.since) {
@@ -57,7 +57,8 @@ fn read(order: &RevokeOrder) -> Verb<Target> {
             "key" => Target::Key(name.strip_prefix("lbk_").or(name.strip_prefix("lbo_")).unwrap_or(name).to_owned()),
             "client" => Target::Client(name.to_owned()),
             "server" => Target::Server(name.to_owned()),
-            "postgres" => Target::Database(name.to_owned()),
+            "postgres" => Target::System(Kind::Postgres, name.to_owned()),
+            "http" => Target::System(Kind::Http, name.to_owned()),
             "upstream" => Target::Server(name.split_once(':').map_or(name, |(server, _)| server).to_owned()),
             "operator" | "operator-password" | "operator-session" => Target::Operator(name.to_owned()),
             "operator-key" => Target::Operator(name.to_owned()),
@@ -105,7 +106,7 @@ pub async fn revoke(admin: &Admin, actor: &Actor, order: RevokeOrder) -> Verb<Cr
         open: Vec::new(),
     };
     perform(admin, actor, (&target, &plan), &mut done).await;
-    if matches!(target, Target::Since(_)) {
+    if matches!(target, Target::Since(_) | Target::System(..)) {
         done.effective_ms = ms(started);
     }
     done.evidence = evidence(admin, (&*before, &plan), (now, &reason), &mut done.open).await;
@@ -182,7 +183,7 @@ fn plan(admin: &Admin, snapshot: &Snapshot, target: &Target) -> Verb<Plan> {
             return Err(none(&format!("operator {name}")));
         }
         // When each was issued stands in the database alone; memory knows of none too few.
-        Target::Server(_) | Target::Database(_) | Target::Operator(_) | Target::Since(_) => (Vec::new(), Vec::new()),
+        Target::Server(_) | Target::System(..) | Target::Operator(_) | Target::Since(_) => (Vec::new(), Vec::new()),
     };
     let mut clients: Vec<String> =
         keys.iter().filter_map(|kid| snapshot.keys.get(kid.as_str())).map(|key| key.client.to_string()).collect();
@@ -208,9 +209,9 @@ async fn perform(admin: &Admin, actor: &Actor, (target, plan): (&Target, &Plan),
             Ok(names) => done.upstream = names.into_iter().map(|what| format!("{server}:{what}")).collect(),
             Err(fault) => failed(done, "the server's secrets", &fault),
         },
-        Target::Database(name) => match drivers::end_database(admin, name).await {
-            Ok(roles) => done.roles = roles,
-            Err(fault) => failed(done, "the database", &fault),
+        Target::System(kind, name) => match drivers::end(admin, *kind, name).await {
+            Ok((roles, upstream)) => (done.roles, done.upstream) = (roles, upstream),
+            Err(fault) => failed(done, "the other system", &fault),
         },
         Target::Operator(name) => {
             done.sessions = sessions_of(admin, name);
@@ -242,8 +243,8 @@ async fn give_up_rotations(admin: &Admin, target: &Target, plan: &Plan) {
     let ended = |row: &Rotation| {
         // A key that no rotation knows leaves the rotation of its client alone.
         let of_key = row.old.iter().chain(&row.new).any(|version| plan.keys.contains(version));
-        let of_database = matches!(target, Target::Database(name) if row.credential == format!("{}/{name}", Kind::Postgres.word()));
-        of_key || of_database || server.as_ref().is_some_and(|server| row.credential.starts_with(server))
+        let of_system = matches!(target, Target::System(kind, name) if row.credential == format!("{}/{name}", kind.word()));
+        of_key || of_system || server.as_ref().is_some_and(|server| row.credential.starts_with(server))
     };
     let open = store::open(&admin.db).await.unwrap_or_default();
     for row in open.iter().filter(|row| ended(row)) {
@@ -251,8 +252,8 @@ async fn give_up_rotations(admin: &Admin, target: &Target, plan: &Plan) {
             tracing::warn!(%fault, rotation = row.id, "the rotation of a revoked credential goes on");
         }
         // A step that was under way may have opened a role again.
-        if let Target::Database(name) = target
-            && let Err(fault) = drivers::end_database(admin, name).await
+        if let Target::System(kind @ Kind::Postgres, name) = target
+            && let Err(fault) = drivers::end(admin, *kind, name).await
         {
             tracing::error!(%fault, name, "a role of a revoked database credential may be open");
         }
@@ -384,7 +385,7 @@ mod tests {
         assert_eq!(read("key/lbk_abc", None).unwrap(), Target::Key("abc".into()));
         assert_eq!(read("lbk_abc", None).unwrap(), Target::Key("abc".into()));
         assert_eq!(read("upstream/github:authorization", None).unwrap(), Target::Server("github".into()));
-        assert_eq!(read("postgres/notes", None).unwrap(), Target::Database("notes".into()));
+        assert_eq!(read("postgres/notes", None).unwrap(), Target::System(Kind::Postgres, "notes".into()));
         assert_eq!(read("", Some(Timestamp(5))).unwrap(), Target::Since(Timestamp(5)));
         for (name, since) in [("", None), ("ci", None), ("client/", None), ("tls/server", None), ("client/x", Some(Timestamp(5)))] {
             assert_eq!(read(name, since).unwrap_err().place.as_deref(), Some("name"), "{name}");

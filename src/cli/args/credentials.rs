@@ -31,9 +31,9 @@ pub(in crate::cli) enum CredentialCommand {
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Keeps the password with which Lifeboat changes roles at another system; only standard input takes it
+    /// Keeps the password with which Lifeboat replaces a credential at another system
     Admin {
-        /// postgres/NAME
+        /// postgres/NAME, http/NAME
         name: String,
         /// Says that standard input holds it
         #[arg(long, required = true)]
@@ -52,7 +52,7 @@ pub(in crate::cli) enum CredentialCommand {
     },
     /// Ends what leaked at once, without overlap, and cuts what it has in flight
     Revoke {
-        /// client-key/NAME, key/KID, client/NAME, server/NAME, postgres/NAME, operator/NAME
+        /// client-key/NAME, key/KID, client/NAME, server/NAME, postgres/NAME, http/NAME, operator/NAME
         #[arg(required_unless_present = "since")]
         name: Option<String>,
         /// Everything issued from this moment on (RFC 3339)

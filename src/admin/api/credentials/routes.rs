@@ -13,8 +13,8 @@ use super::super::routes::{Caller, Limit, parse, query, reply};
 use crate::admin::Admin;
 use crate::admin::actor::Right;
 use crate::admin::credentials::{
-    self, AdminKept, AdminOrder, CredentialDetail, CredentialDue, CredentialList, CredentialRevoked, Fetched, OrderBody, RevokeOrder, RotateOrder,
-    Rotated, SupplyOrder, plan, proof,
+    self, AdminKept, AdminOrder, CredentialDetail, CredentialDue, CredentialList, CredentialRevoked, Fetched, OrderBody,
+    RevokeOrder, RotateOrder, Rotated, SupplyOrder, plan, proof,
 };
 
 type Shared = State<Arc<Admin>>;
@@ -72,7 +72,7 @@ fn one() -> Api {
         .serve(
             changes::<AdminKept>(
                 "/credentials/{kind}/{name}/admin",
-                "Keeps the password with which Lifeboat changes roles at another system",
+                "Keeps the password with which Lifeboat replaces a credential at another system",
                 Right::Administer,
             )
             .takes::<AdminOrder>(json!({"password": "…"})),

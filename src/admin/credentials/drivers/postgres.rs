@@ -49,7 +49,7 @@ pub(in crate::admin::credentials) fn named(admin: &Admin, config: &PostgresConfi
 ///
 /// # Errors
 /// What does not hold yet: the variables are gone all the same.
-pub(in crate::admin::credentials) async fn end(admin: &Admin, name: &str) -> Verb<Vec<String>> {
+pub(super) async fn end(admin: &Admin, name: &str) -> Verb<Vec<String>> {
     let base = Base { admin, config: systems::database(admin, name).await? };
     let forgotten = base.set_variables(None).await;
     let mut link = systems::link(admin, &base.config).await?;
@@ -81,7 +81,7 @@ impl Base<'_> {
     async fn of_row<'a>(scene: &'a Scene<'_>) -> Result<Base<'a>, Trouble> {
         let base = Self::of(scene.admin, scene.name).await?;
         if scene.row.facts["system"].as_str().is_some_and(|system| system != base.system()) {
-            let said = "the configuration names another database than this rotation began with: roll it back, or cancel it";
+            let said = "the configuration names another database than this rotation began with, which would get its secret: put that back, and end or roll back the rotation first";
             return Err(Trouble::permanent(said));
         }
         Ok(base)
@@ -146,27 +146,6 @@ impl Base<'_> {
         }
         Ok(json!({ "session_user": seen.session_user, "current_user": seen.current_user, "database": seen.database,
             "host": self.config.host, "tls": self.config.ca.is_some(), "check_rows": seen.rows, "ms": seen.ms }))
-    }
-
-    /// What must be so in the database before anything is begun.
-    async fn prepared(&self, link: &mut Link) -> Result<(), Trouble> {
-        let names: Vec<&str> = self.config.roles.iter().chain(&self.config.owner).map(String::as_str).collect();
-        let found = link.roles(&names, self.config.owner.as_deref().unwrap_or_default()).await?;
-        for name in names {
-            let role = found.iter().find(|role| role.name == name);
-            let role = role.ok_or_else(|| Trouble::permanent(format!("there is no role {name}: CREATE ROLE {name}")))?;
-            let is_owner = self.config.owner.as_deref() == Some(name);
-            if role.is_super {
-                return Err(Trouble::permanent(format!("role {name} is a superuser, and no server should be: ALTER ROLE {name} NOSUPERUSER")));
-            }
-            if is_owner && role.may_login {
-                return Err(Trouble::permanent(format!("the owner {name} can log in itself: ALTER ROLE {name} NOLOGIN")));
-            }
-            if let Some(owner) = self.config.owner.as_deref().filter(|_| !is_owner && !role.is_member) {
-                return Err(Trouble::permanent(format!("role {name} is no member of {owner}: GRANT {owner} TO {name}")));
-            }
-        }
-        Ok(())
     }
 
     async fn install(&self, login: &Login) -> Result<Value, Trouble> {
@@ -258,8 +237,8 @@ impl Base<'_> {
 
     /// How many seconds ago the new password was seen at work: a session that is older was opened with the old one.
     fn age(&self, scene: &Scene<'_>) -> Option<f64> {
-        let ms = scene.row.verified_at.map_or(0, |at| self.admin.clock.now().since_ms(at)).clamp(0, 400 * DAY_MS);
-        u32::try_from(ms / 1_000).ok().map(f64::from)
+        let ms = scene.row.verified_at.map_or(0, |at| self.admin.clock.now().since_ms(at));
+        Some(ms.max(0) as f64 / 1_000.0)
     }
 
     async fn undo(&self, scene: &Scene<'_>, new: &Login) -> Result<Value, Trouble> {
@@ -268,7 +247,8 @@ impl Base<'_> {
         let mut link = self.link().await?;
         if let Some(old) = old.as_ref().filter(|old| old.role == new.role) {
             let verifier = scram::verifier(&old.password, self.admin.entropy.as_ref());
-            let verifier = verifier.ok_or_else(|| Trouble::permanent("no verifier can be made of the old password: set it by hand"))?;
+            let verifier =
+                verifier.ok_or_else(|| Trouble::permanent("no verifier can be made of the old password: set it by hand"))?;
             link.set_password(&old.role, &verifier, &self.until(self.admin.clock.now())).await?;
         }
         if promoted {
@@ -293,7 +273,8 @@ fn new(scene: &Scene<'_>) -> Result<Login, Trouble> {
 /// The version that ends, when there was one.
 fn old(scene: &Scene<'_>) -> Result<Option<Login>, Trouble> {
     let Some(text) = &scene.kept.old else { return Ok(None) };
-    let (role, password) = text.split_once(':').ok_or_else(|| Trouble::permanent("what was kept of the old password is damaged"))?;
+    let (role, password) =
+        text.split_once(':').ok_or_else(|| Trouble::permanent("what was kept of the old password is damaged"))?;
     Ok(Some(Login { role: role.to_owned(), password: Secret::new(password.to_owned()) }))
 }
 
@@ -303,7 +284,7 @@ impl Driver for Databases {
             let base = Base::of(admin, name).await?;
             // The first thing that is sent anywhere is what is sealed for that address alone.
             let mut link = base.link().await?;
-            base.prepared(&mut link).await?;
+            systems::prepared(&base.config, &mut link).await?;
             link.close().await;
             match base.named()? {
                 Some((login, version)) => base.look(&login).await.map(|_| vec![version]),
@@ -401,9 +382,8 @@ impl Driver for Databases {
 
     fn undo<'a>(&'a self, scene: &'a Scene<'a>) -> Doing<'a, Value> {
         Box::pin(async move {
-            let base = Base::of(scene.admin, scene.name).await?;
             match scene.row.new {
-                Some(_) => base.undo(scene, &new(scene)?).await,
+                Some(_) => Base::of_row(scene).await?.undo(scene, &new(scene)?).await,
                 None => Ok(json!({ "went_back": false })),
             }
         })

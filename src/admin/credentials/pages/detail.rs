@@ -299,7 +299,9 @@ pub fn detail(mut shell: Shell, facts: &Facts<'_>) -> DetailPage {
     let open = newest.is_some_and(|row| !row.state.is_over());
     shell.refresh = open;
     let revoke = match one.kind.as_str() {
-        "client-key" | "upstream" | "postgres" | "operator-key" | "operator-password" | "operator-session" if one.state != "ended" => {
+        "client-key" | "upstream" | "postgres" | "http" | "operator-key" | "operator-password" | "operator-session"
+            if one.state != "ended" =>
+        {
             one.name.clone()
         }
         _ => String::new(),
@@ -320,7 +322,7 @@ pub fn detail(mut shell: Shell, facts: &Facts<'_>) -> DetailPage {
         may_operate: facts.actor.role.has(Right::Operate),
         may_rotate: !open && one.strategy != Strategy::Elsewhere && parsed.is_some_and(|(kind, _)| drivers::of(kind).is_some()),
         revoke,
-        keeps_admin: one.kind == "postgres" && facts.actor.role.has(Right::Administer),
+        keeps_admin: matches!(one.kind.as_str(), "postgres" | "http") && facts.actor.role.has(Right::Administer),
         overlap: one.overlap.clone(),
         versions: one.versions.iter().map(|version| version_row(version, now)).collect(),
         rotation: newest.map(|row| RotationView::of(row, found, now)),

@@ -1,10 +1,18 @@
 //! What Lifeboat itself needs at the systems whose credentials it replaces: a password of its own there, sealed on this host for that system at that address
 //! alone. A configuration that was pulled from elsewhere and names another address gets nothing of it. Never shows it.
 
-mod store;
+pub(super) mod issuer;
+pub(super) mod store;
+#[cfg(test)]
+mod tests_issuer;
+#[cfg(test)]
+mod tests_postgres;
+#[cfg(test)]
+mod tests_postgres_rig;
 
 use serde_json::json;
 
+pub(super) use issuer::has_admin as has_issuer_admin;
 pub use store::STATEMENTS;
 
 use super::kinds::{self, Kind};
@@ -12,7 +20,7 @@ use super::model::{AdminKept, AdminOrder};
 use crate::admin::actor::Right;
 use crate::admin::{Actor, Admin, tree};
 use crate::audit::Event;
-use crate::base::fault::{Fault, Verb};
+use crate::base::fault::{Fault, FaultKind, Verb};
 use crate::base::secret::Secret;
 use crate::config::postgres::PostgresConfig;
 use crate::crypto::files;
@@ -82,6 +90,32 @@ pub(super) async fn link(admin: &Admin, config: &PostgresConfig) -> Verb<Link> {
     })
 }
 
+/// What must be so in a database before anything is begun there.
+///
+/// # Errors
+/// What is not, with the statement that mends it.
+pub(super) async fn prepared(config: &PostgresConfig, link: &mut Link) -> Verb<()> {
+    let names: Vec<&str> = config.roles.iter().chain(&config.owner).map(String::as_str).collect();
+    let found = link.roles(&names, config.owner.as_deref().unwrap_or_default()).await?;
+    let wrong = |said: String| Err(Fault::new(FaultKind::Invalid, said));
+    for name in names {
+        let Some(role) = found.iter().find(|role| role.name == name) else {
+            return wrong(format!("there is no role {name}: CREATE ROLE {name}"));
+        };
+        let is_owner = config.owner.as_deref() == Some(name);
+        if role.is_super {
+            return wrong(format!("role {name} is a superuser, and no server should be: ALTER ROLE {name} NOSUPERUSER"));
+        }
+        if is_owner && role.may_login {
+            return wrong(format!("the owner {name} can log in itself: ALTER ROLE {name} NOLOGIN"));
+        }
+        if let Some(owner) = config.owner.as_deref().filter(|_| !is_owner && !role.is_member) {
+            return wrong(format!("role {name} is no member of {owner}: GRANT {owner} TO {name}"));
+        }
+    }
+    Ok(())
+}
+
 /// Keeps the password with which Lifeboat works at another system; it is tried first.
 ///
 /// # Errors
@@ -92,25 +126,33 @@ pub async fn keep_admin(admin: &Admin, actor: &Actor, name: &str, order: AdminOr
     actor.need_fresh_login(admin.clock.now())?;
     admin.need_ledger("credential.admin")?;
     let (kind, bare) = kinds::parse(name)?;
-    if kind != Kind::Postgres {
-        return Err(Fault::invalid("name", format!("Lifeboat has no password of its own for {name}")));
-    }
     let password = order.password.ok_or_else(|| Fault::invalid("password", "is missing"))?;
     let plain = password.reveal();
     if plain.is_empty() || plain.len() > LONGEST || plain.chars().any(char::is_control) {
         return Err(Fault::invalid("password", format!("must be one line of 1 to {LONGEST} bytes")));
     }
-    let config = database(admin, bare).await?;
+    let (context, role, system) = match kind {
+        Kind::Postgres => tried(admin, bare, &password).await?,
+        Kind::Http => issuer::tried(admin, bare, &password).await?,
+        _ => return Err(Fault::invalid("name", format!("Lifeboat has no password of its own for {name}"))),
+    };
+    let sealed = admin.sealer.seal(&context, plain.as_bytes(), admin.entropy.as_ref())?;
+    store::set(&admin.db, name, &sealed, (admin.clock.now(), &actor.name)).await?;
+    let mut event = Event::action(&actor.name, "credential.admin", name);
+    event.params = Some(json!({ "role": role, "system": system }));
+    admin.record(event).await?;
+    Ok(AdminKept { name: name.to_owned(), role, system })
+}
+
+/// Logs in with a password; gives what it is sealed for, whose it is, and where it counts.
+async fn tried(admin: &Admin, name: &str, password: &Secret<String>) -> Verb<(String, String, String)> {
+    let config = database(admin, name).await?;
     let login = Login { role: config.admin.clone(), password: password.clone() };
     let link = postgres::open(&target(&config)?, &login).await.map_err(|failure| match failure {
         Failure::Refused(said) => Fault::invalid("password", format!("{} does not take it: {said}", config.host)),
         Failure::Other(fault) => fault,
     })?;
     link.close().await;
-    let sealed = admin.sealer.seal(&context(&config), plain.as_bytes(), admin.entropy.as_ref())?;
-    store::set(&admin.db, name, &sealed, (admin.clock.now(), &actor.name)).await?;
-    let mut event = Event::action(&actor.name, "credential.admin", name);
-    event.params = Some(json!({ "role": config.admin, "host": config.host, "port": config.port }));
-    admin.record(event).await?;
-    Ok(AdminKept { name: name.to_owned(), role: config.admin, system: format!("{}:{}/{}", config.host, config.port, config.database) })
+    let system = format!("{}:{}/{}", config.host, config.port, config.database);
+    Ok((context(&config), config.admin, system))
 }
