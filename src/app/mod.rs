@@ -32,7 +32,7 @@ pub use lock::is_held;
 pub use offline::{Offline, local_actor};
 pub use trust::{Trust, install as trust_install, remove as trust_remove};
 
-use crate::admin::{Admin, drills, kill, operators, vaults};
+use crate::admin::{Admin, credentials, drills, kill, operators, vaults};
 use crate::base::fault::{Fault, Verb};
 use crate::config::paths::DataDir;
 use crate::crypto::tls::ServerTls;
@@ -118,6 +118,10 @@ impl App {
         let opened = open::open(&options.data, open::Purpose::Serve).await?;
         // Before any server has a process that could write to its vault.
         vaults::settle(&opened.admin).await?;
+        // What is left of the leases ends by itself when this fails.
+        if let Err(fault) = credentials::resume(&opened.admin).await {
+            tracing::error!(%fault, "the rotations of an earlier process wait for its leases to end");
+        }
         let lifecycle = Arc::new(Lifecycle::default());
         let (proxy_runtime, proxy_ends) = planes::proxy_runtime()?;
         let admin = opened.admin.clone();

@@ -44,7 +44,6 @@ use crate::base::secret::Secret;
 use crate::config::credentials::overlap_ms;
 use drivers::{Driver, Kept, Scene, Trouble};
 use machine::{Hold, Ordered, State};
-use work::Unobserved;
 
 /// How many past rotations are shown.
 const SHOWN: u32 = 20;
@@ -130,7 +129,7 @@ pub async fn rotate(admin: &Admin, actor: &Actor, name: &str, order: RotateOrder
         give_up(admin, actor, &open).await?;
     }
     let row = begin(admin, actor, name, &order).await?;
-    let row = work::drive(admin, &row.id, &Unobserved).await?;
+    let row = work::drive_patiently(admin, &row.id).await?;
     admin.credentials.wake.notify_one();
     let secret =
         if order.fetch && row.to_fetch && row.new.is_some() { Some(hand_over(admin, actor, &row).await?.secret) } else { None };
@@ -289,7 +288,7 @@ pub async fn supply(admin: &Admin, actor: &Actor, name: &str, order: SupplyOrder
     let mut event = Event::action(&actor.name, "credential.supply", name);
     event.params = Some(json!({ "rotation": row.id }));
     admin.record(event).await?;
-    let row = work::drive(admin, &row.id, &Unobserved).await?;
+    let row = work::drive_patiently(admin, &row.id).await?;
     Ok(Rotated { next: next(&row), rotation: row, secret: None })
 }
 
@@ -328,7 +327,7 @@ pub async fn order(admin: &Admin, actor: &Actor, name: &str, body: &OrderBody) -
     let order = read_order(body)?;
     let open = opened(admin, name).await?;
     obey(admin, actor, &open, order).await?;
-    let row = work::drive(admin, &open.id, &Unobserved).await?;
+    let row = work::drive_patiently(admin, &open.id).await?;
     Ok(Rotated { next: next(&row), rotation: row, secret: None })
 }
 

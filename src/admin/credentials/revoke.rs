@@ -51,7 +51,7 @@ fn read(order: &RevokeOrder) -> Verb<Target> {
     };
     match (order.name.split_once('/'), order.since) {
         (None, Some(since)) if order.name.is_empty() => Ok(Target::Since(since)),
-        (Some((_, name)), None) if name.is_empty() => Err(wrong()),
+        (Some((_, "")), None) => Err(wrong()),
         (Some((kind, name)), None) => Ok(match kind {
             "client-key" => Target::Keys(name.to_owned()),
             "key" => Target::Key(name.strip_prefix("lbk_").or(name.strip_prefix("lbo_")).unwrap_or(name).to_owned()),

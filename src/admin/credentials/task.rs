@@ -1,4 +1,4 @@
-//! The task that goes on with every open rotation: at the start, when it is told, and when one has something to do. One that fails holds up no other.
+//! The task that goes on with every open rotation: after the start, when it is told, and when one has something to do. One that fails holds up no other.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ const IDLE: Duration = Duration::from_secs(30);
 const AT_START: Duration = Duration::from_millis(200);
 const AT_ONCE: usize = 4;
 
-/// At the start: leases of a process that died end, and its rotations are watched again.
+/// At the start, before anybody can ask for anything: leases of a process that died end, and its rotations are watched again.
 ///
 /// # Errors
 /// When the database does not answer.
@@ -50,7 +50,6 @@ async fn go_on(admin: &Admin, id: &str) {
 
 /// The task. Runs until `stop`.
 pub async fn keep(admin: Arc<Admin>, stop: CancellationToken) {
-    let mut resumed = false;
     let mut pause = AT_START;
     loop {
         tokio::select! {
@@ -61,13 +60,7 @@ pub async fn keep(admin: Arc<Admin>, stop: CancellationToken) {
         if admin.feed.listeners().is_empty() || admin.feed.is_draining() {
             continue;
         }
-        let looked = async {
-            if !resumed {
-                resume(&admin).await?;
-            }
-            look(&admin).await
-        };
-        pause = match looked.await {
+        pause = match look(&admin).await {
             Ok(0) => IDLE,
             Ok(_) => BUSY,
             Err(fault) => {
@@ -75,6 +68,5 @@ pub async fn keep(admin: Arc<Admin>, stop: CancellationToken) {
                 BUSY
             }
         };
-        resumed = true;
     }
 }

@@ -17,6 +17,8 @@ use crate::base::ids;
 const LEASE_MS: i64 = 120_000;
 /// How long an order waits for a step that is under way.
 const TRIES: u32 = 50;
+/// How long whoever ordered something waits to see what came of it.
+const PATIENT_TRIES: u32 = 300;
 const TRY_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
 /// More steps than any rotation has.
 const MOST: u32 = 40;
@@ -55,25 +57,32 @@ struct Work<'a> {
     observer: &'a dyn Observer,
 }
 
-/// Goes on with a rotation until it rests, and gives it as it is then.
+/// Goes on with a rotation until it rests, and gives it as it is then; as it is now when somebody else is at it.
 ///
 /// # Errors
 /// `NotFound`; when the database does not answer. A step that fails is no error: the row says so.
 pub(super) async fn drive(admin: &Admin, id: &str, observer: &dyn Observer) -> Verb<Rotation> {
     let row = read(admin, id).await?;
-    let (kind, _) = kinds::parse(&row.credential)?;
-    let driver = drivers::of(kind).ok_or_else(|| Fault::bug(format!("nothing rotates {}", row.credential)))?;
-    let work = Work { admin, owner: ids::mint("ls", admin.clock.now(), admin.entropy.as_ref()), driver, observer };
+    let work = Work::of(admin, &row, observer)?;
     if !work.lease(id).await? {
         return Ok(row);
     }
-    let went = work.go_on(id).await;
-    if went.as_ref().is_err_and(stopped) {
-        // As a process that died: the lease stays and ends by itself.
-        return Err(Fault::unavailable(STOPPED));
+    work.until_it_rests(id).await
+}
+
+/// As `drive`, but waits for whoever is at it: who ordered something sees what came of it.
+///
+/// # Errors
+/// As `drive`.
+pub(super) async fn drive_patiently(admin: &Admin, id: &str) -> Verb<Rotation> {
+    let row = read(admin, id).await?;
+    let work = Work::of(admin, &row, &Unobserved)?;
+    for _ in 0..PATIENT_TRIES {
+        if work.lease(id).await? {
+            return work.until_it_rests(id).await;
+        }
+        tokio::time::sleep(TRY_AGAIN).await;
     }
-    store::release(&admin.db, id, &work.owner).await?;
-    went?;
     read(admin, id).await
 }
 
@@ -93,8 +102,7 @@ pub(super) struct Held<'a> {
 /// `NotFound`; `Conflict` while somebody else works on it.
 pub(super) async fn hold<'a>(admin: &'a Admin, id: &str) -> Verb<Held<'a>> {
     let row = read(admin, id).await?;
-    let driver = drivers::of(kinds::parse(&row.credential)?.0).ok_or_else(|| Fault::bug("nothing rotates this"))?;
-    let work = Work { admin, owner: ids::mint("ls", admin.clock.now(), admin.entropy.as_ref()), driver, observer: &Unobserved };
+    let work = Work::of(admin, &row, &Unobserved)?;
     let mut tries = 0;
     while !work.lease(id).await? {
         tries += 1;
@@ -104,7 +112,7 @@ pub(super) async fn hold<'a>(admin: &'a Admin, id: &str) -> Verb<Held<'a>> {
         tokio::time::sleep(TRY_AGAIN).await;
     }
     // What it was before the lease may have changed meanwhile.
-    Ok(Held { admin, owner: work.owner, row: read(admin, id).await?, driver })
+    Ok(Held { admin, owner: work.owner, row: read(admin, id).await?, driver: work.driver })
 }
 
 impl Held<'_> {
@@ -138,7 +146,25 @@ pub(super) async fn read(admin: &Admin, id: &str) -> Verb<Rotation> {
     store::read(&admin.db, id).await?.ok_or_else(|| Fault::not_found(format!("there is no rotation {id}")))
 }
 
-impl Work<'_> {
+impl<'a> Work<'a> {
+    fn of(admin: &'a Admin, row: &Rotation, observer: &'a dyn Observer) -> Verb<Self> {
+        let (kind, _) = kinds::parse(&row.credential)?;
+        let driver = drivers::of(kind).ok_or_else(|| Fault::bug(format!("nothing rotates {}", row.credential)))?;
+        Ok(Self { admin, owner: ids::mint("ls", admin.clock.now(), admin.entropy.as_ref()), driver, observer })
+    }
+
+    /// Goes on while the lease is held, and gives it back.
+    async fn until_it_rests(self, id: &str) -> Verb<Rotation> {
+        let went = self.go_on(id).await;
+        if went.as_ref().is_err_and(stopped) {
+            // As a process that died: the lease stays and ends by itself.
+            return Err(Fault::unavailable(STOPPED));
+        }
+        store::release(&self.admin.db, id, &self.owner).await?;
+        went?;
+        read(self.admin, id).await
+    }
+
     async fn lease(&self, id: &str) -> Verb<bool> {
         let now = self.admin.clock.now();
         store::lease(&self.admin.db, id, &self.owner, (now, now.plus_ms(LEASE_MS))).await

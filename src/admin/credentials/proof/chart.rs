@@ -41,9 +41,9 @@ pub(super) fn draw(proof: &Proof) -> String {
         );
     }
     let end = proof.traffic.buckets.last().map_or(0, |bucket| bucket.at_ms);
-    let _ = write!(
+    let _ = writeln!(
         svg,
-        "</g><text x=\"0\" y=\"{bottom}\">0 s</text><text x=\"{width}\" y=\"{bottom}\" text-anchor=\"end\">{}.{} s</text></svg>\n",
+        "</g><text x=\"0\" y=\"{bottom}\">0 s</text><text x=\"{width}\" y=\"{bottom}\" text-anchor=\"end\">{}.{} s</text></svg>",
         end / 1_000,
         end % 1_000 / 100,
         bottom = height - 6.0

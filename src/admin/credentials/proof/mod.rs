@@ -17,7 +17,7 @@ use super::drivers;
 use super::kinds::{self, Kind};
 use super::machine::State;
 use super::model::{RotateOrder, Rotation};
-use super::work::{self, Unobserved};
+use super::work;
 use super::{canary, inventory};
 use crate::admin::actor::Right;
 use crate::admin::clients::single as held;
@@ -224,7 +224,7 @@ async fn rotate_shadow(
     let (begun, most) = (Instant::now(), lasts + GRACE);
     while !row.state.is_over() && begun.elapsed() < most {
         tokio::time::sleep(LOOK).await;
-        row = work::drive(admin, &row.id, &Unobserved).await?;
+        row = work::drive_patiently(admin, &row.id).await?;
     }
     Ok((proved(&row, None), Some(secret)))
 }
