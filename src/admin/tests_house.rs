@@ -36,6 +36,8 @@ pub(crate) struct House {
     pub(crate) stop: CancellationToken,
     /// Whether the stand-in refuses what is killed; `false` plays a proxy whose kill does not work.
     pub(crate) obeys: Arc<AtomicBool>,
+    /// Values of headers that no server takes.
+    pub(crate) refuses: Arc<std::sync::Mutex<Vec<String>>>,
     _tasks: DropGuard,
     dir: tempfile::TempDir,
 }
@@ -97,9 +99,10 @@ impl House {
         tokio::spawn(kill::keep(admin.clone(), stop.clone()));
         tokio::spawn(kill::watch(admin.clone(), stop.clone()));
         tokio::spawn(tokens::task::keep(admin.clone(), stop.clone()));
-        tokio::spawn(answer_probes(probes));
+        let refuses = Arc::default();
+        tokio::spawn(answer_probes(probes, Arc::clone(&refuses)));
         tokio::spawn(admin.ledger.clone().run_index(stop.clone()));
-        Self { admin, obeys: Arc::new(AtomicBool::new(true)), _tasks: stop.clone().drop_guard(), stop, dir }
+        Self { admin, obeys: Arc::new(AtomicBool::new(true)), refuses, _tasks: stop.clone().drop_guard(), stop, dir }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -185,7 +188,7 @@ fn by_key(feed: &Feed, token: &str) -> Option<Response<Full<Bytes>>> {
 }
 
 /// Plays the proxy's part of a probe: every server has `read_graph` and `wipe`, and a server called `down` does not answer.
-async fn answer_probes(mut probes: mpsc::Receiver<ProbeRequest>) {
+async fn answer_probes(mut probes: mpsc::Receiver<ProbeRequest>, refuses: Arc<std::sync::Mutex<Vec<String>>>) {
     let tool = |name: &str, class| ToolSeen {
         name: name.into(),
         class,
@@ -194,7 +197,13 @@ async fn answer_probes(mut probes: mpsc::Receiver<ProbeRequest>) {
     while let Some(request) = probes.recv().await {
         let tools = vec![tool("read_graph", Class::Read), tool("wipe", Class::Destructive)];
         let seen = Probed { server_info: "stand-in 1".into(), protocol: "2026-07-28".into(), tools, ms: 1 };
-        let answer = if request.server.name.as_ref() == "down" { Err("connection refused".to_owned()) } else { Ok(seen) };
+        let refused = refuses.lock().unwrap().clone();
+        let is_refused = request.server.secrets.headers.iter().any(|(_, value)| refused.contains(value.reveal()));
+        let answer = match request.server.name.as_ref() {
+            "down" => Err("connection refused".to_owned()),
+            _ if is_refused => Err("it answered 401".to_owned()),
+            _ => Ok(seen),
+        };
         let _ = request.reply.send(answer);
     }
 }

@@ -22,6 +22,11 @@ pub(super) fn credential(command: &CredentialCommand) -> Verb<Order> {
             let value = text.trim_end_matches(['\r', '\n']);
             Order::post(format!("{}/supply", path(name)?), json!({"value": value}))
         }
+        CredentialCommand::Admin { name, .. } => {
+            let text = standard_input()?;
+            let password = text.trim_end_matches(['\r', '\n']);
+            Order::post(format!("{}/admin", path(name)?), json!({"password": password}))
+        }
         CredentialCommand::Order { name, order, by } => {
             Order::post(format!("{}/order", path(name)?), json!({"order": order, "by": by}))
         }

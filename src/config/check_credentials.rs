@@ -11,6 +11,8 @@ const MOST_SECONDS: u32 = 7 * 24 * 3_600;
 const LONGEST: usize = 200;
 
 pub(super) fn credentials(document: &Document<'_>, credentials: &Credentials, faults: &mut Vec<ConfigFault>) {
+    databases(document, credentials, faults);
+    issuers(document, credentials, faults);
     if credentials.entries.len() > MOST {
         faults.push(document.at(&["credential"], format!("there may be {MOST} entries at most")));
     }
@@ -38,6 +40,48 @@ pub(super) fn credentials(document: &Document<'_>, credentials: &Credentials, fa
             |tool: &str| tool.split_once('/').is_some_and(|(server, tool)| !server.is_empty() && check_tool_name(tool).is_ok());
         if entry.canary.as_deref().is_some_and(|tool| !is_tool(tool)) {
             wrong("canary", "must be a tool with its server, such as demo/read_graph".to_owned());
+        }
+    }
+}
+
+fn databases(document: &Document<'_>, credentials: &Credentials, faults: &mut Vec<ConfigFault>) {
+    let mut taken: Vec<(&str, &str)> = Vec::new();
+    for (index, one) in credentials.postgres.iter().enumerate() {
+        let at = index.to_string();
+        for (key, message) in one.faults() {
+            faults.push(document.at(&["postgres", &at, key], message));
+        }
+        if credentials.postgres.iter().take(index).any(|other| other.name == one.name) {
+            faults.push(document.at(&["postgres", &at, "name"], format!("there is another [[postgres]] {}", one.name)));
+        }
+        // Two that change one variable would undo each other's work.
+        for variable in one.variables.keys() {
+            if taken.contains(&(&one.server, variable)) {
+                let message = format!("{variable} of server {} belongs to another [[postgres]] already", one.server);
+                faults.push(document.at(&["postgres", &at, "variables"], message));
+            }
+            taken.push((&one.server, variable));
+        }
+    }
+}
+
+fn issuers(document: &Document<'_>, credentials: &Credentials, faults: &mut Vec<ConfigFault>) {
+    for (index, one) in credentials.issuers.iter().enumerate() {
+        let at = index.to_string();
+        for (path, message) in one.faults() {
+            let path: Vec<&str> = ["http", at.as_str()].into_iter().chain(path).collect();
+            faults.push(document.at(&path, message));
+        }
+        let before = || credentials.issuers.iter().take(index);
+        if before().any(|other| other.name == one.name) {
+            faults.push(document.at(&["http", &at, "name"], format!("there is another [[http]] {}", one.name)));
+        }
+        let is_same = |other: &super::http_issuer::HttpIssuerConfig| {
+            other.server == one.server && other.secret.eq_ignore_ascii_case(&one.secret)
+        };
+        if before().any(is_same) {
+            let message = format!("{} of server {} belongs to another [[http]] already", one.secret, one.server);
+            faults.push(document.at(&["http", &at, "secret"], message));
         }
     }
 }

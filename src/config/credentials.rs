@@ -5,6 +5,9 @@ use globset::{GlobBuilder, GlobMatcher};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::http_issuer::HttpIssuerConfig;
+use super::postgres::PostgresConfig;
+
 /// The file of credentials.
 pub const FILE: &str = "credentials.toml";
 
@@ -21,6 +24,12 @@ pub struct Credentials {
     /// What is said of credentials, by their names. The first entry whose pattern fits a name counts, and the defaults of its kind for the rest.
     #[serde(rename = "credential", skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<CredentialEntry>,
+    /// Roles of PostgreSQL databases that servers log in with; each is the credential `postgres/NAME`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub postgres: Vec<PostgresConfig>,
+    /// Issuers of tokens that servers are sent, reached by HTTP; each is the credential `http/NAME`.
+    #[serde(rename = "http", skip_serializing_if = "Vec::is_empty")]
+    pub issuers: Vec<HttpIssuerConfig>,
 }
 
 /// What is said of the credentials of one pattern.
@@ -125,7 +134,8 @@ mod tests {
             holder: None,
             canary: None,
         };
-        let credentials = Credentials { entries: vec![entry("client-key/ci*", "ci"), entry("client-key/*", "all")] };
+        let credentials =
+            Credentials { entries: vec![entry("client-key/ci*", "ci"), entry("client-key/*", "all")], ..Credentials::default() };
         let owner = |name: &str| credentials.of(name).and_then(|entry| entry.owner.clone());
         assert_eq!(owner("client-key/ci-1").as_deref(), Some("ci"));
         assert_eq!(owner("client-key/web").as_deref(), Some("all"));

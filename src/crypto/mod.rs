@@ -10,6 +10,7 @@ pub mod keys;
 pub mod password;
 pub mod random;
 pub mod recovery;
+pub mod scram;
 pub mod seal;
 pub mod tls;
 pub mod totp;

@@ -1,9 +1,11 @@
-//! The one SQLite file `state.db`: a pool of one writer, a pool of readers, migrations, a consistent copy. Never knows a table of a noun.
+//! The one SQLite file `state.db`: a pool of one writer, a pool of readers, migrations, a consistent copy; and databases of others. Never knows a table of a
+//! noun.
 
 mod fault;
 pub mod foreign;
 mod keep;
 mod migrate;
+pub mod postgres;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -28,7 +28,7 @@ pub struct Alerts {
     /// What the watchdog saw.
     pub(super) watch: Mutex<Watch>,
     /// Resolves names.
-    pub(super) lookup: Lookup,
+    pub(in crate::admin) lookup: Lookup,
     /// The running `alerts.toml`, with its commit.
     known: Mutex<Option<(String, Arc<Alerting>)>>,
 }

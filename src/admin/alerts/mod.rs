@@ -5,7 +5,7 @@ mod memory;
 mod notice;
 pub mod outbox;
 pub mod pages;
-mod post;
+pub(in crate::admin) mod post;
 pub mod receivers;
 pub mod routes;
 pub mod rules;

@@ -1,10 +1,11 @@
-//! One request of Lifeboat's own to somewhere else: signed notices to receivers, the watchdog's GET. A name is resolved once and only addresses
+//! One request of Lifeboat's own to somewhere else: signed notices to receivers, the watchdog's GET, what issuers of tokens are asked. A name is resolved once and only addresses
 //! that were checked are connected to. Never follows a redirect, never asks a proxy, never unpacks, and never reads more than 64 KiB of an answer.
 
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, RequestBuilder, Response};
 
+use crate::base::secret::Secret;
 use crate::config::alerts::Target;
 pub(super) use crate::web::outbound::{Lookup, system_lookup, tls};
 use crate::web::outbound::{PATIENCE, client, late, why};
@@ -12,7 +13,7 @@ use crate::web::outbound::{PATIENCE, client, late, why};
 const MOST_READ: usize = 64 * 1024;
 
 /// What is sent.
-pub(super) struct Letter<'a> {
+pub(in crate::admin) struct Letter<'a> {
     /// `msg_…`, the same at every attempt.
     pub id: &'a str,
     /// JSON.
@@ -20,7 +21,7 @@ pub(super) struct Letter<'a> {
 }
 
 /// When it was signed, and how.
-pub(super) struct Signed {
+pub(in crate::admin) struct Signed {
     /// Seconds since 1970.
     pub seconds: i64,
     /// One signature or two, `v1,…`.
@@ -29,7 +30,7 @@ pub(super) struct Signed {
 
 /// How a request ended.
 #[derive(Clone, Debug)]
-pub(super) struct Answered {
+pub(in crate::admin) struct Answered {
     /// The status that came, if one did.
     pub status: Option<u16>,
     /// Why it failed; empty when it did not.
@@ -42,18 +43,18 @@ pub(super) struct Answered {
 
 impl Answered {
     /// It was not even tried.
-    pub(super) fn failed(why: String) -> Self {
+    pub(in crate::admin) fn failed(why: String) -> Self {
         Self { status: None, why, retry_after: None, ms: 0 }
     }
 
     /// A status from 200 to 299, and nothing else.
-    pub(super) fn is_ok(&self) -> bool {
+    pub(in crate::admin) fn is_ok(&self) -> bool {
         self.status.is_some_and(|status| (200..300).contains(&status))
     }
 }
 
 /// Posts a signed letter, with the headers of Standard Webhooks.
-pub(super) async fn send(target: &Target, lookup: &Lookup, letter: &Letter<'_>, signed: &Signed) -> Answered {
+pub(in crate::admin) async fn send(target: &Target, lookup: &Lookup, letter: &Letter<'_>, signed: &Signed) -> Answered {
     ask(target, lookup, |client| {
         client
             .post(target.url().clone())
@@ -67,8 +68,50 @@ pub(super) async fn send(target: &Target, lookup: &Lookup, letter: &Letter<'_>, 
 }
 
 /// Asks with GET.
-pub(super) async fn knock(target: &Target, lookup: &Lookup) -> Answered {
+pub(in crate::admin) async fn knock(target: &Target, lookup: &Lookup) -> Answered {
     ask(target, lookup, |client| client.get(target.url().clone())).await
+}
+
+/// A request of any other kind.
+pub(in crate::admin) struct Question<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// Headers, which may hold secrets.
+    pub headers: Vec<(String, Secret<String>)>,
+    /// JSON.
+    pub body: Option<String>,
+}
+
+/// Asks, and reads the whole answer when it is not larger than 64 KiB.
+///
+/// # Errors
+/// Why there is no answer, without the URL and without a header.
+pub(in crate::admin) async fn question(
+    target: &Target,
+    lookup: &Lookup,
+    question: Question<'_>,
+) -> Result<(u16, Secret<Vec<u8>>), String> {
+    let exchanged = async {
+        let client = client(target, lookup).await.map_err(|fault| fault.to_string())?;
+        let method = reqwest::Method::from_bytes(question.method.as_bytes()).map_err(|_| "it is no method".to_owned())?;
+        let mut request = client.request(method, target.url().clone()).header("accept", "application/json");
+        for (name, value) in &question.headers {
+            request = request.header(name, value.reveal());
+        }
+        if let Some(body) = question.body {
+            request = request.header("content-type", "application/json").body(body);
+        }
+        let mut response = request.send().await.map_err(|error| why(&error))?;
+        let (status, mut body) = (response.status().as_u16(), Vec::new());
+        while let Some(chunk) = response.chunk().await.map_err(|error| why(&error))? {
+            if body.len() + chunk.len() > MOST_READ {
+                return Err(format!("its answer is larger than {MOST_READ} bytes"));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok((status, Secret::new(body)))
+    };
+    tokio::time::timeout(PATIENCE, exchanged).await.unwrap_or_else(|_| Err(late()))
 }
 
 async fn ask(target: &Target, lookup: &Lookup, make: impl FnOnce(&Client) -> RequestBuilder) -> Answered {

@@ -13,13 +13,13 @@ pub mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use single::STATEMENTS as KEY_STATEMENTS;
 pub use model::{AddClient, Client, ClientAdded, ClientKey, ClientList, ClientRevoked};
 pub use oauth::{
     AddJwk, AddSecret, ClientPublicKey, ClientSecret, JwkRemoved, RemoveJwk, STATEMENTS as OAUTH_STATEMENTS, SecretAdded,
     SecretList, SecretRevoked, jwk_add, jwk_remove, secret_add, secret_list, secret_revoke,
 };
 pub(super) use oauth::{denied as denied_jwks, running as running_secrets};
+pub use single::STATEMENTS as KEY_STATEMENTS;
 pub(super) use snippets::proxy_address;
 pub use store::STATEMENTS;
 pub(super) use store::running as running_keys;

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::drivers::version_of;
+use super::drivers::{issued_and_sent, named_in_variables, version_of};
 use super::kinds::Kind;
 use super::machine::{Hold, State};
 use super::model::{Credential, Rotation, Strategy, Version};
-use super::store;
+use super::{store, systems};
 use crate::admin::alerts::receivers;
 use crate::admin::clients::single as client_keys;
 use crate::admin::servers::one;
@@ -61,6 +61,8 @@ pub(super) async fn all(admin: &Admin) -> Verb<Vec<Credential>> {
     found.extend(webhooks(admin).await?);
     found.extend(certificates(admin));
     found.extend(recipients(admin).await?);
+    found.extend(databases(admin, &said, &proved).await?);
+    found.extend(issuers(admin, &said, &proved).await?);
     found.extend(operators(admin));
     found.extend(own_keys(admin));
     let now = admin.clock.now();
@@ -211,6 +213,44 @@ async fn upstreams(admin: &Admin, proved: &HashMap<String, Timestamp>) -> Verb<V
             let due_at = ends.map(|ends| ends.plus_ms(-RENEW_MS));
             all.push(Found { odd, due_at, ..Found::new(Kind::Upstream, name, current.into_iter().collect()) });
         }
+    }
+    Ok(all)
+}
+
+async fn databases(admin: &Admin, said: &Credentials, proved: &HashMap<String, Timestamp>) -> Verb<Vec<Found>> {
+    let mut all = Vec::new();
+    for config in &said.postgres {
+        let since = proved.get(&format!("{}/{}", Kind::Postgres.word(), config.name)).copied();
+        let named = named_in_variables(admin, config).ok().flatten();
+        let odd = match (&named, systems::has_admin(admin, config).await?) {
+            (_, false) => Some(format!("this host keeps no password of role {} that fits the configuration", config.admin)),
+            (None, _) => Some(format!("the variables of server {} name none of its roles", config.server)),
+            _ => None,
+        };
+        // VALID UNTIL counts from the rotation that set it.
+        let ends = since.filter(|_| config.valid_days > 0).map(|at| at.plus_ms(i64::from(config.valid_days) * DAY_MS));
+        let versions = named.map(|(_, id)| Version { expires_at: ends, ..version(id, "current", since) });
+        let strategy = if config.roles.len() == 1 { Strategy::Single } else { Strategy::Dual };
+        let due_at = ends.map(|ends| ends.plus_ms(-RENEW_MS));
+        let odd = odd.map(|note| ("missing", note));
+        let versions = versions.into_iter().collect();
+        all.push(Found { odd, due_at, strategy, ..Found::new(Kind::Postgres, &config.name, versions) });
+    }
+    Ok(all)
+}
+
+async fn issuers(admin: &Admin, said: &Credentials, proved: &HashMap<String, Timestamp>) -> Verb<Vec<Found>> {
+    let mut all = Vec::new();
+    for config in &said.issuers {
+        let since = proved.get(&format!("{}/{}", Kind::Http.word(), config.name)).copied();
+        let sent = issued_and_sent(admin, config).ok().flatten();
+        let odd = match (&sent, systems::has_issuer_admin(admin, config).await?) {
+            (_, false) => Some(("missing", "this host keeps nothing to show the issuer that fits its address".to_owned())),
+            (None, _) => Some(("missing", format!("server {} is sent no token: a rotation has one made", config.server))),
+            _ => None,
+        };
+        let versions = sent.map(|(_, id)| version(id, "current", since)).into_iter().collect();
+        all.push(Found { odd, ..Found::new(Kind::Http, &config.name, versions) });
     }
     Ok(all)
 }

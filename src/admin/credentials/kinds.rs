@@ -21,6 +21,10 @@ pub enum Kind {
     Ca,
     /// Who can open archives.
     Recipient,
+    /// The role that a server logs in with at a PostgreSQL database.
+    Postgres,
+    /// A token that an issuer makes when it is asked by HTTP.
+    Http,
     /// What an operator signs in with.
     OperatorPassword,
     /// What an operator shows at the API.
@@ -35,13 +39,15 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::ClientKey,
         Self::Upstream,
         Self::Webhook,
         Self::Tls,
         Self::Ca,
         Self::Recipient,
+        Self::Postgres,
+        Self::Http,
         Self::OperatorPassword,
         Self::OperatorKey,
         Self::OperatorSession,
@@ -58,6 +64,8 @@ impl Kind {
             Self::Tls => "tls",
             Self::Ca => "ca",
             Self::Recipient => "recipient",
+            Self::Postgres => "postgres",
+            Self::Http => "http",
             Self::OperatorPassword => "operator-password",
             Self::OperatorKey => "operator-key",
             Self::OperatorSession => "operator-session",
@@ -75,6 +83,8 @@ impl Kind {
             Self::Tls => "Server certificate",
             Self::Ca => "Certificate authority",
             Self::Recipient => "Backup recipient",
+            Self::Postgres => "Database role",
+            Self::Http => "Token of an issuer",
             Self::OperatorPassword => "Operator password",
             Self::OperatorKey => "Operator API keys",
             Self::OperatorSession => "Dashboard sessions",
@@ -86,7 +96,7 @@ impl Kind {
     /// How it is replaced.
     pub fn strategy(self) -> Strategy {
         match self {
-            Self::ClientKey | Self::Webhook | Self::Tls => Strategy::Dual,
+            Self::ClientKey | Self::Webhook | Self::Tls | Self::Postgres | Self::Http => Strategy::Dual,
             Self::Upstream | Self::Recipient => Strategy::Assisted,
             Self::OperatorPassword | Self::OperatorKey | Self::OperatorSession => Strategy::Single,
             Self::Ca | Self::LedgerKey | Self::InstanceKey => Strategy::Elsewhere,
@@ -96,7 +106,7 @@ impl Kind {
     /// Days after which it is due; 0 means never.
     pub fn days(self) -> u32 {
         match self {
-            Self::ClientKey | Self::Upstream | Self::OperatorKey => 90,
+            Self::ClientKey | Self::Upstream | Self::OperatorKey | Self::Postgres | Self::Http => 90,
             Self::Webhook | Self::Recipient => 365,
             // It is renewed by itself 30 days before its end.
             Self::Tls => 367,
@@ -109,6 +119,7 @@ impl Kind {
         match self {
             Self::ClientKey | Self::Webhook | Self::Upstream => 24 * HOUR_MS,
             Self::Recipient => 7 * 24 * HOUR_MS,
+            Self::Postgres | Self::Http => HOUR_MS,
             _ => 0,
         }
     }
@@ -129,6 +140,12 @@ impl Kind {
             }
             Self::Webhook => {
                 "A second secret signs beside the old one, so the receiver takes either. The old one signs no more when the overlap ends."
+            }
+            Self::Postgres => {
+                "The role that is not in use gets a new password, which is tried in the database and in the server; then the server's variables name it and its process starts anew. When the overlap is over and the old role has no session left, it can log in no more."
+            }
+            Self::Http => {
+                "The issuer makes a new token, the server is tried with it, and calls use it. When the overlap is over the issuer is told to end the old one, and the server is seen to refuse it."
             }
             Self::Tls => "A new key and certificate of Lifeboat's own CA; new connections get it, open ones live on.",
             Self::Ca => {

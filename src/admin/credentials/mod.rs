@@ -13,6 +13,7 @@ pub mod proof;
 mod revoke;
 pub mod routes;
 mod store;
+pub mod systems;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -25,8 +26,8 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 pub use model::{
-    Credential, CredentialDetail, CredentialDue, CredentialList, CredentialRevoked, Fetched, OrderBody, RevokeOrder, RotateOrder,
-    Rotated, Rotation, StepTaken, Strategy, SupplyOrder, Version,
+    AdminKept, AdminOrder, Credential, CredentialDetail, CredentialDue, CredentialList, CredentialRevoked, Fetched, OrderBody,
+    RevokeOrder, RotateOrder, Rotated, Rotation, StepTaken, Strategy, SupplyOrder, Version,
 };
 pub use revoke::revoke;
 pub use store::STATEMENTS;

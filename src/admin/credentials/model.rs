@@ -57,7 +57,7 @@ pub struct Version {
 pub struct Credential {
     /// `KIND/NAME`.
     pub name: String,
-    /// `client-key`, `upstream`, `webhook`, `tls`, `recipient`, `operator-password`, `operator-key`, `operator-session`, `ledger-key` or `instance-key`.
+    /// `client-key`, `upstream`, `webhook`, `tls`, `recipient`, `postgres`, `http`, `operator-password`, `operator-key`, `operator-session`, `ledger-key` or `instance-key`.
     pub kind: String,
     /// Who answers for it.
     pub owner: Option<String>,
@@ -255,11 +255,32 @@ pub struct SupplyOrder {
     pub value: Option<Secret<String>>,
 }
 
+/// What Lifeboat needs itself to replace a credential elsewhere.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AdminOrder {
+    /// The password of the role that may change the others, or what the issuer wants to see.
+    #[schemars(with = "Option<String>")]
+    pub password: Option<Secret<String>>,
+}
+
+/// It is kept.
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "CredentialAdmin")]
+pub struct AdminKept {
+    /// For which credential.
+    pub name: String,
+    /// Of which role; `issuer` for what an issuer wants to see.
+    pub role: String,
+    /// Where: nowhere else is it sent.
+    pub system: String,
+}
+
 /// What to end at once.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RevokeOrder {
-    /// `client-key/NAME` (all its keys), `key/KID` (one), `client/NAME`, `server/NAME`, `operator/NAME`; empty with `since`.
+    /// `client-key/NAME` (all its keys), `key/KID` (one), `client/NAME`, `server/NAME`, `postgres/NAME`, `http/NAME`, `operator/NAME`; empty with `since`.
     pub name: String,
     /// Everything issued from then on.
     pub since: Option<Timestamp>,
@@ -280,6 +301,8 @@ pub struct CredentialRevoked {
     pub operators: Vec<String>,
     /// Secrets towards servers that are sent no more.
     pub upstream: Vec<String>,
+    /// Database roles that can log in no more, and have no session.
+    pub roles: Vec<String>,
     /// Dashboard sessions that ended.
     pub sessions: u64,
     /// Calls in flight that were cut.

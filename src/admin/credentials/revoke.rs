@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::kinds::Kind;
 use super::machine::State;
 use super::model::{CredentialRevoked, RevokeOrder, Rotation};
-use super::{store, watch, work};
+use super::{drivers, store, watch, work};
 use crate::admin::actor::Right;
 use crate::admin::clients::single as client_keys;
 use crate::admin::servers::one;
@@ -36,6 +36,8 @@ enum Target {
     Client(String),
     /// Every secret towards a server.
     Server(String),
+    /// A credential of another system: every role of a database, or the token of an issuer.
+    System(Kind, String),
     /// An operator with sessions and keys.
     Operator(String),
     /// Everything issued from then on.
@@ -44,7 +46,7 @@ enum Target {
 
 fn read(order: &RevokeOrder) -> Verb<Target> {
     let wrong = || {
-        let forms = "client-key/NAME, key/KID, client/NAME, server/NAME, operator/NAME; or since a time";
+        let forms = "client-key/NAME, key/KID, client/NAME, server/NAME, postgres/NAME, http/NAME, operator/NAME; or since a time";
         Fault::invalid("name", format!("what is revoked is called {forms}"))
     };
     match (order.name.split_once('/'), order.since) {
@@ -55,6 +57,8 @@ fn read(order: &RevokeOrder) -> Verb<Target> {
             "key" => Target::Key(name.strip_prefix("lbk_").or(name.strip_prefix("lbo_")).unwrap_or(name).to_owned()),
             "client" => Target::Client(name.to_owned()),
             "server" => Target::Server(name.to_owned()),
+            "postgres" => Target::System(Kind::Postgres, name.to_owned()),
+            "http" => Target::System(Kind::Http, name.to_owned()),
             "upstream" => Target::Server(name.split_once(':').map_or(name, |(server, _)| server).to_owned()),
             "operator" | "operator-password" | "operator-session" => Target::Operator(name.to_owned()),
             "operator-key" => Target::Operator(name.to_owned()),
@@ -92,6 +96,7 @@ pub async fn revoke(admin: &Admin, actor: &Actor, order: RevokeOrder) -> Verb<Cr
         operator_keys: Vec::new(),
         operators: Vec::new(),
         upstream: Vec::new(),
+        roles: Vec::new(),
         sessions: 0,
         cut_in_flight: cut,
         at: now,
@@ -101,14 +106,14 @@ pub async fn revoke(admin: &Admin, actor: &Actor, order: RevokeOrder) -> Verb<Cr
         open: Vec::new(),
     };
     perform(admin, actor, (&target, &plan), &mut done).await;
-    if matches!(target, Target::Since(_)) {
+    if matches!(target, Target::Since(_) | Target::System(..)) {
         done.effective_ms = ms(started);
     }
     done.evidence = evidence(admin, (&*before, &plan), (now, &reason), &mut done.open).await;
     let mut event = Event::action(&actor.name, "credential.revoke", done.name.clone());
     event.params =
         Some(json!({ "reason": reason, "keys": done.keys, "operator_keys": done.operator_keys, "operators": done.operators,
-        "upstream": done.upstream, "cut_in_flight": cut, "effective_ms": effective_ms, "open": done.open }));
+        "upstream": done.upstream, "roles": done.roles, "cut_in_flight": cut, "effective_ms": effective_ms, "open": done.open }));
     let recorded = admin.record(event).await;
     vaults::tell_revoked(admin);
     give_up_rotations(admin, &target, &plan).await;
@@ -178,7 +183,7 @@ fn plan(admin: &Admin, snapshot: &Snapshot, target: &Target) -> Verb<Plan> {
             return Err(none(&format!("operator {name}")));
         }
         // When each was issued stands in the database alone; memory knows of none too few.
-        Target::Server(_) | Target::Operator(_) | Target::Since(_) => (Vec::new(), Vec::new()),
+        Target::Server(_) | Target::System(..) | Target::Operator(_) | Target::Since(_) => (Vec::new(), Vec::new()),
     };
     let mut clients: Vec<String> =
         keys.iter().filter_map(|kid| snapshot.keys.get(kid.as_str())).map(|key| key.client.to_string()).collect();
@@ -203,6 +208,10 @@ async fn perform(admin: &Admin, actor: &Actor, (target, plan): (&Target, &Plan),
         Target::Server(server) => match one::forget_all(admin, server).await {
             Ok(names) => done.upstream = names.into_iter().map(|what| format!("{server}:{what}")).collect(),
             Err(fault) => failed(done, "the server's secrets", &fault),
+        },
+        Target::System(kind, name) => match drivers::end(admin, *kind, name).await {
+            Ok((roles, upstream)) => (done.roles, done.upstream) = (roles, upstream),
+            Err(fault) => failed(done, "the other system", &fault),
         },
         Target::Operator(name) => {
             done.sessions = sessions_of(admin, name);
@@ -234,12 +243,19 @@ async fn give_up_rotations(admin: &Admin, target: &Target, plan: &Plan) {
     let ended = |row: &Rotation| {
         // A key that no rotation knows leaves the rotation of its client alone.
         let of_key = row.old.iter().chain(&row.new).any(|version| plan.keys.contains(version));
-        of_key || server.as_ref().is_some_and(|server| row.credential.starts_with(server))
+        let of_system = matches!(target, Target::System(kind, name) if row.credential == format!("{}/{name}", kind.word()));
+        of_key || of_system || server.as_ref().is_some_and(|server| row.credential.starts_with(server))
     };
     let open = store::open(&admin.db).await.unwrap_or_default();
     for row in open.iter().filter(|row| ended(row)) {
         if let Err(fault) = give_up(admin, &row.id).await {
             tracing::warn!(%fault, rotation = row.id, "the rotation of a revoked credential goes on");
+        }
+        // A step that was under way may have opened a role again.
+        if let Target::System(kind @ Kind::Postgres, name) = target
+            && let Err(fault) = drivers::end(admin, *kind, name).await
+        {
+            tracing::error!(%fault, name, "a role of a revoked database credential may be open");
         }
     }
 }
@@ -369,6 +385,7 @@ mod tests {
         assert_eq!(read("key/lbk_abc", None).unwrap(), Target::Key("abc".into()));
         assert_eq!(read("lbk_abc", None).unwrap(), Target::Key("abc".into()));
         assert_eq!(read("upstream/github:authorization", None).unwrap(), Target::Server("github".into()));
+        assert_eq!(read("postgres/notes", None).unwrap(), Target::System(Kind::Postgres, "notes".into()));
         assert_eq!(read("", Some(Timestamp(5))).unwrap(), Target::Since(Timestamp(5)));
         for (name, since) in [("", None), ("ci", None), ("client/", None), ("tls/server", None), ("client/x", Some(Timestamp(5)))] {
             assert_eq!(read(name, since).unwrap_err().place.as_deref(), Some("name"), "{name}");

@@ -8,10 +8,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 
-use super::model::{OrderBody, RevokeOrder, RotateOrder, SupplyOrder};
+use super::model::{AdminOrder, OrderBody, RevokeOrder, RotateOrder, SupplyOrder};
 use super::pages::{self, Facts, path};
 use super::proof::{self, ProveOrder};
-use super::{fetch, list, order, plan, revoke, rotate, show, supply};
+use super::{fetch, list, order, plan, revoke, rotate, show, supply, systems};
 use crate::admin::Admin;
 use crate::admin::actor::Right;
 use crate::admin::routes::{Access, Entry, Visit};
@@ -21,7 +21,7 @@ use crate::base::secret::Secret;
 use crate::web::{Fields, html, html_with, human, page};
 
 /// Who may use what.
-pub const ROUTES: [Entry; 12] = [
+pub const ROUTES: [Entry; 13] = [
     ("GET", "/credentials", Access::Signed(Right::Read)),
     ("GET", "/credentials/plan", Access::Signed(Right::Read)),
     ("POST", "/credentials/plan", Access::Signed(Right::Operate)),
@@ -34,6 +34,7 @@ pub const ROUTES: [Entry; 12] = [
     ("POST", "/credentials/{kind}/{name}/fetch", Access::Signed(Right::Operate)),
     ("POST", "/credentials/{kind}/{name}/supply", Access::Signed(Right::Operate)),
     ("POST", "/credentials/{kind}/{name}/order", Access::Signed(Right::Operate)),
+    ("POST", "/credentials/{kind}/{name}/admin", Access::Signed(Right::Administer)),
 ];
 
 const SHOWN: u32 = 10;
@@ -52,6 +53,7 @@ pub fn routes() -> Router<Arc<Admin>> {
         .route("/credentials/{kind}/{name}/fetch", post(do_fetch))
         .route("/credentials/{kind}/{name}/supply", post(do_supply))
         .route("/credentials/{kind}/{name}/order", post(do_order))
+        .route("/credentials/{kind}/{name}/admin", post(do_admin))
 }
 
 type Named = Path<(String, String)>;
@@ -150,6 +152,15 @@ async fn do_order(visit: Visit, name: Named, fields: Fields) -> Response {
     let body = OrderBody { order: fields.get("order").to_owned(), by };
     match order(&visit.admin, &visit.signed.actor, &name, &body).await {
         Ok(rotated) => visit.done(&path(&name), sentence(&rotated.next)),
+        Err(fault) => refused(&visit, &name, &fault).await,
+    }
+}
+
+async fn do_admin(visit: Visit, name: Named, fields: Fields) -> Response {
+    let name = named(name);
+    let password = Some(fields.raw("password")).filter(|text| !text.is_empty()).map(|text| Secret::new(text.to_owned()));
+    match systems::keep_admin(&visit.admin, &visit.signed.actor, &name, AdminOrder { password }).await {
+        Ok(kept) => visit.done(&path(&name), format!("The password of role {} is kept for {} alone.", kept.role, kept.system)),
         Err(fault) => refused(&visit, &name, &fault).await,
     }
 }

@@ -12,15 +12,25 @@ use crate::admin::tests_house::{House, root};
 use crate::base::secret::Secret;
 
 /// Dies at the n-th moment.
-struct Dies {
+pub(super) struct Dies {
     at: usize,
     seen: AtomicUsize,
     last: std::sync::Mutex<Option<Point>>,
 }
 
 impl Dies {
-    fn at(at: usize) -> Self {
+    pub(super) fn at(at: usize) -> Self {
         Self { at, seen: AtomicUsize::new(0), last: std::sync::Mutex::default() }
+    }
+
+    /// How many moments it saw.
+    pub(super) fn seen(&self) -> usize {
+        self.seen.load(Ordering::SeqCst)
+    }
+
+    /// The last of them.
+    pub(super) fn last(&self) -> Option<Point> {
+        *self.last.lock().unwrap()
     }
 }
 
@@ -58,7 +68,7 @@ async fn begun(admin: &Admin, name: &str, round: usize) -> Rotation {
 }
 
 /// What must be so in the end, whenever the process died.
-async fn check(admin: &Admin, name: &str, row: &Rotation, at: Option<Point>) {
+pub(super) async fn check(admin: &Admin, name: &str, row: &Rotation, at: Option<Point>) {
     assert_eq!((row.state, row.hold), (State::Done, None), "{name}, died at {at:?}: {row:?}");
     let steps = store::steps(&admin.db, &row.id).await.unwrap();
     let done: Vec<&str> = steps.iter().filter(|step| step.outcome == "done").map(|step| step.step.as_str()).collect();

@@ -43,6 +43,14 @@ pub(in crate::admin) fn find(admin: &Admin, name: &str) -> Verb<(Arc<ServerEntry
     if due(&entry).iter().any(|due| due == what) { Ok((entry, what.to_owned())) } else { Err(wrong()) }
 }
 
+/// A server, as calls see it.
+///
+/// # Errors
+/// `NotFound` when there is none.
+pub(in crate::admin) fn entry(admin: &Admin, server: &str) -> Verb<Arc<ServerEntry>> {
+    running(admin, server)
+}
+
 /// What is sent now.
 pub(in crate::admin) fn value(entry: &ServerEntry, what: &str) -> Option<String> {
     let secrets = &entry.secrets;
@@ -74,9 +82,19 @@ pub(in crate::admin) fn check(entry: &ServerEntry, what: &str, value: &str) -> V
 /// # Errors
 /// `Unavailable` when it does not answer, or not with this value.
 pub(in crate::admin) async fn look_with(admin: &Admin, server: &str, what: &str, value: &str) -> Verb<Probed> {
+    look_with_all(admin, server, &[(what.to_owned(), Some(value.to_owned()))]).await
+}
+
+/// The same with several other values.
+///
+/// # Errors
+/// As `look_with`.
+pub(in crate::admin) async fn look_with_all(admin: &Admin, server: &str, all: &[(String, Option<String>)]) -> Verb<Probed> {
     let entry = running(admin, server)?;
     let mut kept = Kept::of(&admin.db, &admin.sealer, server).await?;
-    put(&mut kept, &entry, what, Some(value));
+    for (what, value) in all {
+        put(&mut kept, &entry, what, value.as_deref());
+    }
     super::look(admin, server, &entry.config, kept.into_secrets(entry.secrets.approved)).await
 }
 
@@ -85,9 +103,19 @@ pub(in crate::admin) async fn look_with(admin: &Admin, server: &str, what: &str,
 /// # Errors
 /// When the database or the repository does not answer.
 pub(in crate::admin) async fn set(admin: &Admin, server: &str, what: &str, value: Option<&str>) -> Verb<()> {
+    set_all(admin, server, &[(what.to_owned(), value.map(str::to_owned))]).await
+}
+
+/// Several at once: never does a call see one of them without the others.
+///
+/// # Errors
+/// As `set`.
+pub(in crate::admin) async fn set_all(admin: &Admin, server: &str, all: &[(String, Option<String>)]) -> Verb<()> {
     let entry = running(admin, server)?;
     let mut kept = Kept::of(&admin.db, &admin.sealer, server).await?;
-    put(&mut kept, &entry, what, value);
+    for (what, value) in all {
+        put(&mut kept, &entry, what, value.as_deref());
+    }
     let sealed = kept.seal(&admin.sealer, server, admin.entropy.as_ref())?;
     store::set_secret(&admin.db, server, &sealed, admin.clock.now()).await?;
     publish(admin).await.map(|_| ())

@@ -31,6 +31,14 @@ pub(in crate::cli) enum CredentialCommand {
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
+    /// Keeps the password with which Lifeboat replaces a credential at another system
+    Admin {
+        /// postgres/NAME, http/NAME
+        name: String,
+        /// Says that standard input holds it
+        #[arg(long, required = true)]
+        password_stdin: bool,
+    },
     /// Orders an open rotation: pause, resume, cancel, rollback, extend or retire
     Order {
         /// KIND/NAME
@@ -44,7 +52,7 @@ pub(in crate::cli) enum CredentialCommand {
     },
     /// Ends what leaked at once, without overlap, and cuts what it has in flight
     Revoke {
-        /// client-key/NAME, key/KID, client/NAME, server/NAME, operator/NAME
+        /// client-key/NAME, key/KID, client/NAME, server/NAME, postgres/NAME, http/NAME, operator/NAME
         #[arg(required_unless_present = "since")]
         name: Option<String>,
         /// Everything issued from this moment on (RFC 3339)

@@ -40,7 +40,13 @@ fn the_reference_of_the_configuration_is_current() {
     );
     page.file::<Credentials>(
         "credentials.toml",
-        "[[credential]]\nname = \"client-key/*\"\nowner = \"Platform team\"\nrotate_every_days = 90\noverlap = \"24h\"\nholder = \"the teams that run the clients\"\n",
+        "[[credential]]\nname = \"client-key/*\"\nowner = \"Platform team\"\nrotate_every_days = 90\noverlap = \"24h\"\nholder = \"the teams that run the clients\"\n\n\
+         [[postgres]]\nname = \"notes\"\nhost = \"db.example.com\"\ndatabase = \"notes\"\nca = \"/etc/ssl/db-ca.pem\"\nadmin = \"lifeboat\"\n\
+         owner = \"notes\"\nroles = [\"notes_a\", \"notes_b\"]\ncheck = \"SELECT id FROM note LIMIT 1\"\nserver = \"notes\"\n\
+         [postgres.variables]\nDATABASE_URL = \"postgresql://{role}:{password}@db.example.com/notes?sslmode=verify-full\"\n\n\
+         [[http]]\nname = \"search\"\nserver = \"search\"\nsecret = \"authorization\"\nvalue = \"Bearer {secret}\"\nheaders = { authorization = \"Bearer {admin}\" }\n\
+         [http.create]\nmethod = \"POST\"\nurl = \"https://api.example.com/tokens\"\nbody = '{\"name\": \"{label}\"}'\nid = \"/id\"\ntoken = \"/token\"\n\
+         [http.revoke]\nmethod = \"DELETE\"\nurl = \"https://api.example.com/tokens/{id}\"\n",
     );
     page.file::<VaultConfig>(
         "vaults/NAME.toml",

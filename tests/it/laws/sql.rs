@@ -20,6 +20,7 @@ async fn every_statement_prepares_against_a_migrated_database() {
         &clients::KEY_STATEMENTS,
         &credentials::STATEMENTS,
         &credentials::proof::store::STATEMENTS,
+        &credentials::systems::STATEMENTS,
         &servers::STATEMENTS,
         &publish::STATEMENTS,
         &operators::STATEMENTS,

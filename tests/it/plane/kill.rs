@@ -93,13 +93,12 @@ async fn pit_27_a_stream_in_flight_ends_with_the_refusal() {
 }
 
 async fn canary(rig: &Rig, token: &str) -> Value {
-    let principal =
-        Principal {
-            client: "ci".into(),
-            kid: "canary".into(),
-            token: None,
-            canary: Some(Canary { class: Class::Write, stands_for: None }),
-        };
+    let principal = Principal {
+        client: "ci".into(),
+        kid: "canary".into(),
+        token: None,
+        canary: Some(Canary { class: Class::Write, stands_for: None }),
+    };
     rig.feed.admit_canary(token.to_owned(), principal);
     let bearer = format!("Bearer {token}");
     let mut request = rig.post(&tool("look").to_string(), &[]);

@@ -13,8 +13,8 @@ use super::super::routes::{Caller, Limit, parse, query, reply};
 use crate::admin::Admin;
 use crate::admin::actor::Right;
 use crate::admin::credentials::{
-    self, CredentialDetail, CredentialDue, CredentialList, CredentialRevoked, Fetched, OrderBody, RevokeOrder, RotateOrder,
-    Rotated, SupplyOrder, plan, proof,
+    self, AdminKept, AdminOrder, CredentialDetail, CredentialDue, CredentialList, CredentialRevoked, Fetched, OrderBody,
+    RevokeOrder, RotateOrder, Rotated, SupplyOrder, plan, proof,
 };
 
 type Shared = State<Arc<Admin>>;
@@ -69,6 +69,15 @@ fn one() -> Api {
             .takes::<OrderBody>(json!({"order": "extend", "by": "24h"})),
             order,
         )
+        .serve(
+            changes::<AdminKept>(
+                "/credentials/{kind}/{name}/admin",
+                "Keeps the password with which Lifeboat replaces a credential at another system",
+                Right::Administer,
+            )
+            .takes::<AdminOrder>(json!({"password": "…"})),
+            keep_admin,
+        )
 }
 
 type Named = Path<(String, String)>;
@@ -105,6 +114,11 @@ async fn supply(State(admin): Shared, Caller(actor): Caller, name: Named, body: 
 
 async fn order(State(admin): Shared, Caller(actor): Caller, name: Named, body: Bytes) -> Response {
     let act = async || credentials::order(&admin, &actor, &named(name), &parse::<OrderBody>(&body)?).await;
+    reply(act().await)
+}
+
+async fn keep_admin(State(admin): Shared, Caller(actor): Caller, name: Named, body: Bytes) -> Response {
+    let act = async || credentials::systems::keep_admin(&admin, &actor, &named(name), parse(&body)?).await;
     reply(act().await)
 }
 

@@ -2,6 +2,8 @@
 //! states, leases and times. Never decides when the old one ends.
 
 mod client_key;
+mod issuer;
+mod postgres;
 mod recipient;
 mod tls;
 mod upstream;
@@ -10,6 +12,8 @@ mod webhook;
 use std::pin::Pin;
 
 pub(super) use client_key::places;
+pub(super) use issuer::sent as issued_and_sent;
+pub(super) use postgres::named as named_in_variables;
 pub(super) use tls::version_of;
 
 use serde::{Deserialize, Serialize};
@@ -186,6 +190,19 @@ pub(super) fn of(kind: Kind) -> Option<&'static dyn Driver> {
         Kind::Webhook => Some(&webhook::Receivers),
         Kind::Upstream => Some(&upstream::Upstreams),
         Kind::Recipient => Some(&recipient::Recipients),
+        Kind::Http => Some(&issuer::Issuers),
+        Kind::Postgres => Some(&postgres::Databases),
         _ => None,
+    }
+}
+
+/// Ends a credential of another system at once. Gives the database roles that can log in no more, and what servers are sent no more.
+///
+/// # Errors
+/// What does not hold yet: no server is sent it all the same.
+pub(super) async fn end(admin: &Admin, kind: Kind, name: &str) -> Verb<(Vec<String>, Vec<String>)> {
+    match kind {
+        Kind::Http => Ok((Vec::new(), issuer::end(admin, name).await?)),
+        _ => Ok((postgres::end(admin, name).await?, Vec::new())),
     }
 }

@@ -54,6 +54,8 @@ pub struct DetailView {
     pub may_rotate: bool,
     /// Whether it can be ended at once, and by which name.
     pub revoke: String,
+    /// Whether Lifeboat has a password of its own at the system, and whoever looks may give it.
+    pub keeps_admin: bool,
     /// How long both count when nothing else is said.
     pub overlap: String,
     /// Its versions.
@@ -297,7 +299,9 @@ pub fn detail(mut shell: Shell, facts: &Facts<'_>) -> DetailPage {
     let open = newest.is_some_and(|row| !row.state.is_over());
     shell.refresh = open;
     let revoke = match one.kind.as_str() {
-        "client-key" | "upstream" | "operator-key" | "operator-password" | "operator-session" if one.state != "ended" => {
+        "client-key" | "upstream" | "postgres" | "http" | "operator-key" | "operator-password" | "operator-session"
+            if one.state != "ended" =>
+        {
             one.name.clone()
         }
         _ => String::new(),
@@ -318,6 +322,7 @@ pub fn detail(mut shell: Shell, facts: &Facts<'_>) -> DetailPage {
         may_operate: facts.actor.role.has(Right::Operate),
         may_rotate: !open && one.strategy != Strategy::Elsewhere && parsed.is_some_and(|(kind, _)| drivers::of(kind).is_some()),
         revoke,
+        keeps_admin: matches!(one.kind.as_str(), "postgres" | "http") && facts.actor.role.has(Right::Administer),
         overlap: one.overlap.clone(),
         versions: one.versions.iter().map(|version| version_row(version, now)).collect(),
         rotation: newest.map(|row| RotationView::of(row, found, now)),
