@@ -93,7 +93,9 @@ fn the_snippets_of_a_new_secret_run_verbatim() {
 fn pasted(rest: &str) -> String {
     let (_, rest) = rest.split_once('>').expect("a tag");
     let mut text = rest.split("</pre>").next().unwrap_or_default().to_owned();
-    for (escaped, plain) in [("&#60;", "<"), ("&#62;", ">"), ("&#34;", "\""), ("&#39;", "'"), ("&lt;", "<"), ("&gt;", ">"), ("&#38;", "&")] {
+    for (escaped, plain) in
+        [("&#60;", "<"), ("&#62;", ">"), ("&#34;", "\""), ("&#39;", "'"), ("&lt;", "<"), ("&gt;", ">"), ("&#38;", "&")]
+    {
         text = text.replace(escaped, plain);
     }
     text
@@ -136,9 +138,10 @@ fn token(lifeboat: &Lifeboat, client: &str, secret: &str, server: &str) -> Strin
         lifeboat.url(server)
     );
     let file = lifeboat.secret_file("curl.conf", &config);
-    let output = Command::new("curl").args(["--silent", "--show-error", "--cacert"]).arg(lifeboat.ca()).arg("--config").arg(file).output();
+    let output =
+        Command::new("curl").args(["--silent", "--show-error", "--cacert"]).arg(lifeboat.ca()).arg("--config").arg(file).output();
     let output = output.unwrap();
-    let answer: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|_| panic!("{}{}", text(&output.stdout), text(&output.stderr)));
+    let answer: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}{}", text(&output.stdout), text(&output.stderr)));
     answer["access_token"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
 }

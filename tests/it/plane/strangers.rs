@@ -8,7 +8,7 @@ use super::rig::{KEY, Rig, json_answer, tool};
 async fn atk_p01_no_path_and_no_method_is_served_without_a_credential() {
     let rig = Rig::start(|request| json_answer(json!({}), request)).await;
     let mut count = 0;
-    for path in ["/", "//mcp", "/mcp/", "/mcp/s", "/mcp/ghost", "/MCP/s", "/mcp%2fs", "/mcp;x", "/oauth/token"] {
+    for path in ["/", "//mcp", "/mcp/", "/mcp/s", "/mcp/ghost", "/MCP/s", "/mcp%2fs", "/mcp;x", "/oauth/authorize"] {
         for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD", "PATCH"] {
             let answer = rig.send(rig.request(method, path, &[], "")).await;
             assert_eq!(answer.status, 401, "{method} {path}");
@@ -57,7 +57,9 @@ async fn signs_of_life_and_discovery_are_bare() {
     assert_eq!((ready.status, ready.body.len()), (200, 0));
     let document = rig.send(rig.request("GET", "/.well-known/oauth-protected-resource/mcp/s", &[], "")).await.json();
     assert_eq!(document["resource"], format!("https://localhost:{}/mcp/s", rig.address.port()));
-    assert_eq!(rig.send(rig.request("GET", "/.well-known/oauth-authorization-server", &[], "")).await.status, 404);
+    let server = rig.send(rig.request("GET", "/.well-known/oauth-authorization-server", &[], "")).await.json();
+    assert_eq!(document["authorization_servers"], json!([server["issuer"]]));
+    assert_eq!(rig.send(rig.request("GET", "/oauth/jwks", &[], "")).await.json(), json!({"keys": []}), "no key was made here");
 }
 
 #[tokio::test]
