@@ -12,8 +12,8 @@ pub mod texts;
 
 use std::collections::BTreeMap;
 
-pub use single::STATEMENTS as KEY_STATEMENTS;
 pub use model::{AddClient, Client, ClientAdded, ClientKey, ClientList, ClientRevoked};
+pub use single::STATEMENTS as KEY_STATEMENTS;
 pub(super) use snippets::proxy_address;
 pub use store::STATEMENTS;
 pub(super) use store::running as running_keys;

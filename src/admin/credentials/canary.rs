@@ -193,12 +193,13 @@ async fn send(
     }
 }
 
-/// What a client's key can be tried with: the tool that was named for it first, then every server that it reaches.
+/// What a client's key can be tried with: the tool that was named for it, or else every server that it reaches.
 pub(super) fn targets(snapshot: &Snapshot, client: &ClientEntry, named: Option<&str>) -> Vec<Target> {
-    let mut all = Vec::new();
+    // Whoever names one means it: nothing else shows that the key does its work.
     if let Some((server, tool)) = named.and_then(|named| named.split_once('/')) {
-        all.push(Target { server: server.to_owned(), tool: Some(tool.to_owned()) });
+        return vec![Target { server: server.to_owned(), tool: Some(tool.to_owned()) }];
     }
+    let mut all = Vec::new();
     for (name, server) in &snapshot.servers {
         let reads = reading(snapshot, client, (name.as_str(), server.as_ref()));
         let reaches = server.config.tools.keys().any(|tool| permits(snapshot, client, name, tool).is_some());

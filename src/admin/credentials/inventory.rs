@@ -103,6 +103,26 @@ fn credential(
     }
 }
 
+/// A credential that is no more.
+pub(super) fn gone(kind: Kind, name: &str) -> Credential {
+    Credential {
+        name: name.to_owned(),
+        kind: kind.word().to_owned(),
+        owner: None,
+        holder: None,
+        strategy: Strategy::Elsewhere,
+        state: "ended".to_owned(),
+        note: "it is no more; its last rotation says how it ended".to_owned(),
+        versions: Vec::new(),
+        rotate_every_days: 0,
+        due_at: None,
+        overlap: overlap_text(0),
+        means: String::new(),
+        rotation: None,
+        proved_at: None,
+    }
+}
+
 fn standing(
     row: Option<&Rotation>,
     odd: Option<(&'static str, String)>,
