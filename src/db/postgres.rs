@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgDatabaseError, PgSslMode};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
+use sqlx::{ConnectOptions, Connection, Row};
 
 use crate::base::fault::{Fault, Verb};
 use crate::base::secret::Secret;
@@ -36,6 +36,15 @@ const TERMINATE: &str = "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)
         AND ($2::float8 IS NULL OR backend_start < now() - make_interval(secs => $2::float8))";
 const WHO: &str =
     "SELECT session_user::text AS session_user, current_user::text AS current_user, current_database()::text AS database";
+
+/// The configuration's own SELECT, in a transaction that cannot write.
+const CHECK_TEXT: &str = "SELECT set_config('lifeboat.check', $1, true)";
+const CHECK: &str = "DO $$ DECLARE found bigint; BEGIN
+    EXECUTE current_setting('lifeboat.check');
+    GET DIAGNOSTICS found = ROW_COUNT;
+    PERFORM set_config('lifeboat.rows', found::text, true);
+END $$";
+const CHECKED: &str = "SELECT current_setting('lifeboat.rows')";
 
 /// Where a server is.
 #[derive(Clone, Debug)]
@@ -136,10 +145,11 @@ pub async fn look(target: &Target, login: &Login, select: Option<&str>) -> Resul
 async fn check(connection: &mut PgConnection, select: &str) -> Result<usize, Failure> {
     let failed = |error| other(error, "the check does not work");
     let mut read = connection.begin_with("BEGIN READ ONLY").await.map_err(failed)?;
-    // The configuration's own text; with parameters' protocol it can be one statement only, and here it cannot write.
-    let rows = sqlx::query(AssertSqlSafe(select.to_owned())).fetch_all(&mut *read).await.map_err(failed)?;
+    sqlx::query(CHECK_TEXT).bind(select).execute(&mut *read).await.map_err(failed)?;
+    sqlx::query(CHECK).execute(&mut *read).await.map_err(failed)?;
+    let rows: String = sqlx::query_scalar(CHECKED).fetch_one(&mut *read).await.map_err(failed)?;
     read.rollback().await.map_err(failed)?;
-    Ok(rows.len())
+    Ok(rows.parse().unwrap_or_default())
 }
 
 /// Logs in as the role that may change others.
