@@ -1,6 +1,6 @@
 //! SQL stands whole in the stores, every statement is listed, and every listed one prepares against a migrated database.
 
-use lifeboat::admin::{alerts, clients, credentials, drills, kill, operators, publish, servers, vaults};
+use lifeboat::admin::{alerts, clients, credentials, drills, kill, operators, publish, servers, tokens, vaults};
 use lifeboat::db::{Db, Migrations};
 use lifeboat::jobs;
 
