@@ -22,7 +22,7 @@ type Row = (&'static str, &'static str, &'static str);
 
 /// The dashboard, by cookie.
 #[rustfmt::skip]
-const DASHBOARD: [Row; 72] = [
+const DASHBOARD: [Row; 89] = [
     ("GET", "/health", "SSSSS"),
     ("GET", "/ready", "SSSSS"),
     ("GET", "/static/{*name}", "SSSSS"),
@@ -72,6 +72,23 @@ const DASHBOARD: [Row; 72] = [
     ("GET", "/clients/{name}", "LSSSS"),
     ("POST", "/clients/add", "LFFFS"),
     ("POST", "/clients/{name}/revoke", "LFFSS"),
+    ("POST", "/clients/secrets", "LFFFS"),
+    ("POST", "/clients/secrets/{kid}/revoke", "LFFSS"),
+    ("POST", "/clients/jwks", "LFFFS"),
+    ("POST", "/clients/jwks/remove", "LFFSS"),
+    ("GET", "/credentials", "LSSSS"),
+    ("GET", "/credentials/plan", "LSSSS"),
+    ("POST", "/credentials/plan", "LFFSS"),
+    ("POST", "/credentials/prove", "LFFSS"),
+    ("GET", "/credentials/proofs/{id}", "LSSSS"),
+    ("GET", "/credentials/proofs/{id}/chart.svg", "LSSSS"),
+    ("POST", "/credentials/revoke", "LFFSS"),
+    ("GET", "/credentials/{kind}/{name}", "LSSSS"),
+    ("POST", "/credentials/{kind}/{name}/rotate", "LFFSS"),
+    ("POST", "/credentials/{kind}/{name}/fetch", "LFFSS"),
+    ("POST", "/credentials/{kind}/{name}/supply", "LFFSS"),
+    ("POST", "/credentials/{kind}/{name}/order", "LFFSS"),
+    ("POST", "/credentials/{kind}/{name}/admin", "LFFFS"),
     ("GET", "/alerts", "LSSSS"),
     ("POST", "/alerts/{id}/ack", "LFFSS"),
     ("POST", "/alerts/test", "LFFSS"),
@@ -99,7 +116,7 @@ const DASHBOARD: [Row; 72] = [
 
 /// The API and the metrics, by operator key.
 #[rustfmt::skip]
-const API: [Row; 89] = [
+const API: [Row; 114] = [
     ("GET", "/metrics", "USSSS"),
     ("GET", "/api/openapi.json", "USSSS"),
     ("GET", "/api/v1/status", "USSSS"),
@@ -115,6 +132,31 @@ const API: [Row; 89] = [
     ("POST", "/api/v1/clients", "UFFFS"),
     ("GET", "/api/v1/clients/{name}", "USSSS"),
     ("POST", "/api/v1/clients/{name}/revoke", "UFFSS"),
+    ("GET", "/api/v1/client-secrets", "USSSS"),
+    ("POST", "/api/v1/client-secrets/{kid}/revoke", "UFFSS"),
+    ("POST", "/api/v1/clients/{name}/secrets", "UFFFS"),
+    ("POST", "/api/v1/clients/{name}/jwks", "UFFFS"),
+    ("POST", "/api/v1/clients/{name}/jwks/remove", "UFFSS"),
+    ("GET", "/api/v1/token-keys", "USSSS"),
+    ("POST", "/api/v1/token-keys/stage", "UFFSS"),
+    ("POST", "/api/v1/token-keys/{kid}/activate", "UFFSS"),
+    ("POST", "/api/v1/token-keys/{kid}/retire", "UFFSS"),
+    ("POST", "/api/v1/token-keys/{kid}/remove", "UFFSS"),
+    ("POST", "/api/v1/tokens/cut", "UFFSS"),
+    ("GET", "/api/v1/credentials", "USSSS"),
+    ("GET", "/api/v1/credential-due", "USSSS"),
+    ("GET", "/api/v1/credential-plan", "USSSS"),
+    ("POST", "/api/v1/credential-plan", "UFFSS"),
+    ("GET", "/api/v1/credential-proofs", "USSSS"),
+    ("POST", "/api/v1/credential-proofs", "UFFSS"),
+    ("GET", "/api/v1/credential-proofs/{id}", "USSSS"),
+    ("POST", "/api/v1/credential-revoke", "UFFSS"),
+    ("GET", "/api/v1/credentials/{kind}/{name}", "USSSS"),
+    ("POST", "/api/v1/credentials/{kind}/{name}/rotate", "UFFSS"),
+    ("POST", "/api/v1/credentials/{kind}/{name}/fetch", "UFFSS"),
+    ("POST", "/api/v1/credentials/{kind}/{name}/supply", "UFFSS"),
+    ("POST", "/api/v1/credentials/{kind}/{name}/order", "UFFSS"),
+    ("POST", "/api/v1/credentials/{kind}/{name}/admin", "UFFFS"),
     ("GET", "/api/v1/roles", "USSSS"),
     ("GET", "/api/v1/roles/{name}", "USSSS"),
     ("POST", "/api/v1/roles/{name}", "UFFFS"),

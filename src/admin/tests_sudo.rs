@@ -15,7 +15,7 @@ use crate::base::fault::FaultKind;
 use crate::web::cookie;
 
 /// Each form whose verb wants a fresh login, with what makes it one.
-const WANTS: [(&str, &str); 23] = [
+const WANTS: [(&str, &str); 32] = [
     ("/kill/release", "scope=everything&to=everything&reason=over"),
     ("/operators/add", "name=eve&role=admin&password=correct+horse+battery"),
     ("/operators/viewer/role", "role=admin"),
@@ -39,10 +39,19 @@ const WANTS: [(&str, &str); 23] = [
     ("/alerts/receivers/demo/remove", ""),
     ("/vaults/demo/approve", ""),
     ("/revisions/rollback", "to=HEAD&reason=x"),
+    ("/clients/add", "name=ci&roles=demo"),
+    ("/clients/secrets", "client=demo"),
+    ("/clients/jwks", "client=demo&jwk=x"),
+    ("/credentials/prove", ""),
+    ("/credentials/client-key/demo/rotate", ""),
+    ("/credentials/client-key/demo/fetch", ""),
+    ("/credentials/client-key/demo/supply", "value=correct+horse+battery"),
+    ("/credentials/client-key/demo/order", "order=cancel"),
+    ("/credentials/client-key/demo/admin", "password=correct+horse+battery"),
 ];
 
 /// Each form that never asks: it stops, takes away, looks, or gives nothing.
-const NEVER: [&str; 19] = [
+const NEVER: [&str; 22] = [
     "/logout",
     "/account/totp/confirm",
     "/account/sessions/end",
@@ -54,7 +63,10 @@ const NEVER: [&str; 19] = [
     "/kill/drill",
     "/servers/{name}/probe",
     "/servers/{name}/remove",
-    "/clients/add",
+    "/clients/secrets/{kid}/revoke",
+    "/clients/jwks/remove",
+    "/credentials/plan",
+    "/credentials/revoke",
     "/clients/{name}/revoke",
     "/alerts/{id}/ack",
     "/alerts/test",
@@ -67,7 +79,8 @@ const NEVER: [&str; 19] = [
 #[test]
 fn atk_a11_every_form_is_on_one_of_the_two_lists() {
     let place = |path: &str| {
-        ["viewer", "demo"].into_iter().fold(path.to_owned(), |path, name| path.replace(&format!("/{name}/"), "/{name}/"))
+        let path = path.replace("/client-key/", "/{kind}/");
+        ["viewer", "demo"].into_iter().fold(path, |path, name| path.replace(&format!("/{name}/"), "/{name}/"))
     };
     for (method, path, access) in ROUTES.iter().copied().flatten().copied() {
         if let ("POST", Access::Signed(_)) = (method, access) {

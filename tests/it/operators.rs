@@ -109,20 +109,70 @@ fn git_objects(config: &Path, all: &mut Vec<(PathBuf, Vec<u8>)>) {
     assert!(seen > 5, "{seen} objects");
 }
 
+/// A demo that says everything it does, in a file.
+fn traced(data: &Path, log: &Path) -> Running {
+    let file = fs::File::create(log).expect("a log");
+    let mut up = Command::new(env!("CARGO_BIN_EXE_lifeboat"));
+    up.args(["up", "--demo", "--admin", "127.0.0.1:0", "--proxy", "127.0.0.1:0", "--data"]).arg(data).env("LIFEBOAT_LOG", "trace");
+    let child = up.stdin(Stdio::null()).stdout(file.try_clone().expect("twice")).stderr(file).spawn().expect("it starts");
+    let running = Running(child);
+    let began = Instant::now();
+    while ask(data, &["status"]).0["servers"][0]["state"] != "up" || !data.join("run/addresses.json").exists() {
+        assert!(began.elapsed() < Duration::from_secs(60), "the demo is not up");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    running
+}
+
+/// Pages afterwards, every address on the way, and what the commands list.
+async fn shown_nowhere(browser: &mut Browser, data: &Path, secrets: &[Vec<u8>]) {
+    for path in
+        ["/", "/account", "/operators", "/clients", "/activity", "/servers", "/kill", "/vaults", "/drills", "/revisions", "/alerts"]
+    {
+        let html = browser.page(path).await;
+        for secret in secrets {
+            assert!(!contains(html.as_bytes(), secret), "{path} shows {}", String::from_utf8_lossy(secret));
+        }
+    }
+    for url in &browser.urls {
+        assert!(!secrets.iter().any(|secret| contains(url.as_bytes(), secret)), "{url}");
+    }
+    let lists = ["operator list", "operator key list", "operator sessions list", "client list", "audit query"];
+    for words in lists {
+        let answer = done(data, &words.split(' ').collect::<Vec<_>>()).to_string();
+        assert!(!secrets.iter().any(|secret| contains(answer.as_bytes(), secret)), "{words}: {answer}");
+    }
+}
+
+/// Neither in the files of both deployments, nor in git's objects, nor in the log.
+fn kept_nowhere((data, rebuilt, log): (&Path, &Path, &Path), secrets: &[Vec<u8>]) {
+    let mut all = Vec::new();
+    bytes(data, &mut all);
+    bytes(rebuilt, &mut all);
+    git_objects(&data.join("config"), &mut all);
+    all.push((log.to_owned(), fs::read(log).expect("the log")));
+    // What the first run told stays where the operator finds it, until it is removed: the setup code and the demo's key, not these.
+    let found: Vec<String> = all
+        .iter()
+        .flat_map(|(path, held)| {
+            let shown = secrets.iter().filter(|secret| contains(held, secret));
+            shown.map(|secret| format!("{}: {}", path.display(), String::from_utf8_lossy(secret)))
+        })
+        .collect();
+    assert_eq!(found, Vec::<String>::new());
+    for folder in [data, rebuilt] {
+        // With what is still in its log beside it.
+        let is_state = |path: &Path| path.parent() == Some(folder) && path.display().to_string().contains("state.db");
+        let looked_at: usize = all.iter().filter(|(path, _)| is_state(path)).map(|(_, held)| held.len()).sum();
+        assert!(looked_at > 10_000, "{looked_at} bytes of {}", folder.display());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn atk_a15_what_was_shown_once_is_nowhere_afterwards() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let (data, log) = (folder.path().join("data"), folder.path().join("log"));
-    let file = fs::File::create(&log).expect("a log");
-    let mut up = Command::new(env!("CARGO_BIN_EXE_lifeboat"));
-    up.args(["up", "--demo", "--admin", "127.0.0.1:0", "--proxy", "127.0.0.1:0", "--data"]).arg(&data).env("LIFEBOAT_LOG", "trace");
-    let child = up.stdin(Stdio::null()).stdout(file.try_clone().expect("twice")).stderr(file).spawn().expect("it starts");
-    let running = Running(child);
-    let began = Instant::now();
-    while ask(&data, &["status"]).0["servers"][0]["state"] != "up" || !data.join("run/addresses.json").exists() {
-        assert!(began.elapsed() < Duration::from_secs(60), "the demo is not up");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let running = traced(&data, &log);
     let told = fs::read_to_string(data.join("keys/first-run.txt")).expect("secrets of the first run");
     let setup = told.lines().find_map(|line| line.strip_prefix("setup-code: ")).expect("a code").to_owned();
     let mut browser = Browser::open(&data);
@@ -166,23 +216,7 @@ async fn atk_a15_what_was_shown_once_is_nowhere_afterwards() {
         cookie(&session),
     ];
     secrets.extend(texts.into_iter().chain(recovery.iter().cloned()).map(String::into_bytes));
-    // Pages afterwards, and every address on the way.
-    for path in
-        ["/", "/account", "/operators", "/clients", "/activity", "/servers", "/kill", "/vaults", "/drills", "/revisions", "/alerts"]
-    {
-        let html = browser.page(path).await;
-        for secret in &secrets {
-            assert!(!contains(html.as_bytes(), secret), "{path} shows {}", String::from_utf8_lossy(secret));
-        }
-    }
-    for url in &browser.urls {
-        assert!(!secrets.iter().any(|secret| contains(url.as_bytes(), secret)), "{url}");
-    }
-    let lists = ["operator list", "operator key list", "operator sessions list", "client list", "audit query"];
-    for words in lists {
-        let answer = done(&data, &words.split(' ').collect::<Vec<_>>()).to_string();
-        assert!(!secrets.iter().any(|secret| contains(answer.as_bytes(), secret)), "{words}: {answer}");
-    }
+    shown_nowhere(&mut browser, &data, &secrets).await;
     // Archives, as whoever can open them sees them.
     done(&data, &["backup", "run"]);
     let kit =
@@ -190,26 +224,7 @@ async fn atk_a15_what_was_shown_once_is_nowhere_afterwards() {
     let rebuilt = folder.path().join("rebuilt");
     assert_eq!(rebuild(&kit, &rebuilt).1, Some(0));
     drop(running);
-    let mut all = Vec::new();
-    bytes(&data, &mut all);
-    bytes(&rebuilt, &mut all);
-    git_objects(&data.join("config"), &mut all);
-    all.push((log.clone(), fs::read(&log).expect("the log")));
-    // What the first run told stays where the operator finds it, until it is removed: the setup code and the demo's key, not these.
-    let found: Vec<String> = all
-        .iter()
-        .flat_map(|(path, held)| {
-            let shown = secrets.iter().filter(|secret| contains(held, secret));
-            shown.map(|secret| format!("{}: {}", path.display(), String::from_utf8_lossy(secret)))
-        })
-        .collect();
-    assert_eq!(found, Vec::<String>::new());
-    for folder in [&data, &rebuilt] {
-        // With what is still in its log beside it.
-        let is_state = |path: &Path| path.parent() == Some(folder) && path.display().to_string().contains("state.db");
-        let looked_at: usize = all.iter().filter(|(path, _)| is_state(path)).map(|(_, held)| held.len()).sum();
-        assert!(looked_at > 10_000, "{looked_at} bytes of {}", folder.display());
-    }
+    kept_nowhere((&data, &rebuilt, &log), &secrets);
 }
 
 fn contains(held: &[u8], word: &[u8]) -> bool {

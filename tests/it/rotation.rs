@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_rustls::client::TlsStream;
 
 use crate::alerts::receiver::{Manner, Receiver};
 use crate::proxy::{call, modern};
@@ -115,6 +117,44 @@ async fn an_overlap_that_ends_waits_and_says_for_whom() {
     assert_eq!(echo(&app, &app.reader).await.code(), 0);
 }
 
+/// A call that has said that it is under way.
+async fn streaming(app: &TestApp, key: &str) -> TlsStream<TcpStream> {
+    let body = call(7, "echo", json!({"wait": true})).to_string();
+    let mut stream = wire::connect(app.proxy, &app.ca).await;
+    let mut head = format!(
+        "POST /mcp/up HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\n",
+        app.proxy.port(),
+        body.len()
+    );
+    for (name, value) in modern("tools/call", "echo") {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    stream.write_all(format!("{head}\r\n{body}").as_bytes()).await.expect("sent");
+    let mut seen = Vec::new();
+    while !String::from_utf8_lossy(&seen).contains("\"progress\":1") {
+        let mut part = [0u8; 4096];
+        let read = stream.read(&mut part).await.expect("it streams");
+        assert!(read > 0);
+        seen.extend_from_slice(&part[..read]);
+    }
+    // The end of the event may come alone.
+    let mut rest = [0u8; 64];
+    let _ = tokio::time::timeout(Duration::from_millis(100), stream.read(&mut rest)).await;
+    stream
+}
+
+/// What still comes until the call is told that its key was revoked.
+async fn until_revoked(stream: &mut TlsStream<TcpStream>) -> String {
+    let mut rest = Vec::new();
+    while !String::from_utf8_lossy(&rest).contains("auth.revoked") {
+        let mut part = [0u8; 4096];
+        let read = stream.read(&mut part).await.expect("the stream ends well");
+        assert!(read > 0, "{}", String::from_utf8_lossy(&rest));
+        rest.extend_from_slice(&part[..read]);
+    }
+    String::from_utf8_lossy(&rest).into_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_key_ends_within_100_ms_with_calls_and_streams_open() {
     let app = Arc::new(TestApp::start().await);
@@ -124,31 +164,7 @@ async fn a_revoked_key_ends_within_100_ms_with_calls_and_streams_open() {
             event(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": "t", "progress": 1}}));
         waits.then(|| sse_answer(vec![(0, progress)], true))
     });
-    let open = async |key: &str| {
-        let body = call(7, "echo", json!({"wait": true})).to_string();
-        let mut stream = wire::connect(app.proxy, &app.ca).await;
-        let mut head = format!(
-            "POST /mcp/up HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\n",
-            app.proxy.port(),
-            body.len()
-        );
-        for (name, value) in modern("tools/call", "echo") {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
-        stream.write_all(format!("{head}\r\n{body}").as_bytes()).await.expect("sent");
-        let mut seen = Vec::new();
-        while !String::from_utf8_lossy(&seen).contains("\"progress\":1") {
-            let mut part = [0u8; 4096];
-            let read = stream.read(&mut part).await.expect("it streams");
-            assert!(read > 0);
-            seen.extend_from_slice(&part[..read]);
-        }
-        // The end of the event may come alone.
-        let mut rest = [0u8; 64];
-        let _ = tokio::time::timeout(Duration::from_millis(100), stream.read(&mut rest)).await;
-        stream
-    };
-    let (mut cut, mut other) = (open(&app.reader).await, open(&app.writer).await);
+    let (mut cut, mut other) = (streaming(&app, &app.reader).await, streaming(&app, &app.writer).await);
     // The last call that was accepted, by when it was sent.
     let (begun, last, stop) = (Instant::now(), Arc::new(std::sync::Mutex::new(Duration::ZERO)), Arc::new(AtomicBool::new(false)));
     let mut loops = Vec::new();
@@ -180,17 +196,8 @@ async fn a_revoked_key_ends_within_100_ms_with_calls_and_streams_open() {
     assert!(late < Duration::from_millis(100), "a call was accepted {late:?} after the order");
     assert!(done["effective_ms"].as_u64().is_some_and(|ms| ms < 100) && done["open"] == json!([]), "{done}");
     assert!(done["cut_in_flight"].as_u64().is_some_and(|cut| cut >= 1), "{done}");
-    let mut rest = Vec::new();
-    let ended = tokio::time::timeout(Duration::from_secs(2), async {
-        while !String::from_utf8_lossy(&rest).contains("auth.revoked") {
-            let mut part = [0u8; 4096];
-            let read = cut.read(&mut part).await.expect("the stream ends well");
-            assert!(read > 0, "{}", String::from_utf8_lossy(&rest));
-            rest.extend_from_slice(&part[..read]);
-        }
-    });
-    ended.await.expect("the call in flight is cut at once");
-    assert!(String::from_utf8_lossy(&rest).contains("\"executed\":\"unknown\""));
+    let ended = tokio::time::timeout(Duration::from_secs(2), until_revoked(&mut cut)).await;
+    assert!(ended.expect("the call in flight is cut at once").contains("\"executed\":\"unknown\""));
     let mut part = [0u8; 64];
     let still = tokio::time::timeout(Duration::from_millis(200), other.read(&mut part)).await;
     assert!(still.is_err(), "another client's call goes on");

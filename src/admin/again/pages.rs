@@ -14,10 +14,11 @@ pub const CODE: &str = "again_code";
 pub const OWN: [&str; 3] = [PASSWORD, CODE, "again_operator"];
 
 // Fields of any form that may hold a secret: a page never shows one that was typed.
-const SECRETS: [(&str, &str, bool); 8] = [
+const SECRETS: [(&str, &str, bool); 9] = [
     ("password", "The new password", false),
     ("secret", "Secret", false),
     ("token", "Token", false),
+    ("value", "The new value", true),
     ("code", "Code", false),
     ("identity", "Identity", true),
     ("headers", "Headers", true),

@@ -41,9 +41,10 @@ const DAY_MS: i64 = 86_400_000;
 /// Adds a client with its roles and a new key.
 ///
 /// # Errors
-/// `Denied` without role admin; `Invalid` for a bad name or role; `Conflict` when it exists.
+/// `Denied` without role admin; `Stale`; `Invalid` for a bad name or role; `Conflict` when it exists.
 pub async fn add(admin: &Admin, actor: &Actor, input: AddClient) -> Verb<ClientAdded> {
     actor.need(Right::Administer, "client.add")?;
+    actor.need_fresh_login(admin.clock.now())?;
     admin.need_ledger("client.add")?;
     check(&input)?;
     let name = input.name.as_str();

@@ -187,7 +187,7 @@ async fn each_role_may_what_it_should() {
     assert!(revoke(admin, &actor, RevokeOrder { name: NAME.into(), ..Default::default() }).await.is_ok());
     // A browser that signed in long ago rotates nothing, and may still end what leaked.
     let old = Actor { login_at: Some(Timestamp(0)), via: crate::admin::Via::Dashboard, ..operator(OperatorRole::Operator) };
-    assert_eq!(rotate(admin, &old, NAME, RotateOrder::default()).await.unwrap_err().kind, FaultKind::Denied);
+    assert_eq!(rotate(admin, &old, NAME, RotateOrder::default()).await.unwrap_err().kind, FaultKind::Stale);
 }
 
 #[tokio::test(flavor = "multi_thread")]

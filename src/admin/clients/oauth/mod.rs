@@ -57,9 +57,10 @@ pub(super) async fn revoke_client(admin: &Admin, actor: &Actor, client: &str, ki
 /// Adds a secret to a client; those it has count on.
 ///
 /// # Errors
-/// `Denied` without role admin; `NotFound`; `Invalid` for a life of no days.
+/// `Denied` without role admin; `Stale`; `NotFound`; `Invalid` for a life of no days.
 pub async fn secret_add(admin: &Admin, actor: &Actor, client: &str, input: &AddSecret) -> Verb<SecretAdded> {
     actor.need(Right::Administer, "client.secret.add")?;
+    actor.need_fresh_login(admin.clock.now())?;
     admin.need_ledger("client.secret.add")?;
     if input.expires_days == Some(0) {
         return Err(Fault::invalid("expires", "a secret lives one day at least"));
@@ -112,9 +113,10 @@ pub async fn secret_revoke(admin: &Admin, actor: &Actor, kid: &str) -> Verb<Secr
 /// Registers a public key of a client, in its file.
 ///
 /// # Errors
-/// `Denied` without role admin; `NotFound`; `Invalid` for what is no public key; `Conflict` when it is there, or was removed for good.
+/// `Denied` without role admin; `Stale`; `NotFound`; `Invalid` for what is no public key; `Conflict` when it is there, or was removed for good.
 pub async fn jwk_add(admin: &Admin, actor: &Actor, client: &str, input: &AddJwk) -> Verb<ClientPublicKey> {
     actor.need(Right::Administer, "client.jwk.add")?;
+    actor.need_fresh_login(admin.clock.now())?;
     admin.need_ledger("client.jwk.add")?;
     let jwk = read_jwk(&input.jwk)?;
     let public = public_jwk(&jwk);

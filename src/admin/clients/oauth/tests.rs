@@ -105,7 +105,7 @@ async fn revoking_a_client_ends_all_that_it_shows() {
     let made = add(admin, &root(), client("ci")).await.unwrap();
     let key = jwk_add(admin, &root(), "ci", &AddJwk { jwk: jwk() }).await.unwrap();
     let done = revoke(admin, &operator(OperatorRole::Operator), "ci").await.unwrap();
-    assert_eq!(done.kids, [made.kid.clone()]);
+    assert_eq!(done.kids, std::slice::from_ref(&made.kid));
     assert!(!counts(&house, &made.kid) && !counts(&house, &key.id));
     assert_eq!(show(admin, &root(), "ci").await.unwrap().state, "revoked");
     // A client of that name begins anew.
