@@ -31,7 +31,7 @@ fn code(secret: &str, step: u64) -> String {
 
 /// A code that was not used yet: of the step after the last, which counts half a minute early.
 async fn next_code(secret: &str, used: &mut u64) -> String {
-    while step() + 1 <= *used {
+    while step() < *used {
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     *used = (*used + 1).max(step());
