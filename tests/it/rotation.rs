@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::client::TlsStream;
 
 use crate::alerts::receiver::{Manner, Receiver};
+use crate::proxy::streams::open;
 use crate::proxy::{call, modern};
 use crate::support::TestApp;
 use crate::support::program::{ask, start};
@@ -120,16 +121,7 @@ async fn an_overlap_that_ends_waits_and_says_for_whom() {
 /// A call that has said that it is under way.
 async fn streaming(app: &TestApp, key: &str) -> TlsStream<TcpStream> {
     let body = call(7, "echo", json!({"wait": true})).to_string();
-    let mut stream = wire::connect(app.proxy, &app.ca).await;
-    let mut head = format!(
-        "POST /mcp/up HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\n",
-        app.proxy.port(),
-        body.len()
-    );
-    for (name, value) in modern("tools/call", "echo") {
-        head.push_str(&format!("{name}: {value}\r\n"));
-    }
-    stream.write_all(format!("{head}\r\n{body}").as_bytes()).await.expect("sent");
+    let mut stream = open(app, key, &body).await;
     let mut seen = Vec::new();
     while !String::from_utf8_lossy(&seen).contains("\"progress\":1") {
         let mut part = [0u8; 4096];

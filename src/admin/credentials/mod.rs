@@ -1,5 +1,4 @@
-//! Credentials (docs/ARCHITECTURE.md): what there is and what is due, rotations with proof, and the end of what leaked. A rotation ends nothing that is
-//! still needed; a revocation waits for nothing. A secret is handed over once and shown nowhere else.
+//! Credentials (docs/ARCHITECTURE.md): what there is and what is due, rotations with proof, and the end of what leaked. Never hands a secret over twice.
 
 mod canary;
 mod drivers;
@@ -12,6 +11,7 @@ pub mod plan;
 pub mod proof;
 mod revoke;
 pub mod routes;
+mod since;
 mod store;
 pub mod systems;
 mod task;

@@ -220,7 +220,7 @@ async fn perform(admin: &Admin, actor: &Actor, (target, plan): (&Target, &Plan),
                 Err(fault) => failed(done, "the operator", &fault),
             }
         }
-        Target::Since(since) => everything_since(admin, actor, *since, done).await,
+        Target::Since(since) => super::since::end(admin, actor, *since, done).await,
         Target::Keys(_) | Target::Key(_) => {}
     }
     for kid in &plan.operator_keys {
@@ -276,31 +276,6 @@ fn failed(done: &mut CredentialRevoked, what: &str, fault: &Fault) {
 
 fn sessions_of(admin: &Admin, name: &str) -> u64 {
     admin.operators.state().sessions.values().filter(|session| session.operator == name).count() as u64
-}
-
-/// Keys of clients and operators that were issued from a moment on. The actor's own key ends too: it may be the one that leaked.
-async fn everything_since(admin: &Admin, actor: &Actor, since: Timestamp, done: &mut CredentialRevoked) {
-    match client_keys::all(admin).await {
-        Ok(all) => {
-            let young = all.into_iter().filter(|key| key.state == "active" && key.created_at >= since);
-            done.keys = young.map(|key| key.kid).collect();
-            if let Err(fault) = client_keys::cut(admin, &done.keys, &actor.name).await {
-                done.open.push(format!("refused now, and a restart would forget it: {}", fault.message));
-            }
-        }
-        Err(fault) => done.open.push(format!("which client keys are younger is not known: {}", fault.message)),
-    }
-    let young: Vec<String> = {
-        let state = admin.operators.state();
-        let keys = state.keys.iter().filter(|(_, key)| key.revoked_at.is_none() && key.created_at >= since);
-        keys.map(|(kid, _)| kid.clone()).collect()
-    };
-    for kid in young {
-        match operators::key_revoke(admin, actor, &kid).await {
-            Ok(_) => done.operator_keys.push(kid),
-            Err(fault) => done.open.push(format!("operator key {kid}: {}", fault.message)),
-        }
-    }
 }
 
 /// Writes down who it was, what it could do and what it did last: as it was before the end, which is what the snapshot taken then says.

@@ -230,8 +230,10 @@ async fn everything_issued_since_a_moment_can_be_ended() {
     let moment = admin.clock.now();
     let young = AddClient { name: "young".into(), roles: vec!["demo".into()], ..Default::default() };
     let young = clients::add(admin, &root(), young).await.unwrap();
+    let secret = clients::secret_add(admin, &root(), "ci", &clients::AddSecret::default()).await.unwrap();
     let done = revoke(admin, &root(), RevokeOrder { since: Some(moment), ..Default::default() }).await.unwrap();
-    assert_eq!(done.keys, [young.kid]);
+    assert!(admin.feed.snapshot().tokens.cuts.everyone.is_some_and(|cut| cut >= moment), "and every token");
+    assert_eq!(done.keys, [young.kid, secret.kid], "what gets tokens ends too");
     assert!(admin.feed.snapshot().keys.contains_key(kid(&key).as_str()), "what is older stays");
 }
 

@@ -6,7 +6,7 @@ mod h2;
 mod headers;
 mod many;
 mod one_way;
-mod streams;
+pub(crate) mod streams;
 mod wire;
 
 use serde_json::{Value, json};

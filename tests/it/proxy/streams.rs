@@ -14,7 +14,7 @@ fn progress(n: u64) -> String {
     event(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": "t", "progress": n}}))
 }
 
-async fn open(app: &TestApp, key: &str, body: &str) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+pub(crate) async fn open(app: &TestApp, key: &str, body: &str) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
     let mut stream = wire::connect(app.proxy, &app.ca).await;
     let mut head = format!(
         "POST /mcp/up HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\n",
