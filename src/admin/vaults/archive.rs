@@ -5,15 +5,17 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use super::catalogue::{ARCHIVE, extract_new};
 use super::command::{self, Feeding, Line};
 use super::folder::{Folder, Partial, forget_pages, free};
+use super::pace::{Pace, Paced};
 use super::sidecar::{FORMAT, Sidecar};
 use super::{Origin, Vault, deployment, source};
-use crate::audit::Signer;
+use crate::audit::{Ledger, Signer};
 use crate::base::clock::{SharedClock, Timestamp};
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids::{self, SharedEntropy};
@@ -37,6 +39,8 @@ pub(super) struct Workshop {
     pub recipients: Vec<String>,
     /// Signs the notes.
     pub signer: Signer,
+    /// While it is written, archives make room.
+    pub ledger: Ledger,
     /// Commit at HEAD.
     pub head: String,
     /// Bytes that must stay free for the ledger.
@@ -183,9 +187,11 @@ impl Workshop {
         let mut recipients = self.recipients.clone();
         recipients.push(key.recipient());
         let mut writer = Writer::begin(self.output(file), &recipients, meta).map_err(unmade)?;
+        let lost = ArchiveFault::io("the archive is not fed");
         let complete = match ready {
-            Ready::Files(files) => files.feed(&mut writer).map_err(unmade)?,
-            Ready::Deployment(files) => files.feed(&mut writer).map_err(unmade)?,
+            // Reading and digesting it is work for a core that has nothing else to do; what is made beside it stays before it.
+            Ready::Files(files) => archive::last(|| files.feed(&mut writer)).map_err(lost).flatten().map_err(unmade)?,
+            Ready::Deployment(files) => archive::last(|| files.feed(&mut writer)).map_err(lost).flatten().map_err(unmade)?,
             Ready::Command(line, output) => {
                 command::feed(line, &mut writer, &Feeding { output: &output, at: meta.started_at, staging })?
             }
@@ -223,8 +229,8 @@ impl Workshop {
 
     /// What an archive is written through: counted, and watched for the room that is left.
     pub(super) fn output(&self, file: File) -> Output {
-        let guarded =
-            Guarded { file, written: 0, since: 0, unsynced: 0, watch: self.folder.root().to_owned(), reserve: self.reserve };
+        let (watch, pace) = (self.folder.root().to_owned(), Pace::beside(&self.ledger));
+        let guarded = Guarded { file, written: 0, since: 0, unsynced: 0, watch, reserve: self.reserve, pace };
         BufWriter::with_capacity(1 << 18, guarded)
     }
 
@@ -234,7 +240,7 @@ impl Workshop {
         let identities = Identities::read(&[key.text()]).map_err(|e| Fault::bug("an identity that cannot be read").because(e))?;
         let unread = |e: io::Error| Fault::unavailable(format!("the archive does not read back: {e}")).because(e);
         let file = File::open(path).map_err(unread)?;
-        let read = extract_new(note, file, &identities);
+        let read = extract_new(note, Paced::new(file, &self.ledger), &identities);
         read.map_err(|e| Fault::unavailable(format!("the archive does not read back: {e}")).because(e))
     }
 
@@ -281,8 +287,8 @@ pub(super) fn name_of(vault: &str, id: &str, at: Timestamp) -> String {
 }
 
 /// How much is brought to the disk at once. What the ledger syncs meanwhile waits for all that was written before it, so a whole archive at once
-/// would hold up every write for as long as the disk takes for it.
-const PORTION: u64 = 2 * 1024 * 1024;
+/// would hold up every write for as long as the disk takes for it. Many small portions also get there sooner than few large ones.
+const PORTION: u64 = 256 * 1024;
 /// How much is written between two looks at the room that is left.
 const LOOK: u64 = 64 * 1024 * 1024;
 
@@ -294,10 +300,12 @@ pub(super) struct Guarded {
     unsynced: u64,
     watch: PathBuf,
     reserve: u64,
+    pace: Pace,
 }
 
 impl Write for Guarded {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let began = Instant::now();
         let count = self.file.write(bytes)?;
         self.written += count as u64;
         self.since += count as u64;
@@ -305,6 +313,7 @@ impl Write for Guarded {
         if self.unsynced >= PORTION {
             self.unsynced = 0;
             self.file.sync_data()?;
+            self.pace.rest(began.elapsed());
         }
         if self.since >= LOOK {
             self.since = 0;

@@ -49,6 +49,7 @@ pub(super) async fn workshop(admin: &Admin, folder: Folder, head: String) -> Ver
         folder,
         recipients: recipients::keys(admin).await?,
         signer: admin.vaults.signer.clone(),
+        ledger: admin.ledger.clone(),
         head,
         reserve: admin.feed.snapshot().settings.audit.reserve.0,
         clock: admin.clock.clone(),

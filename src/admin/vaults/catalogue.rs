@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::Read as _;
+use std::io::Read;
 
 use super::folder::Folder;
 use super::pruned::{self, Pruned};
@@ -149,8 +149,8 @@ pub fn extract(folder: &Folder, note: &Sidecar, identities: &Identities, sink: &
 ///
 /// # Errors
 /// `Changed` when it does not hold what was put into it; `Archive` for the rest.
-pub(super) fn extract_new(note: &Sidecar, file: File, identities: &Identities) -> Result<String, Unusable> {
-    let mut hashed = Hashed::new(file);
+pub(super) fn extract_new(note: &Sidecar, input: impl Read + Send, identities: &Identities) -> Result<String, Unusable> {
+    let mut hashed = Hashed::new(input);
     let got = verify(&mut hashed, identities, note.limits())?;
     let bytes = hashed.passed();
     if bytes != note.bytes {

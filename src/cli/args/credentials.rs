@@ -106,6 +106,6 @@ pub(in crate::cli) struct RotateArgs {
     #[arg(long, default_value_t = 10, requires = "prove")]
     pub seconds: u32,
     /// With --prove: requests a second
-    #[arg(long, default_value_t = 100, requires = "prove")]
+    #[arg(long, default_value_t = 200, requires = "prove")]
     pub rate: u32,
 }

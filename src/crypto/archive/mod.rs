@@ -16,6 +16,7 @@ pub use hashed::{Hashed, PIECE, digest_file, hex, pour};
 pub use model::{Entry, EntryKind, FORMAT, Manifest, Meta, Skipped};
 pub use name::check as check_name;
 pub use read::{Identities, Limits, Opened, Sink, open, reencrypt, verify};
+pub use standing::last;
 pub use write::{Ephemeral, Sealed, Writer};
 
 /// First entry.
@@ -57,7 +58,8 @@ pub enum ArchiveFault {
 }
 
 impl ArchiveFault {
-    fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
+    /// A failure of the system while `what` was done.
+    pub fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |cause| Self::Io { what, cause }
     }

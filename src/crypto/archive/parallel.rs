@@ -126,11 +126,12 @@ pub(super) struct Behind<W> {
 }
 
 impl<W: Write + Send + 'static> Behind<W> {
-    /// Writes to `output` from now on.
-    pub(super) fn spawn(mut output: W) -> Self {
+    /// Writes to `output` from now on, on a thread that first does as `standing` says.
+    pub(super) fn spawn(mut output: W, standing: Standing) -> Self {
         let (sender, chunks) = sync_channel::<Chunk>(AHEAD);
         let (spare, spares) = channel();
         let thread = std::thread::spawn(move || {
+            standing.take();
             for mut chunk in chunks {
                 output.write_all(chunk.filled())?;
                 chunk.len = 0;

@@ -10,7 +10,7 @@ use age::x25519;
 use super::hashed::{Hashed, PIECE, copy, hex, pour};
 use super::model::{Entry, EntryKind, FORMAT, Manifest, Meta};
 use super::parallel::Ahead;
-use super::standing::Standing;
+use super::standing::{Standing, last};
 use super::write::encryptor;
 use super::{ArchiveFault, MANIFEST, META, PAYLOAD, name};
 use crate::base::secret::Secret;
@@ -118,7 +118,8 @@ pub fn open<R: Read + Send>(
 /// # Errors
 /// As `open`.
 pub fn verify<R: Read + Send>(input: R, identities: &Identities, limits: Limits) -> Result<Opened, ArchiveFault> {
-    read(input, identities, limits, (&mut (), Standing::Last))
+    let read = last(|| read(input, identities, limits, (&mut (), Standing::Last)));
+    read.map_err(ArchiveFault::io("the archive cannot be read"))?
 }
 
 fn read<R: Read + Send>(

@@ -1,5 +1,7 @@
 //! How much of the cores the work of an archive may take. Never a right to more than others have.
 
+use std::io;
+
 use thread_priority::{NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy};
 
 /// Where a thread stands among the others of this host.
@@ -23,6 +25,21 @@ impl Standing {
     }
 }
 
+/// Does `work` on a thread that stands last, and waits for it. The calling thread stays where it is: not every account may leave that place again.
+///
+/// # Errors
+/// When the thread broke off.
+pub fn last<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    let done = std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            Standing::Last.take();
+            work()
+        });
+        thread.join()
+    });
+    done.map_err(|_| io::Error::other("the archive's thread broke off"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,6 +57,7 @@ mod tests {
             (policy(), std::thread::spawn(policy).join().unwrap())
         });
         assert_eq!(last.join().unwrap(), ("5".to_owned(), "5".to_owned()));
+        assert_eq!(super::last(policy).unwrap(), "5");
         Standing::Same.take();
         assert_eq!(policy(), "0");
     }

@@ -9,7 +9,7 @@ use age::x25519;
 use super::hashed::{Hashed, PIECE, hex, pour};
 use super::model::{Entry, EntryKind, FORMAT, Manifest, Meta, Skipped};
 use super::parallel::Behind;
-use super::standing::Standing;
+use super::standing::{Standing, last};
 use super::{ArchiveFault, MANIFEST, META, PAYLOAD, name};
 use crate::base::clock::Timestamp;
 use crate::base::secret::Secret;
@@ -53,7 +53,7 @@ pub struct Sealed<W> {
     pub manifest: Manifest,
 }
 
-type Encrypted<W> = StreamWriter<W>;
+type Encrypted<W> = StreamWriter<Behind<W>>;
 type Compressed<W> = zstd::stream::write::Encoder<'static, Behind<Encrypted<W>>>;
 
 /// Takes entries one by one.
@@ -74,15 +74,15 @@ impl<W: Write + Send + 'static> Writer<W> {
     pub fn begin(output: W, recipients: &[String], meta: &Meta) -> Result<Self, ArchiveFault> {
         let encryptor = encryptor(recipients)?;
         let begin = ArchiveFault::io("the archive cannot be begun");
-        // This one writes files, so it stands where its caller does.
-        let behind = encryptor.wrap_output(output).map(Behind::spawn).map_err(begin)?;
-        let begun = std::thread::scope(|scope| scope.spawn(move || Self::compressing(behind, meta)).join());
-        begun.unwrap_or_else(|_| Err(ArchiveFault::io("the archive cannot be begun")(io::Error::other("its thread broke off"))))
+        // What writes the file stands where its caller does; what encrypts for it only computes.
+        let disk = Behind::spawn(output, Standing::Same);
+        let encrypted = encryptor.wrap_output(disk).map_err(begin)?;
+        let behind = Behind::spawn(encrypted, Standing::Last);
+        // The compressor takes its threads at its first byte, and they stand where the thread does that gives it.
+        last(move || Self::compressing(behind, meta)).map_err(ArchiveFault::io("the archive cannot be begun"))?
     }
 
-    /// The compressor takes its threads at its first byte, and they stand where the thread does that gives it: on one of its own.
     fn compressing(behind: Behind<Encrypted<W>>, meta: &Meta) -> Result<Self, ArchiveFault> {
-        Standing::Last.take();
         let begun = || -> io::Result<Compressed<W>> {
             let mut encoder = zstd::stream::write::Encoder::new(behind, LEVEL)?;
             encoder.include_checksum(true)?;
@@ -156,7 +156,8 @@ impl<W: Write + Send + 'static> Writer<W> {
             .into_inner()
             .and_then(zstd::stream::write::Encoder::finish)
             .and_then(Behind::finish)
-            .and_then(StreamWriter::finish);
+            .and_then(StreamWriter::finish)
+            .and_then(Behind::finish);
         let output = ended.map_err(end)?;
         Ok(Sealed { output, manifest_sha256: hex(&sha256(&bytes)), manifest })
     }

@@ -23,7 +23,7 @@ pub struct ProveOrder {
 
 impl Default for ProveOrder {
     fn default() -> Self {
-        Self { all: false, seconds: 10, rate: 100 }
+        Self { all: false, seconds: 10, rate: 200 }
     }
 }
 

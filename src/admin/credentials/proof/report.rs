@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::model::{KIND, Proof, ProofLine, Signed};
 use super::store::{self, New};
 use super::{Seen, chart, make};
-use crate::admin::{Admin, vaults};
+use crate::admin::Admin;
+use crate::admin::vaults::{self, report, sidecar};
 use crate::audit::PublicKey;
 use crate::base::fault::{Fault, Verb};
 use crate::crypto::archive::hex;
@@ -14,15 +15,6 @@ use crate::crypto::files::{self, Readers};
 use crate::crypto::keys::sha256;
 
 const DOMAIN: &str = "lifeboat-rotation-proof-v1\n";
-
-fn canonical(value: &Value) -> String {
-    vaults::sidecar::canonical(value)
-}
-
-/// What is signed: the report's digest and that of the one before.
-fn text(sha256: &str, prev: Option<&str>) -> String {
-    format!("{DOMAIN}{sha256}\n{}\n", prev.unwrap_or_default())
-}
 
 /// From what was seen to the report, with its chart.
 pub(super) fn compose(admin: &Admin, seen: Seen) -> (Proof, String) {
@@ -36,8 +28,10 @@ pub(super) fn compose(admin: &Admin, seen: Seen) -> (Proof, String) {
     let failed: Vec<&str> = seen.credentials.iter().filter(|one| !one.passed).map(|one| one.name.as_str()).collect();
     let summary = match (quiet, two_sided, failed.as_slice()) {
         (true, true, []) => format!(
-            "{} requests, none failed, while {} were rotated; new accepted, old rejected at {} of {} listeners",
+            "{} requests, none failed, p99 {} ms before and {} ms while {} were rotated; new accepted, old rejected at {} of {} listeners",
             traffic.requests,
+            traffic.p99_before_ms,
+            traffic.p99_during_ms,
             seen.credentials.iter().filter(|one| one.rotation.is_some()).count(),
             new_accepted.len(),
             new_accepted.len()
@@ -83,9 +77,8 @@ pub(super) fn compose(admin: &Admin, seen: Seen) -> (Proof, String) {
 /// When the database does not answer. A file that cannot be written is no reason: the report is stored.
 pub(super) async fn keep(admin: &Admin, proof: Proof, chart: &str) -> Verb<Signed> {
     let value = serde_json::to_value(&proof).map_err(|e| Fault::bug("a proof cannot be written").because(e))?;
-    let report = canonical(&value);
-    let (sha256, prev) = (hex(&sha256(report.as_bytes())), store::last(&admin.db).await?);
-    let signature = vaults::sign(admin, &text(&sha256, prev.as_deref()));
+    let (report, sha256, prev) = (sidecar::canonical(&value), report::digest(&value), store::last(&admin.db).await?);
+    let signature = vaults::sign(admin, &report::text(DOMAIN, &sha256, prev.as_deref()));
     let line = ProofLine { id: proof.id.clone(), made_at: proof.ended_at, made_by: proof.by.clone(), passed: proof.passed };
     let new = New { line: &line, report: &report, chart, sha256: &sha256, prev: prev.as_deref(), signature: &signature };
     store::add(&admin.db, &new).await?;
@@ -126,24 +119,6 @@ pub fn check(document: &Value, key: &PublicKey) -> Option<Verb<String>> {
 
 fn checked(document: &Value, key: &PublicKey) -> Verb<String> {
     let wrong = |why: &str| Fault::invalid("report", why.to_owned());
-    let signed: Signed = serde_json::from_value(document.clone()).map_err(|e| wrong(&format!("is no proof of a rotation: {e}")))?;
-    // The one field that the signature does not cover must say what was trusted beforehand.
-    if signed.key_public != vaults::key_text(key) {
-        return Err(wrong("names another key than the one that is trusted"));
-    }
-    let mut bare = document.clone();
-    if let Some(map) = bare.as_object_mut() {
-        for field in ["sha256", "prev", "key_public", "signature"] {
-            map.remove(field);
-        }
-    }
-    // The document as it is: a field that was added is a change as well.
-    let sha256 = hex(&sha256(canonical(&bare).as_bytes()));
-    if sha256 != signed.sha256 {
-        return Err(wrong("was changed: its digest is another"));
-    }
-    if !key.verify(&text(&sha256, signed.prev.as_deref()), &signed.signature) {
-        return Err(wrong(&format!("is not signed by {}", key.id())));
-    }
-    Ok(sha256)
+    let _: Signed = serde_json::from_value(document.clone()).map_err(|e| wrong(&format!("is no proof of a rotation: {e}")))?;
+    report::check(document, DOMAIN, key)
 }
