@@ -38,6 +38,8 @@ mod tests_matrix;
 #[cfg(test)]
 mod tests_second;
 #[cfg(test)]
+mod tests_second_rebuilt;
+#[cfg(test)]
 mod tests_sudo;
 
 use std::sync::Arc;

@@ -8,26 +8,26 @@ use super::actor::FRESH_LOGIN_MS;
 use super::operators::{self, NotSignedIn, Visitor};
 use super::tests_ask::{Ask, PASSWORD, cookie_of, location, secret, session, text, visitor};
 use super::tests_house::{House, root};
-use super::{Actor, OperatorRole, vaults};
+use super::{Actor, OperatorRole};
 use crate::base::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use crate::base::secret::Secret;
 use crate::crypto::totp;
 use crate::web::cookie;
 
 const STEP_MS: i64 = 30_000;
-const NAME: &str = "admin";
+pub(super) const NAME: &str = "admin";
 
 /// A house whose clock stands still, so that a code stays the code.
-struct Stage {
-    house: House,
-    clock: Arc<ManualClock>,
+pub(super) struct Stage {
+    pub(super) house: House,
+    pub(super) clock: Arc<ManualClock>,
     token: String,
 }
 
 /// The admin's second factor, as its telephone has it.
-struct Phone {
+pub(super) struct Phone {
     secret: Secret<Vec<u8>>,
-    recovery: Vec<String>,
+    pub(super) recovery: Vec<String>,
 }
 
 impl Phone {
@@ -56,7 +56,7 @@ fn between<'a>(text: &'a str, from: &str, to: &str) -> &'a str {
 }
 
 impl Stage {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         Self::open_at(tempfile::tempdir().unwrap()).await
     }
 
@@ -85,7 +85,7 @@ impl Stage {
     }
 
     /// Sets the second factor up by the pages alone.
-    async fn enrol(&self) -> Phone {
+    pub(super) async fn enrol(&self) -> Phone {
         let (status, html) = self.post("/account/totp/begin", "").await;
         assert_eq!(status, StatusCode::OK, "{html}");
         assert!(html.contains("<svg class=\"qr\"") && html.contains("id=\"new-secret\""), "{html}");
@@ -117,7 +117,7 @@ impl Stage {
         })
     }
 
-    async fn sign_in(&self, code: &str) -> Result<String, NotSignedIn> {
+    pub(super) async fn sign_in(&self, code: &str) -> Result<String, NotSignedIn> {
         let step = self.first_step(&visitor()).await?;
         self.second_step(&step, code).await
     }
@@ -375,25 +375,4 @@ async fn who_must_have_a_second_factor_sets_it_up_or_stops_tools_and_nothing_els
     let (status, html) = stage.post("/account/totp/remove", "").await;
     assert!(status == StatusCode::CONFLICT && html.contains("Replace it by another instead"), "{status}");
     assert!(!operators::must_enrol(admin, &stage.actor()));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rebuild_brings_back_no_session_and_nobody_who_signs_in_otherwise_since() {
-    let house = House::open().await;
-    let admin = &house.admin;
-    let token = session(admin, OperatorRole::Admin).await;
-    drop(session(admin, OperatorRole::Viewer).await);
-    drop(session(admin, OperatorRole::Auditor).await);
-    vaults::deny::push(admin).await.unwrap();
-    let list = std::fs::read(admin.data.archives().join(vaults::deny::FILE)).unwrap();
-    let list: vaults::deny::DenyList = serde_json::from_slice(&list).unwrap();
-    assert_eq!(list.sign_ins.len(), 3);
-    // What differs from the list is what differs from the archive.
-    operators::reset(admin, &root(), "viewer", &secret("another long password")).await.unwrap();
-    assert_eq!(vaults::apply_deny_list(&admin.db, &list, admin.clock.now()).await.unwrap(), 1);
-    let house = House::open_at(house.close().await).await;
-    let all = operators::list(&house.admin, &root()).unwrap().operators;
-    let disabled: Vec<&str> = all.iter().filter(|o| o.disabled_at.is_some()).map(|o| o.name.as_str()).collect();
-    assert_eq!(disabled, ["viewer"]);
-    assert!(operators::who(&house.admin, &token, operators::Touch::No).is_none(), "every session has ended");
 }

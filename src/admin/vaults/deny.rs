@@ -53,6 +53,10 @@ pub struct DenyList {
     /// SHA-256, in hex, of what each operator signs in with, as it is stored: what an archive has must still be it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sign_ins: BTreeMap<String, String>,
+    /// The recovery codes that each operator has left, by the beginning of a digest of their stored hashes: one of an archive that is not among them
+    /// was used or replaced. Absent in lists of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_codes: Option<BTreeMap<String, Vec<String>>>,
     /// Id of the signing key.
     pub key: String,
     /// Ed25519 over the rest, base64.
@@ -105,6 +109,7 @@ pub async fn push(admin: &Admin) -> Verb<()> {
         let revoked = revoked.unwrap_or_else(|_| store::Revoked {
             operators: before.operators.clone(),
             sign_ins: before.sign_ins.clone(),
+            codes: before.recovery_codes.clone(),
             ..store::Revoked::default()
         });
         let mut list = DenyList {
@@ -118,6 +123,7 @@ pub async fn push(admin: &Admin) -> Verb<()> {
             operator_keys: union(before.operator_keys.clone(), revoked.operator_keys),
             operators: union(Vec::new(), revoked.operators),
             sign_ins: revoked.sign_ins,
+            recovery_codes: revoked.codes,
             key: signer.public().id(),
             signature: before.signature.clone(),
         };

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
+use super::deny::DenyList;
 use crate::base::clock::Timestamp;
 use crate::base::fault::Verb;
 use crate::crypto::keys;
@@ -52,11 +53,13 @@ const DENY_OPERATOR_KEY: &str = "UPDATE operator_keys SET revoked_at = ?2 WHERE 
 const DENY_OPERATOR: &str = "UPDATE operators SET disabled_at = ?2 WHERE name = ?1 AND disabled_at IS NULL";
 const READ_SIGN_INS: &str =
     "SELECT name, password_phc, coalesce(sealed, x'') FROM operators LEFT JOIN operator_totp ON operator = name";
+const READ_CODES: &str = "SELECT operator, hash FROM operator_recovery_codes WHERE used_at IS NULL ORDER BY operator, hash";
+const DENY_CODE: &str = "UPDATE operator_recovery_codes SET used_at = ?3 WHERE operator = ?1 AND hash = ?2 AND used_at IS NULL";
 const END_EVERY_SESSION: &str = "DELETE FROM sessions";
 const LIFT_EPOCH: &str = "UPDATE credential_epoch SET epoch = max(epoch, ?1) + 1 WHERE id = 1";
 
 /// Every statement, for the test that keeps SQL and migrations together.
-pub const STATEMENTS: [(&str, &str); 31] = [
+pub const STATEMENTS: [(&str, &str); 33] = [
     ("vaults.read_recipients", READ_RECIPIENTS),
     ("vaults.add_recipient", ADD_RECIPIENT),
     ("vaults.had_recipients", HAD_RECIPIENTS),
@@ -86,6 +89,8 @@ pub const STATEMENTS: [(&str, &str); 31] = [
     ("vaults.deny_operator_key", DENY_OPERATOR_KEY),
     ("vaults.deny_operator", DENY_OPERATOR),
     ("vaults.read_sign_ins", READ_SIGN_INS),
+    ("vaults.read_codes", READ_CODES),
+    ("vaults.deny_code", DENY_CODE),
     ("vaults.end_every_session", END_EVERY_SESSION),
     ("vaults.lift_epoch", LIFT_EPOCH),
 ];
@@ -244,6 +249,8 @@ pub(super) struct Revoked {
     pub operators: Vec<String>,
     /// SHA-256, in hex, of what each operator signs in with, as it is stored.
     pub sign_ins: BTreeMap<String, String>,
+    /// The recovery codes that each operator has left, as `left` writes them.
+    pub codes: Option<BTreeMap<String, Vec<String>>>,
 }
 
 /// Every credential that was ended.
@@ -258,6 +265,7 @@ pub(super) async fn revoked(db: &Db) -> Verb<Revoked> {
             operator_keys: read(READ_REVOKED_OPERATOR_KEYS).await?,
             operators: read(READ_DISABLED).await?,
             sign_ins: digests(sqlx::query_as(READ_SIGN_INS).fetch_all(db.reader()).await?),
+            codes: Some(left(&sqlx::query_as(READ_CODES).fetch_all(db.reader()).await?)),
         })
     };
     all().await.map_err(|e| fault(e, "what was revoked cannot be read"))
@@ -273,12 +281,44 @@ fn digests(rows: Vec<SignIn>) -> BTreeMap<String, String> {
     rows.into_iter().map(|(name, phc, sealed)| (name, digest(&phc, &sealed))).collect()
 }
 
+/// Recovery codes by operator; each as the beginning of a digest of its hash, which tells it from the others and says nothing of it.
+fn left(rows: &[(String, Vec<u8>)]) -> BTreeMap<String, Vec<String>> {
+    let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (operator, hash) in rows {
+        all.entry(operator.clone()).or_default().push(told(hash));
+    }
+    all
+}
+
+fn told(hash: &[u8]) -> String {
+    keys::sha256(hash).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Recovery codes of an archive that were used, or replaced by others, after it.
+async fn deny_codes(
+    tx: &mut sqlx::Transaction<'static, sqlx::Sqlite>,
+    list: &DenyList,
+    now: Timestamp,
+) -> Result<u64, sqlx::Error> {
+    // A list of an earlier version says nothing of codes.
+    let Some(codes) = &list.recovery_codes else { return Ok(0) };
+    let held: Vec<(String, Vec<u8>)> = sqlx::query_as(READ_CODES).fetch_all(&mut **tx).await?;
+    let mut ended = 0;
+    for (operator, hash) in held {
+        if !codes.get(&operator).is_some_and(|left| left.contains(&told(&hash))) {
+            let end = sqlx::query(DENY_CODE).bind(&operator).bind(&hash).bind(now.0);
+            ended += end.execute(&mut **tx).await?.rows_affected();
+        }
+    }
+    Ok(ended)
+}
+
 /// Ends what a deny-list names in a database that was brought back, every session, and the access of operators who signed in with something else
 /// later; lifts the credential epoch above both. Gives how many it ended.
 ///
 /// # Errors
 /// When the database does not answer; nothing of it has then happened.
-pub(super) async fn deny(db: &Db, list: &super::deny::DenyList, now: Timestamp) -> Verb<u64> {
+pub(super) async fn deny(db: &Db, list: &DenyList, now: Timestamp) -> Verb<u64> {
     let what = "the deny-list cannot be applied";
     let mut tx = db.begin().await?;
     let mut ended = 0;
@@ -304,6 +344,7 @@ pub(super) async fn deny(db: &Db, list: &super::deny::DenyList, now: Timestamp) 
             ended += done.rows_affected();
         }
     }
+    ended += deny_codes(&mut tx, list, now).await.map_err(|e| fault(e, what))?;
     sqlx::query(END_EVERY_SESSION).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
     for token in &list.tokens {
         let end = sqlx::query(DENY_TOKEN).bind(&token.jti).bind(&token.client).bind(token.expires_at.0);

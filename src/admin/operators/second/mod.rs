@@ -150,6 +150,7 @@ pub async fn recovery_renew(admin: &Admin, actor: &Actor) -> Verb<Vec<Secret<Str
     if let Some(second) = second_mut(&mut admin.operators.state(), &actor.name) {
         second.recovery = hashes(&codes);
     }
+    vaults::tell_revoked(admin);
     admin.record(Event::action(&actor.name, "operator.recovery.renew", actor.name.clone())).await?;
     Ok(codes)
 }
@@ -210,6 +211,7 @@ pub(super) async fn count(admin: &Admin, operator: &str, typed: &str) -> Verb<Op
     let mut state = admin.operators.state();
     let Some(second) = second_mut(&mut state, operator) else { return Ok(None) };
     second.recovery.retain(|kept| *kept != hash);
+    vaults::tell_revoked(admin);
     Ok(Some(Counted::Recovery(second.recovery.len())))
 }
 
