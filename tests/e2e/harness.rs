@@ -220,7 +220,18 @@ impl Lifeboat {
 
     /// Runs a command with `--json` and reads its one document; panics unless it exits 0.
     pub fn json(&self, args: &[&str]) -> Value {
-        let output = self.cli(&[args, &["--json"]].concat());
+        self.read(args, self.cli(&[args, &["--json"]].concat()))
+    }
+
+    /// The same with a secret at its standard input.
+    pub fn json_with(&self, args: &[&str], input: &str) -> Value {
+        let file = std::fs::File::open(self.secret_file("input", input)).unwrap();
+        let mut command = Command::new(binary());
+        command.args(args).arg("--json").arg("--data").arg(self.data()).stdin(file);
+        self.read(args, command.output().unwrap())
+    }
+
+    fn read(&self, args: &[&str], output: Output) -> Value {
         assert!(
             output.status.success(),
             "lifeboat {}: {:?}\n{}{}",

@@ -101,3 +101,16 @@ pub const DRILL_REPORT: &str = "tr[id^='drill-'] th a";
 pub const GO_BACK: &str = "#history a.btn";
 pub const GO_BACK_REASON: &str = "form[action='/revisions/rollback'] [name=reason]";
 pub const GO_BACK_SUBMIT: &str = "form[action='/revisions/rollback'] button";
+
+/// Clients: a secret for one that is there; what comes of it; ending it in two clicks.
+pub const SECRET_CLIENT: &str = "form[action='/clients/secrets'] select[name=client]";
+pub const SECRET_SUBMIT: &str = "form[action='/clients/secrets'] button";
+pub const NEW_SECRET: &str = "#new-secret pre";
+pub const SECRET_REVOKE: &str = "#tokens form[action$='/revoke'] button";
+
+/// A credential: start its rotation, show the new secret, end the overlap, revoke.
+pub const ROTATE_SUBMIT: &str = "#rotate form button";
+pub const FETCH_SUBMIT: &str = "form[action$='/fetch'] button";
+pub const FETCHED: &str = "main .code pre";
+pub const RETIRE_SUBMIT: &str = "form[action$='/order']:has(input[value=retire]) button";
+pub const REVOKE_SUBMIT: &str = "#revoke form button";

@@ -56,6 +56,44 @@ impl Scripted {
     }
 }
 
+/// The scripted authorization server.
+pub struct Issuer {
+    _child: Running,
+    pub url: String,
+}
+
+impl Issuer {
+    /// Starts it, with one key published.
+    pub fn start() -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_issuer")).stdout(Stdio::piped()).spawn().unwrap();
+        let line = first_line(child.stdout.take().unwrap());
+        let address = line.strip_prefix("listening ").unwrap_or_else(|| panic!("issuer said {line:?}")).to_owned();
+        Self { _child: Running(child), url: format!("http://{address}") }
+    }
+
+    /// `stage`, `activate` or `remove`.
+    pub fn keys(&self, order: &str) {
+        self.curl(&["--request", "POST", &format!("{}/keys/{order}", self.url)]);
+    }
+
+    /// A token of a client for a resource.
+    pub fn token(&self, client: &str, resource: &str, scope: &str) -> String {
+        let fields = [format!("client_id={client}"), format!("resource={resource}"), format!("scope={scope}")];
+        let mut words = vec!["--data", "grant_type=client_credentials"];
+        fields.iter().for_each(|field| words.extend(["--data-urlencode", field.as_str()]));
+        let url = format!("{}/token", self.url);
+        words.push(&url);
+        let answer: Value = serde_json::from_str(&self.curl(&words)).unwrap();
+        answer["access_token"].as_str().unwrap().to_owned()
+    }
+
+    fn curl(&self, words: &[&str]) -> String {
+        let output = Command::new("curl").args(["--silent", "--show-error", "--fail"]).args(words).output().unwrap();
+        assert!(output.status.success(), "curl {words:?}: {}", crate::harness::text(&output.stderr));
+        crate::harness::text(&output.stdout)
+    }
+}
+
 fn first_line(output: impl Read) -> String {
     let mut line = String::new();
     BufReader::new(output).read_line(&mut line).unwrap();

@@ -11,7 +11,7 @@ use crate::dashboard::sign_in;
 use crate::harness::{Lifeboat, text, wait};
 use crate::https;
 use crate::ledger;
-use crate::rig::Scripted;
+use crate::rig::{Issuer, Scripted};
 use crate::snippets;
 
 const BOTH: [Sdk; 4] = [Sdk::PythonAuto, Sdk::PythonLegacy, Sdk::TypeScript2Auto, Sdk::TypeScript2Legacy];
@@ -56,6 +56,46 @@ fn the_official_sdks_get_tokens_and_step_up_by_themselves() {
         let ran: Vec<&Value> = rows.iter().filter(|row| row["status"] == "ok").collect();
         assert_eq!((ran.len(), &ran[0]["kid"]), (1, &json!(kid)), "{sdk:?}: it ran once: {rows:?}");
     }
+}
+
+/// Tokens of an issuer elsewhere, shown by the official SDKs: its next key counts as soon as it signs, and the one that it removed no more.
+#[test]
+fn tokens_of_an_issuer_elsewhere_follow_its_keys() {
+    let lifeboat = Lifeboat::start();
+    let issuer = Issuer::start();
+    let before = std::fs::read_to_string(lifeboat.data().join("config/lifeboat.toml")).unwrap_or_default();
+    let named = format!("\n[[issuer]]\nname = \"idp\"\nissuer = \"{}\"\nplain_loopback = true\n", issuer.url);
+    lifeboat.configure("lifeboat.toml", &(before + &named));
+    client(&lifeboat, "elsewhere");
+    let token = || issuer.token("elsewhere", &lifeboat.url("demo"), "tools:read");
+    let works = |sdk: Sdk, token: &str| {
+        let mut driver = Driver::start(sdk, &lifeboat, token);
+        driver.connect("demo")["ok"] == true && driver.call("demo", "read_graph", json!({}))["ok"] == true
+    };
+    issuer.keys("stage");
+    let first = token();
+    assert!(BOTH.into_iter().all(|sdk| works(sdk, &first)), "by the first key");
+    issuer.keys("activate");
+    let second = token();
+    assert!(works(Sdk::PythonAuto, &second), "by the key that was published before it signed");
+    assert!(works(Sdk::TypeScript2Auto, &first), "both are published");
+    issuer.keys("remove");
+    issuer.keys("stage");
+    issuer.keys("activate");
+    // A key that nobody knows yet is asked for once a minute at most.
+    let third = token();
+    let bare = |token: &str| {
+        let head = hyper::Request::post("/mcp/demo").header("authorization", format!("Bearer {token}"));
+        let head = head.header("content-type", "application/json").header("accept", "application/json, text/event-stream");
+        https::send(&lifeboat.proxy, &lifeboat.ca(), head, json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}).to_string())
+            .unwrap()
+            .status
+    };
+    wait("the new key", 90, || (bare(&third) != 401).then_some(()));
+    assert!(works(Sdk::PythonAuto, &third) && works(Sdk::TypeScript2Auto, &second));
+    assert_eq!(bare(&first), 401, "the removed key counts no more");
+    let kids: Vec<Value> = ledger::query(&lifeboat, &["--client", "elsewhere"]).iter().map(|row| row["kid"].clone()).collect();
+    assert!(!kids.is_empty() && kids.iter().all(|kid| kid == "ext:idp"), "{kids:?}");
 }
 
 /// A client that can never have the scope is told in-band, and asks for no token again and again.
@@ -130,7 +170,7 @@ fn revoking_a_secret_stops_its_tokens_within_100_ms() {
 }
 
 /// A token as a script gets one: curl and a form.
-fn token(lifeboat: &Lifeboat, client: &str, secret: &str, server: &str) -> String {
+pub fn token(lifeboat: &Lifeboat, client: &str, secret: &str, server: &str) -> String {
     let config = format!(
         "url = \"https://{}/oauth/token\"\nuser = \"{client}:{secret}\"\ndata-urlencode = \"grant_type=client_credentials\"\n\
          data-urlencode = \"resource={}\"\ndata-urlencode = \"scope=tools:destructive\"\n",

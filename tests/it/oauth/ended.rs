@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Sea, basic};
 use crate::proxy::{call, modern};
-use crate::support::upstream::{event, sse_answer};
+use crate::support::upstream::{event, json_answer, sse_answer};
 use crate::support::wire;
 
 async fn revoke(sea: &Sea, auth: &str, token: &str) -> u16 {
@@ -142,6 +142,55 @@ async fn a_revoked_key_cuts_its_calls_under_way_as_well() {
     let mut stream = begin(&sea, &sea.app.writer).await;
     sea.app.api("POST", "/api/v1/clients/writer/revoke", json!({})).await;
     assert!(until(&mut stream, "auth.revoked").await.contains("-31002"));
+}
+
+/// The server's own stream of a session that a token began, on which nothing has come yet.
+async fn idle(sea: &Sea, token: &str) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+    sea.app.upstream.script(|hit| match (hit.method.as_str(), hit.rpc().as_str()) {
+        ("GET", _) => Some(sse_answer(Vec::new(), true)),
+        (_, "initialize") => {
+            let result = json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}});
+            let mut answer = json_answer(&json!({"jsonrpc": "2.0", "id": hit.json()["id"], "result": result}));
+            answer.headers_mut().insert("mcp-session-id", "silent".parse().expect("a value"));
+            Some(answer)
+        }
+        _ => None,
+    });
+    let asked = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}});
+    let body = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": asked}).to_string();
+    let headers = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")];
+    let begun = sea.app.post(token, &headers, body.as_bytes()).await;
+    let session = begun.header("mcp-session-id").expect("a session").to_owned();
+    let mut stream = wire::connect(sea.app.proxy, &sea.app.ca).await;
+    let head = format!(
+        "GET /mcp/up HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: Bearer {token}\r\nAccept: text/event-stream\r\n\
+         MCP-Protocol-Version: 2025-11-25\r\nMcp-Session-Id: {session}\r\n\r\n",
+        sea.app.proxy.port()
+    );
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    let seen = until(&mut stream, "\r\n\r\n").await;
+    assert!(seen.starts_with("HTTP/1.1 200"), "{seen}");
+    stream
+}
+
+#[tokio::test]
+async fn what_ends_a_token_ends_a_stream_on_which_nothing_comes() {
+    let sea = Sea::start().await;
+    for how in ["token", "cut", "client"] {
+        let token = sea.token("tools:read").await;
+        let mut stream = idle(&sea, &token).await;
+        let mut byte = [0u8; 256];
+        let rests = tokio::time::timeout(Duration::from_millis(300), stream.read(&mut byte)).await;
+        assert!(rests.is_err(), "{how}: it stays open while its token counts");
+        match how {
+            "token" => assert_eq!(revoke(&sea, &basic("bot", &sea.secret), &token).await, 200),
+            "cut" => drop(sea.app.api("POST", "/api/v1/tokens/cut", json!({"client": "bot"})).await),
+            _ => drop(sea.app.api("POST", "/api/v1/clients/bot/revoke", json!({})).await),
+        }
+        let ended = async { while stream.read(&mut byte).await.is_ok_and(|count| count > 0) {} };
+        let ended = tokio::time::timeout(Duration::from_secs(2), ended).await;
+        assert!(ended.is_ok(), "{how}: the stream goes on");
+    }
 }
 
 #[tokio::test]
