@@ -31,7 +31,7 @@ pub mod sidecar;
 mod source;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 #[cfg(test)]
 mod tests_command;
 #[cfg(test)]
