@@ -30,6 +30,8 @@ pub mod vaults;
 #[cfg(test)]
 mod tests_ask;
 #[cfg(test)]
+mod tests_door;
+#[cfg(test)]
 mod tests_gate;
 #[cfg(test)]
 mod tests_house;

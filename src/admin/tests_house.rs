@@ -2,21 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::tests_door::stand_in;
 use super::{Actor, Admin, OperatorRole, Parts, Via, kill, publish, tokens};
 use crate::audit::{self, Ledger, Opening};
 use crate::base::clock::{Clock, SharedClock, SystemClock};
@@ -27,7 +24,6 @@ use crate::crypto::random::SystemEntropy;
 use crate::crypto::seal::InstanceKey;
 use crate::crypto::{ca, tls};
 use crate::db::{Db, Migrations};
-use crate::policy::Mode;
 use crate::policy::feed::{Feed, ProbeRequest, Probed, ProxyListener, ToolSeen, Way};
 
 /// An admin plane in a temporary directory.
@@ -39,7 +35,9 @@ pub(crate) struct House {
     /// Values of headers that no server takes.
     pub(crate) refuses: Arc<std::sync::Mutex<Vec<String>>>,
     _tasks: DropGuard,
-    dir: tempfile::TempDir,
+    root: PathBuf,
+    /// Its directory, when it goes with the house.
+    dir: Option<tempfile::TempDir>,
 }
 
 const SERVER: &str = "[upstream.http]\nurl = \"https://tools.example.com/mcp\"\n[tools.read_graph]\nclass = \"read\"\n[tools.add]\nclass = \"write\"\n";
@@ -74,8 +72,14 @@ impl House {
 
     /// The same, by another clock.
     pub(crate) async fn open_with(dir: tempfile::TempDir, clock: SharedClock) -> Self {
+        let house = Self::open_in(dir.path(), clock).await;
+        Self { dir: Some(dir), ..house }
+    }
+
+    /// The same in a directory that is somebody else's to remove.
+    pub(crate) async fn open_in(root: &Path, clock: SharedClock) -> Self {
         tls::install();
-        let data = DataDir::new(dir.path());
+        let data = DataDir::new(root);
         data.create().unwrap();
         let now = SystemClock.now();
         let hosts = Settings::default().listen.hosts;
@@ -102,11 +106,19 @@ impl House {
         let refuses = Arc::default();
         tokio::spawn(answer_probes(probes, Arc::clone(&refuses)));
         tokio::spawn(admin.ledger.clone().run_index(stop.clone()));
-        Self { admin, obeys: Arc::new(AtomicBool::new(true)), refuses, _tasks: stop.clone().drop_guard(), stop, dir }
+        Self {
+            admin,
+            obeys: Arc::new(AtomicBool::new(true)),
+            refuses,
+            _tasks: stop.clone().drop_guard(),
+            stop,
+            root: root.to_owned(),
+            dir: None,
+        }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        self.dir.path()
+        &self.root
     }
 
     /// Ends the tasks as a stop does; gives the directory for the next start.
@@ -116,6 +128,7 @@ impl House {
         self.admin.db.close().await;
         let Self { admin, dir, .. } = self;
         drop(admin);
+        let dir = dir.unwrap();
         // The tasks give up their hold of the ledger's lock when they see the stop.
         tokio::time::sleep(Duration::from_millis(300)).await;
         dir
@@ -142,49 +155,6 @@ impl House {
         self.admin.feed.add_listener(ProxyListener { name: name.into(), way: Way::Tls(address, served) });
         address
     }
-}
-
-async fn stand_in(
-    feed: Arc<Feed>,
-    obeys: Arc<AtomicBool>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, hyper::Error> {
-    let plain = |status: u16| Response::builder().status(status).body(Full::default()).unwrap();
-    let shown = request.headers().get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
-    let server = request.uri().path().trim_start_matches("/mcp/").to_owned();
-    let token = shown.strip_prefix("Bearer ").unwrap_or_default();
-    if token.starts_with("lbk_") {
-        return Ok(by_key(&feed, token).unwrap_or_else(|| plain(401)));
-    }
-    let Some(principal) = feed.take_canary(token) else { return Ok(plain(401)) };
-    let stands_for = principal.canary.as_ref().and_then(|canary| canary.stands_for.clone());
-    if stands_for.is_some_and(|kid| !feed.snapshot().keys.contains_key(&kid)) {
-        return Ok(plain(401));
-    }
-    let name = request.headers().get("mcp-name").map(|name| name.to_str().unwrap().to_owned()).unwrap_or_default();
-    let body: serde_json::Value = serde_json::from_slice(&request.into_body().collect().await?.to_bytes()).unwrap();
-    let tool = body["params"]["name"].as_str().unwrap_or_default();
-    assert_eq!(name, tool);
-    let class = principal.canary.as_ref().map_or(Class::Destructive, |canary| canary.class);
-    let overlay = feed.kill();
-    let stopped = overlay.stops(&server, Some(tool), &principal.client, class).filter(|_| obeys.load(Ordering::SeqCst));
-    let reason = match stopped {
-        Some(entry) if entry.mode == Mode::ReadOnly => (-31001, "kill.read_only"),
-        Some(_) => (-31001, "kill.engaged"),
-        None => (-31002, "policy.no_grant"),
-    };
-    let error = json!({"jsonrpc": "2.0", "id": 1, "error": {"code": reason.0, "message": "m", "data": {"reason": reason.1}}});
-    Ok(Response::new(Full::from(error.to_string())))
-}
-
-/// Answers a key that is in the policy as a server with two tools would.
-fn by_key(feed: &Feed, token: &str) -> Option<Response<Full<Bytes>>> {
-    let (kid, _) = token.strip_prefix("lbk_")?.split_once('_')?;
-    let snapshot = feed.snapshot();
-    let counts = snapshot.keys.get(kid).is_some_and(|key| key.hash == crate::crypto::keys::hash_text(token));
-    feed.places().note(kid, [127, 0, 0, 1].into(), SystemClock.now(), counts);
-    let answer = json!({"jsonrpc": "2.0", "id": 1, "result": {"tools": [], "content": []}});
-    counts.then(|| Response::new(Full::from(answer.to_string())))
 }
 
 /// Plays the proxy's part of a probe: every server has `read_graph` and `wipe`, and a server called `down` does not answer.

@@ -53,7 +53,7 @@ pub struct CredentialEntry {
     /// Who holds it besides Lifeboat, and where: said to whoever has to wait for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
-    /// The tool, `SERVER/TOOL` without required arguments, that a new client key must be able to call before the old one ends.
+    /// The tool, `SERVER/TOOL` without required arguments, that a new client key or secret must be able to call before the old one ends.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub canary: Option<String>,
 }

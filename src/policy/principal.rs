@@ -50,7 +50,7 @@ pub enum Issuer {
 pub struct Canary {
     /// The class its call counts as.
     pub class: crate::config::Class,
-    /// The key it stands for, by kid: it is let in only while that key counts. None for the proof of a kill.
+    /// The key, secret or token-signing key it stands for, by kid: it is let in only while that counts. None for the proof of a kill.
     pub stands_for: Option<Arc<str>>,
 }
 

@@ -19,6 +19,7 @@ mod plane;
 mod proxy;
 mod recovery;
 mod rotation;
+mod rotation_tokens;
 mod sandbox;
 mod secrets;
 mod support;

@@ -27,16 +27,16 @@ async fn echo(app: &TestApp, key: &str) -> Reply {
 }
 
 /// Commits what is said of credentials.
-async fn say(app: &TestApp, text: &str) {
+pub(crate) async fn say(app: &TestApp, text: &str) {
     std::fs::write(app.data.path().join("config/credentials.toml"), text).expect("written");
     app.api("POST", "/api/v1/config/commit", json!({"as": "ana", "message": "credentials: say how"})).await;
 }
 
-async fn state_of(app: &TestApp, path: &str) -> Value {
+pub(crate) async fn state_of(app: &TestApp, path: &str) -> Value {
     app.api("GET", path, Value::Null).await["rotations"][0].clone()
 }
 
-async fn until(app: &TestApp, path: &str, state: &str) -> Value {
+pub(crate) async fn until(app: &TestApp, path: &str, state: &str) -> Value {
     let started = Instant::now();
     loop {
         let row = state_of(app, path).await;

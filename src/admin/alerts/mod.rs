@@ -15,7 +15,7 @@ mod tests;
 #[cfg(test)]
 mod tests_delivery;
 #[cfg(test)]
-mod tests_receiver;
+pub(super) mod tests_receiver;
 #[cfg(test)]
 mod tests_secrets;
 mod trial;

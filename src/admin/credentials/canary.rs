@@ -6,10 +6,13 @@ use http::{Request, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::drivers::Trouble;
+use super::grants;
+use crate::admin::clients::single::Form;
 use crate::admin::{Admin, kill, tree};
 use crate::base::secret::Secret;
 use crate::config::Class;
-use crate::crypto::keys;
+use crate::crypto::{jwt, keys};
+use crate::policy::feed::ProxyListener;
 use crate::policy::principal::Canary;
 use crate::policy::snapshot::{ClientEntry, ServerEntry, Snapshot};
 use crate::policy::{Asked, Decision, Principal, decide};
@@ -66,26 +69,60 @@ pub(super) fn request(server: &str, tool: Option<&str>, token: &str) -> (http::r
     (request, Bytes::from(body.to_string()))
 }
 
-/// Shows a kid at every listener as a canary that stands for it: whether the key would be let in there now.
+/// Shows a kid at every listener as a canary that stands for it: whether the key or secret would be let in there now.
 ///
 /// # Errors
 /// When there is no listener, or one does not answer.
-pub(super) async fn stand_for(admin: &Admin, kid: &str, client: &str) -> Result<Vec<Answer>, Trouble> {
-    let server = admin.feed.snapshot().servers.keys().next().cloned().unwrap_or_else(|| kill::CANARY.to_owned());
+pub(super) async fn stand_for(admin: &Admin, form: Form, kid: &str, client: &str) -> Result<Vec<Answer>, Trouble> {
     let mut answers = Vec::new();
     for listener in listeners(admin)? {
         let token = format!("lbc_{}", keys::token(admin.entropy.as_ref()).reveal());
-        let canary = Some(Canary { class: Class::Read, stands_for: Some(kid.into()) });
-        let principal = Principal { client: client.into(), kid: kid.into(), token: None, canary };
-        admin.feed.admit_canary(token.clone(), principal);
-        let sent = send(admin, &listener, request(&server, None, &token)).await;
-        // Whatever came of it, nobody shows this token later.
-        admin.feed.take_canary(&token);
-        let (status, body) = sent?;
-        let accepted = status != StatusCode::UNAUTHORIZED;
-        answers.push(Answer { listener: listener.name, accepted, status: status.as_u16(), said: reason(&body) });
+        let shown = match form {
+            Form::Key => request(&any_server(admin), None, &token),
+            Form::Secret => grants::bare(client, &token),
+        };
+        answers.push(as_canary(admin, &listener, (kid, client), (&token, shown)).await?);
     }
     Ok(answers)
+}
+
+/// Shows a token at every listener that a token-signing key has signed: whether tokens of that key are accepted there now. It calls for nobody.
+///
+/// # Errors
+/// When there is no listener, or one does not answer.
+pub(super) async fn bear_witness(admin: &Admin, kid: &str, token: &Secret<String>) -> Result<Vec<Answer>, Trouble> {
+    let credential = jwt::peek(token.reveal(), "credential").ok_or_else(|| Trouble::permanent("the token of a proof is none"))?;
+    let mut answers = Vec::new();
+    for listener in listeners(admin)? {
+        let shown = request(&any_server(admin), None, token.reveal());
+        answers.push(as_canary(admin, &listener, (kid, kill::CANARY), (&credential, shown)).await?);
+    }
+    Ok(answers)
+}
+
+fn any_server(admin: &Admin) -> String {
+    admin.feed.snapshot().servers.keys().next().cloned().unwrap_or_else(|| kill::CANARY.to_owned())
+}
+
+/// Sends a request that shows a canary which stands for a kid, once.
+async fn as_canary(
+    admin: &Admin,
+    listener: &ProxyListener,
+    (kid, client): (&str, &str),
+    (canary, shown): (&str, (http::request::Builder, Bytes)),
+) -> Result<Answer, Trouble> {
+    let stands = Some(Canary { class: Class::Read, stands_for: Some(kid.into()) });
+    let principal = Principal { client: client.into(), kid: kid.into(), token: None, canary: stands };
+    admin.feed.admit_canary(canary.to_owned(), principal);
+    let sent = send(admin, listener, shown).await;
+    // Whatever came of it, nobody shows this canary later.
+    admin.feed.take_canary(canary);
+    let (status, body) = sent?;
+    if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() {
+        return Err(Trouble::transient(format!("listener {} answers {} to a proof", listener.name, status.as_u16())));
+    }
+    let accepted = status != StatusCode::UNAUTHORIZED;
+    Ok(Answer { listener: listener.name.clone(), accepted, status: status.as_u16(), said: reason(&body) })
 }
 
 /// Shows a key to every listener as its client does: the HTTP status of each, 0 without an answer.
@@ -98,21 +135,27 @@ pub(super) async fn shown(admin: &Admin, key: &Secret<String>, target: &Target) 
     all
 }
 
-/// Does with a key what its client would do, at every listener: a list, and one call that reads when there is one to make.
+/// Does with a key or secret what its client would do, at every listener: a list, and one call that reads when there is one to make; with a secret a token
+/// is asked for first.
 ///
 /// # Errors
 /// When there is no listener; when a listener refuses the key; when no server that the client reaches answers.
-pub(super) async fn call(admin: &Admin, key: &Secret<String>, client: &str, credential: &str) -> Result<Value, Trouble> {
+pub(super) async fn call(
+    admin: &Admin,
+    (form, shown): (Form, &Secret<String>),
+    client: &str,
+    credential: &str,
+) -> Result<Value, Trouble> {
     let snapshot = admin.feed.snapshot();
     let entry = snapshot.clients.get(client).ok_or_else(|| Trouble::permanent(format!("there is no client {client}")))?;
     let said = tree::standing(admin).await.unwrap_or_default().credentials.of(credential).and_then(|entry| entry.canary.clone());
     let targets = targets(&snapshot, entry, said.as_deref());
     let mut seen = Vec::new();
     for listener in listeners(admin)? {
-        let mut last = format!("{client} reaches no server, so its key cannot be seen at work");
+        let mut last = format!("{client} reaches no server, so its {} cannot be seen at work", form.word());
         let mut worked = None;
         for target in &targets {
-            match work(admin, &listener, target, key).await {
+            match work(admin, &listener, target, (form, client, shown)).await {
                 Ok(evidence) => {
                     worked = Some(evidence);
                     break;
@@ -127,14 +170,22 @@ pub(super) async fn call(admin: &Admin, key: &Secret<String>, client: &str, cred
 
 async fn work(
     admin: &Admin,
-    listener: &crate::policy::feed::ProxyListener,
+    listener: &ProxyListener,
     target: &Target,
-    key: &Secret<String>,
+    (form, client, shown): (Form, &str, &Secret<String>),
 ) -> Result<Value, Trouble> {
+    let token = match form {
+        Form::Key => None,
+        Form::Secret => Some(grants::ask(admin, listener, target, (client, shown)).await?),
+    };
+    let key = token.as_ref().map_or(shown, |given| &given.text);
     let (status, body) = send(admin, listener, request(&target.server, None, key.reveal())).await?;
     let list = judged(status, &body).map_err(|why| Trouble::transient(format!("tools/list of {}: {why}", target.server)))?;
     let tools = list["tools"].as_array().map_or(0, Vec::len);
     let mut evidence = json!({ "listener": listener.name, "server": target.server, "tools": tools });
+    if let Some(given) = &token {
+        evidence["token"] = json!({ "scope": given.scope, "expires_in": given.expires_in });
+    }
     let Some(tool) = &target.tool else { return Ok(evidence) };
     let (status, body) = send(admin, listener, request(&target.server, Some(tool), key.reveal())).await?;
     match judged(status, &body) {
@@ -149,7 +200,7 @@ async fn work(
 /// The result of an answer, or why it is none.
 pub(super) fn judged(status: StatusCode, body: &[u8]) -> Result<Value, String> {
     if status == StatusCode::UNAUTHORIZED {
-        return Err("the key is refused with 401".to_owned());
+        return Err("it is refused with 401".to_owned());
     }
     let mut answer = message(body);
     if status == StatusCode::OK && answer["result"].is_object() {
@@ -160,7 +211,7 @@ pub(super) fn judged(status: StatusCode, body: &[u8]) -> Result<Value, String> {
 }
 
 /// The JSON of a body, or of the last event of a stream.
-fn message(body: &[u8]) -> Value {
+pub(super) fn message(body: &[u8]) -> Value {
     let text = String::from_utf8_lossy(body);
     serde_json::from_str(&text).unwrap_or_else(|_| {
         let last = text.lines().filter_map(|line| line.strip_prefix("data:")).next_back().unwrap_or_default();
@@ -173,7 +224,7 @@ fn reason(body: &[u8]) -> String {
     answer["error"]["data"]["reason"].as_str().unwrap_or_default().to_owned()
 }
 
-fn listeners(admin: &Admin) -> Result<Vec<crate::policy::feed::ProxyListener>, Trouble> {
+fn listeners(admin: &Admin) -> Result<Vec<ProxyListener>, Trouble> {
     let all = admin.feed.listeners();
     if all.is_empty() {
         return Err(Trouble::transient("no listener of the proxy is open, so no key can be seen at work: start Lifeboat first"));
@@ -181,9 +232,9 @@ fn listeners(admin: &Admin) -> Result<Vec<crate::policy::feed::ProxyListener>, T
     Ok(all)
 }
 
-async fn send(
+pub(super) async fn send(
     admin: &Admin,
-    listener: &crate::policy::feed::ProxyListener,
+    listener: &ProxyListener,
     (request, body): (http::request::Builder, Bytes),
 ) -> Result<(StatusCode, Bytes), Trouble> {
     let manner = kill::manner(admin);
@@ -211,7 +262,7 @@ pub(super) fn targets(snapshot: &Snapshot, client: &ClientEntry, named: Option<&
     all
 }
 
-fn permits(snapshot: &Snapshot, client: &ClientEntry, server: &str, tool: &str) -> Option<Class> {
+pub(super) fn permits(snapshot: &Snapshot, client: &ClientEntry, server: &str, tool: &str) -> Option<Class> {
     match decide(snapshot, client, server, Asked::Tool(tool)) {
         Decision::Permit { class, .. } => Some(class),
         Decision::Refuse { .. } => None,

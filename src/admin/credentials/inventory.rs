@@ -1,6 +1,6 @@
 //! Every credential of the deployment in one table, computed from what each noun keeps. Stores nothing, and never sees a secret but to name it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::drivers::{issued_and_sent, named_in_variables, version_of};
 use super::kinds::Kind;
@@ -8,9 +8,9 @@ use super::machine::{Hold, State};
 use super::model::{Credential, Rotation, Strategy, Version};
 use super::{store, systems};
 use crate::admin::alerts::receivers;
-use crate::admin::clients::single as client_keys;
+use crate::admin::clients::single::{self as held, Form};
 use crate::admin::servers::one;
-use crate::admin::{Actor, Admin, operators, tree, vaults};
+use crate::admin::{Actor, Admin, operators, tokens, tree, vaults};
 use crate::audit::Filter;
 use crate::base::clock::Timestamp;
 use crate::base::fault::Verb;
@@ -22,6 +22,8 @@ const DAY_MS: i64 = 86_400_000;
 const OVERDUE_MS: i64 = 14 * DAY_MS;
 /// So long before its end a certificate is due.
 const RENEW_MS: i64 = 30 * DAY_MS;
+/// Keys that sign tokens, the newest, that are shown.
+const SHOWN: usize = 8;
 /// Newest events of a client that say when its keys were last used, when this process has not seen it.
 const LOOKED_AT: u32 = 200;
 
@@ -44,7 +46,7 @@ impl Found {
 }
 
 fn version(id: impl Into<String>, state: &str, created_at: Option<Timestamp>) -> Version {
-    Version { id: id.into(), state: state.to_owned(), created_at, expires_at: None, last_used: None }
+    Version { id: id.into(), state: state.to_owned(), created_at, expires_at: None, activates_at: None, last_used: None }
 }
 
 /// Every credential, by kind and name.
@@ -56,7 +58,9 @@ pub(super) async fn all(admin: &Admin) -> Verb<Vec<Credential>> {
     let open: HashMap<String, Rotation> =
         store::open(&admin.db).await?.into_iter().map(|row| (row.credential.clone(), row)).collect();
     let proved: HashMap<String, Timestamp> = store::proved(&admin.db).await?.into_iter().collect();
-    let mut found = clients(admin).await?;
+    let mut found = clients(admin, Form::Key).await?;
+    found.extend(clients(admin, Form::Secret).await?);
+    found.extend(token_keys(admin).await?);
     found.extend(upstreams(admin, &proved).await?);
     found.extend(webhooks(admin).await?);
     found.extend(certificates(admin));
@@ -151,38 +155,59 @@ fn day(at: Timestamp) -> String {
     at.to_string().get(..10).unwrap_or_default().to_owned()
 }
 
-async fn clients(admin: &Admin) -> Verb<Vec<Found>> {
-    let mut keys: BTreeMap<String, Vec<Version>> = BTreeMap::new();
+/// The keys, or the secrets, of every client. A client that shows something else needs none of them.
+async fn clients(admin: &Admin, form: Form) -> Verb<Vec<Found>> {
+    let mut held: BTreeMap<String, Vec<Version>> = BTreeMap::new();
     let snapshot = admin.feed.snapshot();
-    for name in snapshot.clients.keys() {
-        keys.entry(name.to_string()).or_default();
+    if form == Form::Key {
+        let with: BTreeSet<String> = held::all(admin, Form::Secret).await?.into_iter().map(|one| one.client).collect();
+        let bare = snapshot.clients.keys().filter(|name| snapshot.kids_of(name).is_empty() && !with.contains(name.as_ref()));
+        held.extend(bare.map(|name| (name.to_string(), Vec::new())));
     }
-    for key in client_keys::all(admin).await? {
-        let versions = keys.entry(key.client).or_default();
+    for one in held::all(admin, form).await? {
+        let versions = held.entry(one.client).or_default();
         // Newest first, so the first that counts is the current one.
         let is_first = !versions.iter().any(|version| version.state == "current");
-        let state = match key.state.as_str() {
+        let state = match one.state.as_str() {
             "active" if is_first => "current",
             "active" => "previous",
             other => other,
         };
-        let last_used = admin.feed.uses().last(&key.kid);
-        versions.push(Version { expires_at: key.expires_at, last_used, ..version(key.kid, state, Some(key.created_at)) });
+        let last_used = admin.feed.uses().last(&one.kid);
+        versions.push(Version { expires_at: one.expires_at, last_used, ..version(one.kid, state, Some(one.created_at)) });
     }
-    let mut all = Vec::new();
     // It exists while a proof runs, and is nobody's.
-    keys.remove(super::proof::SHADOW);
-    for (name, mut versions) in keys {
+    held.remove(super::proof::SHADOW);
+    let kind = if form == Form::Key { Kind::ClientKey } else { Kind::ClientSecret };
+    let word = form.word();
+    let mut all = Vec::new();
+    for (name, mut versions) in held {
         last_uses(admin, &name, &mut versions).await;
         let lives = versions.iter().any(|version| matches!(version.state.as_str(), "current" | "previous"));
-        let odd = match (snapshot.clients.contains_key(name.as_str()), lives) {
-            (false, _) => Some(("ended", "the client was revoked".to_owned())),
-            (true, false) => Some(("missing", "the client has no key that counts: a rotation issues one".to_owned())),
-            _ => None,
+        let odd = match (snapshot.clients.contains_key(name.as_str()), lives, snapshot.kids_of(&name).is_empty()) {
+            (false, ..) => Some(("ended", "the client was revoked".to_owned())),
+            (true, true, _) => None,
+            (true, false, false) => Some(("ended", format!("no {word} of the client counts; it shows something else"))),
+            (true, false, true) => Some(("missing", format!("the client has no {word} that counts: a rotation issues one"))),
         };
-        all.push(Found { odd, ..Found::new(Kind::ClientKey, name, versions) });
+        all.push(Found { odd, ..Found::new(kind, name, versions) });
     }
     Ok(all)
+}
+
+/// The keys that sign tokens: one credential, whose versions are their states.
+async fn token_keys(admin: &Admin) -> Verb<Option<Found>> {
+    let keys = tokens::list(admin, &reader()).await?.keys;
+    let told = |key: tokens::TokenKey| {
+        // A retired one is explained by its rotation; what it was last good for says nothing more.
+        let expires_at = key.last_expiry.filter(|_| key.state == "previous");
+        let activates_at = (key.state == "next").then_some(key.activates_at);
+        Version { expires_at, activates_at, ..version(key.kid, &key.state, Some(key.created_at)) }
+    };
+    let versions: Vec<Version> = keys.into_iter().take(SHOWN).map(told).collect();
+    let signs = versions.iter().any(|version| version.state == "current");
+    let odd = (!signs).then(|| ("missing", "no key signs tokens: a restart makes one".to_owned()));
+    Ok(Some(Found { odd, ..Found::new(Kind::TokenKey, "oauth", versions) }).filter(|found| !found.versions.is_empty()))
 }
 
 /// What this process has not seen, the ledger may know.

@@ -3,6 +3,7 @@
 use crate::base::fault::{Fault, Verb};
 
 use super::model::Strategy;
+use crate::policy::tokens::LIFE_MS;
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -11,6 +12,10 @@ const HOUR_MS: i64 = 3_600_000;
 pub enum Kind {
     /// What a client shows at the proxy.
     ClientKey,
+    /// What a client shows at the token endpoint.
+    ClientSecret,
+    /// What signs the tokens that are given there.
+    TokenKey,
     /// A header, variable or certificate towards a server.
     Upstream,
     /// What signs the notices to a receiver of alerts.
@@ -39,8 +44,10 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::ClientKey,
+        Self::ClientSecret,
+        Self::TokenKey,
         Self::Upstream,
         Self::Webhook,
         Self::Tls,
@@ -59,6 +66,8 @@ impl Kind {
     pub fn word(self) -> &'static str {
         match self {
             Self::ClientKey => "client-key",
+            Self::ClientSecret => "client-secret",
+            Self::TokenKey => "token-key",
             Self::Upstream => "upstream",
             Self::Webhook => "webhook",
             Self::Tls => "tls",
@@ -78,6 +87,8 @@ impl Kind {
     pub fn title(self) -> &'static str {
         match self {
             Self::ClientKey => "Client key",
+            Self::ClientSecret => "Client secret",
+            Self::TokenKey => "Token-signing key",
             Self::Upstream => "Secret towards a server",
             Self::Webhook => "Signing secret of a receiver",
             Self::Tls => "Server certificate",
@@ -96,7 +107,9 @@ impl Kind {
     /// How it is replaced.
     pub fn strategy(self) -> Strategy {
         match self {
-            Self::ClientKey | Self::Webhook | Self::Tls | Self::Postgres | Self::Http => Strategy::Dual,
+            Self::ClientKey | Self::ClientSecret | Self::TokenKey | Self::Webhook | Self::Tls | Self::Postgres | Self::Http => {
+                Strategy::Dual
+            }
             Self::Upstream | Self::Recipient => Strategy::Assisted,
             Self::OperatorPassword | Self::OperatorKey | Self::OperatorSession => Strategy::Single,
             Self::Ca | Self::LedgerKey | Self::InstanceKey => Strategy::Elsewhere,
@@ -106,7 +119,8 @@ impl Kind {
     /// Days after which it is due; 0 means never.
     pub fn days(self) -> u32 {
         match self {
-            Self::ClientKey | Self::Upstream | Self::OperatorKey | Self::Postgres | Self::Http => 90,
+            Self::ClientKey | Self::ClientSecret | Self::TokenKey => 90,
+            Self::Upstream | Self::OperatorKey | Self::Postgres | Self::Http => 90,
             Self::Webhook | Self::Recipient => 365,
             // It is renewed by itself 30 days before its end.
             Self::Tls => 367,
@@ -117,7 +131,9 @@ impl Kind {
     /// How long old and new count side by side.
     pub fn overlap_ms(self) -> i64 {
         match self {
-            Self::ClientKey | Self::Webhook | Self::Upstream => 24 * HOUR_MS,
+            Self::ClientKey | Self::ClientSecret | Self::Webhook | Self::Upstream => 24 * HOUR_MS,
+            // Nothing that the old one signed lives longer.
+            Self::TokenKey => LIFE_MS,
             Self::Recipient => 7 * 24 * HOUR_MS,
             Self::Postgres | Self::Http => HOUR_MS,
             _ => 0,
@@ -126,7 +142,7 @@ impl Kind {
 
     /// How long the old one must rest before it is taken for given up.
     pub fn quiet_ms(self) -> i64 {
-        if self == Self::ClientKey { 15 * 60_000 } else { 0 }
+        if matches!(self, Self::ClientKey | Self::ClientSecret) { 15 * 60_000 } else { 0 }
     }
 
     /// What its rotation does, or what is done instead.
@@ -134,6 +150,12 @@ impl Kind {
         match self {
             Self::ClientKey => {
                 "A second key is issued, seen at work through the proxy, and handed over once. The old one ends when every place that used it uses the new one and it has rested, or when you say so."
+            }
+            Self::ClientSecret => {
+                "A second secret is issued, seen to get a token and to call with it, and handed over once. The old one ends when every place that used it uses the new one and neither it nor a token it got was used for a while, or when you say so; the tokens it got end with it."
+            }
+            Self::TokenKey => {
+                "A new key is published beside the one that signs. After five minutes, when everybody who keeps the published keys may know it, it signs; the old one ends when its last token has expired, ten minutes later at most. With --force it signs at once, which hurts no client: clients never check our tokens. Without overlap the tokens of the old one end at once too, and their clients get new ones by themselves."
             }
             Self::Upstream => {
                 "You bring the new value. It is tried against the server before calls use it; the old one is kept sealed until it is retired, so that it can come back."

@@ -1,11 +1,15 @@
 //! Credentials (docs/ARCHITECTURE.md): what there is and what is due, rotations with proof, and the end of what leaked. Never hands a secret over twice.
 
+mod begin;
 mod canary;
 mod drivers;
+mod evidence;
+mod grants;
 mod inventory;
 pub mod kinds;
 pub mod machine;
 mod model;
+mod observer;
 pub mod pages;
 pub mod plan;
 pub mod proof;
@@ -19,6 +23,12 @@ mod task;
 mod tests;
 #[cfg(test)]
 mod tests_crash;
+#[cfg(test)]
+mod tests_crash_kinds;
+#[cfg(test)]
+mod tests_deaths;
+#[cfg(test)]
+mod tests_tokens;
 mod watch;
 mod work;
 
@@ -35,20 +45,19 @@ pub use task::{keep, resume};
 
 use super::actor::Right;
 use super::kill::Line;
-use super::{Actor, Admin, tree};
+use super::{Actor, Admin};
 use crate::audit::Event;
 use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, FaultKind, Verb};
-use crate::base::ids;
 use crate::base::secret::Secret;
 use crate::config::credentials::overlap_ms;
-use drivers::{Driver, Kept, Scene, Trouble};
+use begin::begin;
+use drivers::{Kept, Scene, Trouble};
+use kinds::Kind;
 use machine::{Hold, Ordered, State};
 
 /// How many past rotations are shown.
 const SHOWN: u32 = 20;
-const REASONS: [&str; 4] = ["manual", "schedule", "incident", "leak"];
-const LONGEST_NOTE: usize = 500;
 
 /// What the verbs of credentials remember.
 pub struct Credentials {
@@ -140,90 +149,28 @@ pub async fn rotate(admin: &Admin, actor: &Actor, name: &str, order: RotateOrder
     Ok(Rotated { next: next(&row), rotation: row, secret })
 }
 
-/// Writes a rotation down, before anything is done.
-async fn begin(admin: &Admin, actor: &Actor, name: &str, order: &RotateOrder) -> Verb<Rotation> {
-    let (row, driver) = planned(admin, actor, name, order).await?;
-    watch::follow(admin, driver, &row).await;
-    store::start(&admin.db, &row).await?;
-    let mut event = Event::action(&actor.name, "credential.rotate", name);
-    event.params = Some(json!({ "rotation": row.id, "old": row.old, "overlap_ms": row.overlap_ms, "forced": row.forced,
-        "reason": row.reason, "note": row.note }));
-    admin.record(event).await?;
-    Ok(row)
-}
-
-/// A row for an order, with everything checked that can be.
-async fn planned(admin: &Admin, actor: &Actor, name: &str, order: &RotateOrder) -> Verb<(Rotation, &'static dyn Driver)> {
-    let (kind, bare) = kinds::parse(name)?;
-    let driver = drivers::of(kind).ok_or_else(|| Fault::conflict(format!("Lifeboat does not rotate {name}. {}", kind.means())))?;
-    let reason = order.reason.clone().unwrap_or_else(|| "manual".to_owned());
-    if !REASONS.contains(&reason.as_str()) {
-        return Err(Fault::invalid("reason", format!("a reason is {}", REASONS.join(", "))));
-    }
-    let said = tree::standing(admin).await.unwrap_or_default().credentials.of(name).cloned();
-    let given = order.overlap.as_deref().or(said.as_ref().and_then(|entry| entry.overlap.as_deref()));
-    let overlap = given.map(overlap_ms).transpose().map_err(|why| Fault::invalid("overlap", why))?.unwrap_or(kind.overlap_ms());
-    let quiet = said.as_ref().and_then(|entry| entry.quiet_seconds).map(|seconds| i64::from(seconds) * 1_000);
-    if store::open_of(&admin.db, name).await?.is_some() {
-        return Err(Fault::conflict(format!("{name} is being rotated already; --force gives that rotation up first")));
-    }
-    let old = driver.current(admin, bare).await.map_err(|trouble| unfit(name, &trouble))?;
-    let now = admin.clock.now();
-    let row = Rotation {
-        id: ids::mint("rot", now, admin.entropy.as_ref()),
-        credential: name.to_owned(),
-        state: State::Planned,
-        hold: None,
-        why: None,
-        error: None,
-        attempt: 0,
-        next_try_at: None,
-        old,
-        new: None,
-        facts: Value::Null,
-        to_fetch: false,
-        fetched_at: None,
-        fetched_by: None,
-        reason,
-        note: order.note.chars().filter(|c| !c.is_control()).take(LONGEST_NOTE).collect(),
-        holder: said.and_then(|entry| entry.holder),
-        overlap_ms: overlap,
-        quiet_ms: if bare == proof::SHADOW { proof::QUIET_MS } else { quiet.unwrap_or(kind.quiet_ms()) },
-        // Who says "now" means it.
-        forced: order.force || overlap == 0,
-        overlap_until: None,
-        verified_at: None,
-        draining_at: None,
-        started_by: actor.name.clone(),
-        started_at: now,
-        changed_at: now,
-        ended_at: None,
-        sealed: None,
-    };
-    Ok((row, driver))
-}
-
-/// What does not work now is not replaced with care: it is ended.
-fn unfit(name: &str, trouble: &Trouble) -> Fault {
-    Fault::conflict(format!(
-        "{name} is not rotated: {}. If it leaked, do not wait: lifeboat credential revoke {name}",
-        trouble.said
-    ))
-}
-
 /// What comes next, in a sentence.
 fn next(row: &Rotation) -> String {
     let name = &row.credential;
     let holder = row.holder.as_deref().map(|holder| format!(", for {holder}")).unwrap_or_default();
     match (row.state, row.hold, &row.why) {
         (_, Some(_), Some(why)) => why.clone(),
+        (_, None, Some(why)) => format!("{why}: {}", moment(row)),
         (State::Done, ..) => "over: the new one is accepted and the old one is not".to_owned(),
         (State::Draining, ..) if row.to_fetch && row.fetched_at.is_none() => {
             format!("hand the new one over{holder}: lifeboat credential fetch {name}. The old one counts meanwhile")
         }
+        (State::Draining, ..) if row.credential.starts_with(Kind::TokenKey.word()) => {
+            format!("the new key signs; the old one ends by itself when its last token has expired: {}", moment(row))
+        }
         (State::Draining, ..) => "both count until the old one is no longer used".to_owned(),
         (state, ..) => format!("it is {}", state.word().replace('_', " ")),
     }
+}
+
+/// When it goes on by itself.
+fn moment(row: &Rotation) -> String {
+    row.next_try_at.map_or_else(|| "soon".to_owned(), |at| at.to_string())
 }
 
 /// Hands the new secret over. It is shown this once.

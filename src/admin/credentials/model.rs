@@ -42,12 +42,15 @@ impl Strategy {
 pub struct Version {
     /// Its public name: a kid, or a fingerprint.
     pub id: String,
-    /// `current`, `previous` (it still counts), `pending` (nothing accepts it yet), `expired` or `revoked`.
+    /// `current`, `previous` (it still counts), `next` (published, does not sign yet), `pending` (nothing accepts it yet), `expired`, `revoked` or `retired`.
     pub state: String,
     /// Since when; none when nobody wrote it down.
     pub created_at: Option<Timestamp>,
-    /// When it ends by itself.
+    /// When it ends by itself; for a key that signs tokens, when the last of them expires.
     pub expires_at: Option<Timestamp>,
+    /// From when on it may be the current one, where that is not at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activates_at: Option<Timestamp>,
     /// When it was last accepted, as far as it is known.
     pub last_used: Option<Timestamp>,
 }
@@ -57,7 +60,7 @@ pub struct Version {
 pub struct Credential {
     /// `KIND/NAME`.
     pub name: String,
-    /// `client-key`, `upstream`, `webhook`, `tls`, `recipient`, `postgres`, `http`, `operator-password`, `operator-key`, `operator-session`, `ledger-key` or `instance-key`.
+    /// `client-key`, `client-secret`, `token-key`, `upstream`, `webhook`, `tls`, `ca`, `recipient`, `postgres`, `http`, `operator-password`, `operator-key`, `operator-session`, `ledger-key` or `instance-key`.
     pub kind: String,
     /// Who answers for it.
     pub owner: Option<String>,

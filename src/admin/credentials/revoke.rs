@@ -1,28 +1,25 @@
 //! The emergency: what leaked ends now, without overlap. Memory first, so no call is accepted from the first line on; what is in flight is cut; then the
 //! database, the deny-list and the evidence of what it could do and did. Never waits for anything that could keep it from ending.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::evidence::evidence;
 use super::kinds::Kind;
 use super::machine::State;
 use super::model::{CredentialRevoked, RevokeOrder, Rotation};
 use super::{drivers, store, watch, work};
 use crate::admin::actor::Right;
-use crate::admin::clients::single as client_keys;
+use crate::admin::clients::single as held;
 use crate::admin::servers::one;
-use crate::admin::{Actor, Admin, clients, operators, publish, tree, vaults};
-use crate::audit::{Event, Filter};
+use crate::admin::{Actor, Admin, clients, operators, publish, tokens, vaults};
+use crate::audit::Event;
 use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
-use crate::crypto::archive::hex;
-use crate::crypto::keys::sha256;
 use crate::policy::snapshot::Snapshot;
-use crate::policy::{Asked, Decision, decide};
 
-/// Calls that are named in the evidence.
-const CALLS: u32 = 100;
 const LONGEST_REASON: usize = 500;
 
 /// What is named.
@@ -30,8 +27,12 @@ const LONGEST_REASON: usize = 500;
 enum Target {
     /// All keys of a client; the client stays.
     Keys(String),
-    /// One key.
+    /// All secrets of a client, with every token they got; the client stays.
+    Secrets(String),
+    /// One key or secret.
     Key(String),
+    /// Every key that signs tokens, with every token that was ever given.
+    TokenKeys,
     /// A client with everything it has.
     Client(String),
     /// Every secret towards a server.
@@ -46,7 +47,7 @@ enum Target {
 
 fn read(order: &RevokeOrder) -> Verb<Target> {
     let wrong = || {
-        let forms = "client-key/NAME, key/KID, client/NAME, server/NAME, postgres/NAME, http/NAME, operator/NAME; or since a time";
+        let forms = "client-key/NAME, client-secret/NAME, key/KID, client/NAME, token-key/oauth, server/NAME, postgres/NAME, http/NAME, operator/NAME; or since a time";
         Fault::invalid("name", format!("what is revoked is called {forms}"))
     };
     match (order.name.split_once('/'), order.since) {
@@ -54,7 +55,9 @@ fn read(order: &RevokeOrder) -> Verb<Target> {
         (Some((_, "")), None) => Err(wrong()),
         (Some((kind, name)), None) => Ok(match kind {
             "client-key" => Target::Keys(name.to_owned()),
-            "key" => Target::Key(name.strip_prefix("lbk_").or(name.strip_prefix("lbo_")).unwrap_or(name).to_owned()),
+            "client-secret" => Target::Secrets(name.to_owned()),
+            "token-key" if name == "oauth" => Target::TokenKeys,
+            "key" => Target::Key(bare(name).unwrap_or(name).to_owned()),
             "client" => Target::Client(name.to_owned()),
             "server" => Target::Server(name.to_owned()),
             "postgres" => Target::System(Kind::Postgres, name.to_owned()),
@@ -65,11 +68,14 @@ fn read(order: &RevokeOrder) -> Verb<Target> {
             _ => return Err(wrong()),
         }),
         // `lbk_KID` alone, as the ledger and the pages show it.
-        (None, None) if order.name.starts_with("lbk_") || order.name.starts_with("lbo_") => {
-            Ok(Target::Key(order.name.get(4..).unwrap_or_default().to_owned()))
-        }
+        (None, None) => bare(&order.name).map(|kid| Target::Key(kid.to_owned())).ok_or_else(wrong),
         _ => Err(wrong()),
     }
+}
+
+/// A key's name without what its text begins with.
+fn bare(name: &str) -> Option<&str> {
+    ["lbk_", "lbs_", "lbo_"].into_iter().find_map(|prefix| name.strip_prefix(prefix))
 }
 
 /// Ends credentials at once.
@@ -84,7 +90,7 @@ pub async fn revoke(admin: &Admin, actor: &Actor, order: RevokeOrder) -> Verb<Cr
     actor.need(if wide { Right::Administer } else { Right::Operate }, "credential.revoke")?;
     let (now, before) = (admin.clock.now(), admin.feed.snapshot());
     let plan = plan(admin, &before, &target)?;
-    let cut = plan.flying(admin, &before);
+    let cut = plan.flying(admin);
     // From here on no call with these keys is accepted, and those in flight are cut.
     publish::deny(admin, &plan.keys);
     let effective_ms = ms(started);
@@ -109,7 +115,7 @@ pub async fn revoke(admin: &Admin, actor: &Actor, order: RevokeOrder) -> Verb<Cr
     if matches!(target, Target::Since(_) | Target::System(..)) {
         done.effective_ms = ms(started);
     }
-    done.evidence = evidence(admin, (&*before, &plan), (now, &reason), &mut done.open).await;
+    done.evidence = evidence(admin, (&*before, &plan.keys[..], &plan.clients[..]), (now, &reason), &mut done).await;
     let mut event = Event::action(&actor.name, "credential.revoke", done.name.clone());
     event.params =
         Some(json!({ "reason": reason, "keys": done.keys, "operator_keys": done.operator_keys, "operators": done.operators,
@@ -134,22 +140,19 @@ fn now_of(since: Option<Timestamp>) -> String {
 
 /// What is ended, found in memory alone.
 struct Plan {
-    /// Client keys, by kid.
+    /// Keys and secrets of clients, or keys that sign tokens, by kid.
     keys: Vec<String>,
     /// Clients they belong to.
     clients: Vec<String>,
+    /// Clients that call with nothing else.
+    whole: Vec<String>,
     /// Operator keys, by kid.
     operator_keys: Vec<String>,
 }
 
 impl Plan {
-    /// Calls in flight of these clients. A call does not say by which key it came; a client has rarely two.
-    fn flying(&self, admin: &Admin, snapshot: &Snapshot) -> usize {
-        let whole = |client: &String| {
-            let left =
-                snapshot.keys.values().any(|key| key.client.as_ref() == client && !self.keys.iter().any(|kid| *kid == *key.kid));
-            !left
-        };
+    /// Calls in flight that are cut. A call does not say by which credential it came, so a client that has others is not counted.
+    fn flying(&self, admin: &Admin) -> usize {
         let entry = |client: &String| crate::policy::KillEntry {
             decision_id: String::new(),
             scope: crate::policy::Scope::Client { client: client.clone() },
@@ -158,26 +161,28 @@ impl Plan {
             by: String::new(),
             reason: String::new(),
         };
-        self.clients.iter().filter(|client| whole(client)).map(|client| admin.feed.in_flight(Some(&entry(client)))).sum()
+        self.whole.iter().map(|client| admin.feed.in_flight(Some(&entry(client)))).sum()
     }
 }
 
 fn plan(admin: &Admin, snapshot: &Snapshot, target: &Target) -> Verb<Plan> {
-    let of = |client: &str| -> Vec<String> {
-        let mut kids: Vec<String> =
-            snapshot.keys.values().filter(|key| key.client.as_ref() == client).map(|key| key.kid.to_string()).collect();
-        kids.sort_unstable();
-        kids
-    };
-    let known = |client: &str| snapshot.clients.contains_key(client) || !of(client).is_empty();
+    let known = |client: &str| snapshot.clients.contains_key(client) || !snapshot.kids_of(client).is_empty();
     let running = |kid: &str| admin.operators.state().keys.get(kid).is_some_and(|key| key.revoked_at.is_none());
     let none = |what: &str| Fault::not_found(format!("there is no {what}"));
-    let (keys, operator_keys) = match target {
-        Target::Keys(client) | Target::Client(client) if !known(client) => return Err(none(&format!("client {client}"))),
-        Target::Keys(client) | Target::Client(client) => (of(client), Vec::new()),
-        Target::Key(kid) if snapshot.keys.contains_key(kid.as_str()) => (vec![kid.clone()], Vec::new()),
+    let (mut keys, operator_keys) = match target {
+        Target::Keys(client) | Target::Secrets(client) | Target::Client(client) if !known(client) => {
+            return Err(none(&format!("client {client}")));
+        }
+        Target::Keys(client) => (kids(snapshot.keys.values().map(|key| (&key.kid, &key.client)), client), Vec::new()),
+        Target::Secrets(client) => (kids(snapshot.tokens.secrets.values().map(|one| (&one.kid, &one.client)), client), Vec::new()),
+        // Its public keys are the noun's own to end: it must find them to remember them.
+        Target::Client(client) => {
+            (snapshot.kids_of(client).into_iter().filter(|kid| !kid.starts_with("jwk-")).collect(), Vec::new())
+        }
+        Target::Key(kid) if owner(snapshot, kid).is_some() => (vec![kid.clone()], Vec::new()),
         Target::Key(kid) if running(kid) => (Vec::new(), vec![kid.clone()]),
         Target::Key(kid) => return Err(none(&format!("running key {kid}"))),
+        Target::TokenKeys => (snapshot.tokens.verifiers.keys().map(ToString::to_string).collect(), Vec::new()),
         Target::Server(server) if !snapshot.servers.contains_key(server) => return Err(none(&format!("server {server}"))),
         Target::Operator(name) if !admin.operators.state().accounts.contains_key(name) => {
             return Err(none(&format!("operator {name}")));
@@ -185,18 +190,42 @@ fn plan(admin: &Admin, snapshot: &Snapshot, target: &Target) -> Verb<Plan> {
         // When each was issued stands in the database alone; memory knows of none too few.
         Target::Server(_) | Target::System(..) | Target::Operator(_) | Target::Since(_) => (Vec::new(), Vec::new()),
     };
-    let mut clients: Vec<String> =
-        keys.iter().filter_map(|kid| snapshot.keys.get(kid.as_str())).map(|key| key.client.to_string()).collect();
+    keys.sort_unstable();
+    let mut clients: Vec<String> = keys.iter().filter_map(|kid| owner(snapshot, kid)).collect();
+    if let Target::Client(client) = target {
+        clients.push(client.clone());
+    }
     clients.sort_unstable();
     clients.dedup();
-    Ok(Plan { keys, clients, operator_keys })
+    let whole = match target {
+        Target::TokenKeys => without_keys(snapshot),
+        Target::Client(_) => clients.clone(),
+        _ => clients.iter().filter(|client| snapshot.kids_of(client).iter().all(|kid| keys.contains(kid))).cloned().collect(),
+    };
+    Ok(Plan { keys, clients, whole, operator_keys })
+}
+
+fn kids<'a>(all: impl Iterator<Item = (&'a Arc<str>, &'a Arc<str>)>, client: &str) -> Vec<String> {
+    all.filter(|(_, owner)| owner.as_ref() == client).map(|(kid, _)| kid.to_string()).collect()
+}
+
+/// Whose a key or secret is.
+fn owner(snapshot: &Snapshot, kid: &str) -> Option<String> {
+    let key = snapshot.keys.get(kid).map(|key| &key.client);
+    key.or_else(|| snapshot.tokens.secrets.get(kid).map(|secret| &secret.client)).map(ToString::to_string)
+}
+
+/// Clients that call with tokens alone.
+fn without_keys(snapshot: &Snapshot) -> Vec<String> {
+    let has_key = |client: &Arc<str>| snapshot.keys.values().any(|key| key.client == *client);
+    snapshot.clients.keys().filter(|client| !has_key(client)).map(ToString::to_string).collect()
 }
 
 /// Everything that follows the end in memory. What fails is said, and keeps nothing else from being done.
 async fn perform(admin: &Admin, actor: &Actor, (target, plan): (&Target, &Plan), done: &mut CredentialRevoked) {
     match target {
-        Target::Keys(_) | Target::Key(_) if !plan.keys.is_empty() => {
-            if let Err(fault) = client_keys::cut(admin, &plan.keys, &actor.name).await {
+        Target::Keys(_) | Target::Secrets(_) | Target::Key(_) if !plan.keys.is_empty() => {
+            if let Err(fault) = held::cut(admin, &plan.keys, &actor.name).await {
                 failed(done, "refused now, and a restart would forget it", &fault);
             }
         }
@@ -221,7 +250,11 @@ async fn perform(admin: &Admin, actor: &Actor, (target, plan): (&Target, &Plan),
             }
         }
         Target::Since(since) => super::since::end(admin, actor, *since, done).await,
-        Target::Keys(_) | Target::Key(_) => {}
+        Target::TokenKeys => match tokens::single::remove_all(admin, actor).await {
+            Ok(gone) => done.keys = gone,
+            Err(fault) => failed(done, "refused now, and a restart would forget it, or no key signs tokens", &fault),
+        },
+        Target::Keys(_) | Target::Secrets(_) | Target::Key(_) => {}
     }
     for kid in &plan.operator_keys {
         match operators::key_revoke(admin, actor, kid).await {
@@ -278,77 +311,6 @@ fn sessions_of(admin: &Admin, name: &str) -> u64 {
     admin.operators.state().sessions.values().filter(|session| session.operator == name).count() as u64
 }
 
-/// Writes down who it was, what it could do and what it did last: as it was before the end, which is what the snapshot taken then says.
-async fn evidence(
-    admin: &Admin,
-    (before, plan): (&Snapshot, &Plan),
-    (now, reason): (Timestamp, &str),
-    open: &mut Vec<String>,
-) -> String {
-    let (mut clients, digests) = (Vec::new(), digests(admin, before).await);
-    for client in &plan.clients {
-        clients.push(of_client(admin, (before, &digests), (client, &plan.keys), now).await);
-    }
-    let mut event = Event::system("credential.evidence", plan.clients.join(", "));
-    event.params =
-        Some(json!({ "reason": reason, "revision": before.revision.to_string(), "keys": plan.keys, "clients": clients }));
-    match admin.recorder.record(event, crate::audit::Durability::Synced).await {
-        Ok(recorded) => recorded.seq.to_string(),
-        Err(_) => {
-            open.push("the evidence could not be written to the ledger".to_owned());
-            String::new()
-        }
-    }
-}
-
-async fn of_client(
-    admin: &Admin,
-    (before, digests): (&Snapshot, &Digests),
-    (client, kids): (&str, &[String]),
-    now: Timestamp,
-) -> Value {
-    let filter = Filter { client: Some(client.to_owned()), until: Some(now), limit: Some(CALLS), ..Filter::default() };
-    let calls = admin.ledger.query(&filter).await.map(|page| page.events).unwrap_or_default();
-    let calls: Vec<Value> = calls
-        .iter()
-        .map(|event| {
-            json!({ "seq": event.seq, "at": event.ts, "kid": event.kid, "tool": event.tool, "server": event.server,
-            "status": event.status, "remote": event.remote })
-        })
-        .collect();
-    let keys: Vec<Value> = kids.iter().map(|kid| json!({ "kid": kid, "last_used": admin.feed.uses().last(kid) })).collect();
-    json!({ "client": client, "keys": keys, "could": reach(before, digests, client), "last_calls": calls })
-}
-
-/// SHA-256 of definitions, by server and tool.
-type Digests = std::collections::HashMap<(String, String), String>;
-
-/// The definitions that were taken in, as the running revision has them.
-async fn digests(admin: &Admin, before: &Snapshot) -> Digests {
-    let Ok(tree) = tree::at(&admin.repository, &before.revision.commit).await else { return Digests::new() };
-    let named = |(path, bytes): (&String, &Vec<u8>)| {
-        let (server, _) = path.strip_prefix("tools/")?.split_once('/')?;
-        let definition: Value = serde_json::from_slice(bytes).ok()?;
-        Some(((server.to_owned(), definition["name"].as_str()?.to_owned()), hex(&sha256(bytes))))
-    };
-    tree.files.iter().filter_map(named).collect()
-}
-
-/// What a client could call, each with its class and the digest of the definition that was taken in.
-fn reach(snapshot: &Snapshot, digests: &Digests, client: &str) -> Vec<Value> {
-    let Some(entry) = snapshot.clients.get(client) else { return Vec::new() };
-    let mut all = Vec::new();
-    for (server, known) in &snapshot.servers {
-        for tool in known.config.tools.keys() {
-            if let Decision::Permit { grant, class } = decide(snapshot, entry, server, Asked::Tool(tool)) {
-                let digest = digests.get(&(server.clone(), tool.clone()));
-                all.push(json!({ "tool": format!("{server}/{tool}"), "class": class.word(), "grant": grant.as_ref(), "definition_sha256": digest }));
-            }
-        }
-    }
-    all
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -359,10 +321,20 @@ mod tests {
         assert_eq!(read("client-key/ci", None).unwrap(), Target::Keys("ci".into()));
         assert_eq!(read("key/lbk_abc", None).unwrap(), Target::Key("abc".into()));
         assert_eq!(read("lbk_abc", None).unwrap(), Target::Key("abc".into()));
+        assert_eq!(read("lbs_abc", None).unwrap(), Target::Key("abc".into()));
+        assert_eq!(read("client-secret/ci", None).unwrap(), Target::Secrets("ci".into()));
+        assert_eq!(read("token-key/oauth", None).unwrap(), Target::TokenKeys);
         assert_eq!(read("upstream/github:authorization", None).unwrap(), Target::Server("github".into()));
         assert_eq!(read("postgres/notes", None).unwrap(), Target::System(Kind::Postgres, "notes".into()));
         assert_eq!(read("", Some(Timestamp(5))).unwrap(), Target::Since(Timestamp(5)));
-        for (name, since) in [("", None), ("ci", None), ("client/", None), ("tls/server", None), ("client/x", Some(Timestamp(5)))] {
+        for (name, since) in [
+            ("", None),
+            ("ci", None),
+            ("client/", None),
+            ("tls/server", None),
+            ("token-key/other", None),
+            ("client/x", Some(Timestamp(5))),
+        ] {
             assert_eq!(read(name, since).unwrap_err().place.as_deref(), Some("name"), "{name}");
         }
     }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::machine::{Hold, State};
 use super::*;
-use crate::admin::OperatorRole;
 use crate::admin::clients::{self, AddClient};
 use crate::admin::tests_house::{House, operator, root};
+use crate::admin::{OperatorRole, tree};
 use crate::audit::Filter;
 use crate::base::clock::{Clock, SystemClock};
 use crate::policy::places::Seen;

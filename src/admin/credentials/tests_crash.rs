@@ -4,11 +4,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::machine::State;
-use super::work::{Observer, Point};
+use super::observer::{Observer, Point, Unobserved};
 use super::*;
 use crate::admin::clients::{self, AddClient};
 use crate::admin::servers::{self, ServerKeep};
 use crate::admin::tests_house::{House, root};
+use crate::admin::tree;
 use crate::base::secret::Secret;
 
 /// Dies at the n-th moment.
@@ -41,7 +42,7 @@ impl Observer for Dies {
     }
 }
 
-async fn house() -> House {
+pub(super) async fn house() -> House {
     let house = House::open().await;
     let admin = &house.admin;
     house.listen("proxy").await;
@@ -87,16 +88,45 @@ pub(super) async fn check(admin: &Admin, name: &str, row: &Rotation, at: Option<
     assert!(!admin.data.tls().join("server.next.key").exists());
 }
 
-async fn dies_everywhere(name: &str) {
-    let mut house = house().await;
+/// A kind of credential whose rotation is killed: how it begins, who else has a part in it, and what must be so in the end.
+pub(super) trait Case {
+    /// What it is called now.
+    async fn name(&self, admin: &Admin) -> String;
+
+    /// Begins one, as far as nothing of it was done.
+    async fn begin(&self, admin: &Admin, name: &str, round: usize) -> Rotation {
+        begun(admin, name, round).await
+    }
+
+    /// Goes on as far as it comes.
+    async fn go(&self, admin: &Admin, id: &str, observer: &dyn Observer) -> Verb<Rotation> {
+        work::drive(admin, id, observer).await
+    }
+
+    /// What must be so in the end.
+    async fn check(&self, house: &House, name: &str, row: &Rotation, at: Option<Point>) {
+        check(&house.admin, name, row, at).await;
+    }
+}
+
+/// Those that need nobody else.
+pub(super) struct Alone(pub &'static str);
+
+impl Case for Alone {
+    async fn name(&self, _: &Admin) -> String {
+        self.0.to_owned()
+    }
+}
+
+pub(super) async fn dies_everywhere(mut house: House, case: &impl Case) {
     for moment in 0..60 {
-        let row = begun(&house.admin, name, moment).await;
+        let name = case.name(&house.admin).await;
+        let row = case.begin(&house.admin, &name, moment).await;
         let dies = Dies::at(moment);
-        let went = work::drive(&house.admin, &row.id, &dies).await;
-        let point = *dies.last.lock().unwrap();
-        if dies.seen.load(Ordering::SeqCst) <= moment {
+        let went = case.go(&house.admin, &row.id, &dies).await;
+        if dies.seen() <= moment {
             assert!(moment >= 14, "{name}: a rotation has more moments than {moment}");
-            check(&house.admin, name, &went.unwrap(), None).await;
+            case.check(&house, &name, &went.unwrap(), None).await;
             return;
         }
         assert!(went.is_err(), "it died");
@@ -104,25 +134,25 @@ async fn dies_everywhere(name: &str) {
         house = House::open_at(house.close().await).await;
         house.listen("proxy").await;
         resume(&house.admin).await.unwrap();
-        let row = work::drive(&house.admin, &row.id, &work::Unobserved).await.unwrap();
-        check(&house.admin, name, &row, point).await;
+        let row = case.go(&house.admin, &row.id, &Unobserved).await.unwrap();
+        case.check(&house, &name, &row, dies.last()).await;
     }
-    panic!("{name}: no end in 60 moments");
+    panic!("no end in 60 moments");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i1_a_client_key_survives_a_death_at_every_moment() {
-    dies_everywhere(NAMES[0]).await;
+    dies_everywhere(house().await, &Alone(NAMES[0])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i1_a_certificate_survives_a_death_at_every_moment() {
-    dies_everywhere(NAMES[1]).await;
+    dies_everywhere(house().await, &Alone(NAMES[1])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn i1_a_secret_towards_a_server_survives_a_death_at_every_moment() {
-    dies_everywhere(NAMES[2]).await;
+    dies_everywhere(house().await, &Alone(NAMES[2])).await;
 }
 
 const NAMES: [&str; 3] = ["client-key/ci", "tls/server", "upstream/demo:authorization"];
@@ -134,10 +164,10 @@ async fn a_death_between_two_processes_leaves_a_lease_that_ends_by_itself() {
     let row = begun(admin, NAMES[0], 0).await;
     assert!(work::drive(admin, &row.id, &Dies::at(4)).await.is_err());
     // Nobody else may touch it while the lease of the dead one lasts.
-    let rested = work::drive(admin, &row.id, &work::Unobserved).await.unwrap();
+    let rested = work::drive(admin, &row.id, &Unobserved).await.unwrap();
     assert_eq!(rested.state, State::Minted);
     resume(admin).await.unwrap();
-    assert_eq!(work::drive(admin, &row.id, &work::Unobserved).await.unwrap().state, State::Done);
+    assert_eq!(work::drive(admin, &row.id, &Unobserved).await.unwrap().state, State::Done);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,7 +180,7 @@ async fn i7_a_certificate_for_other_names_is_not_promoted() {
     let settings = "[listen]\nhosts = [\"localhost\"]\n";
     tree::edit(admin, &root(), "settings: fewer hosts", |_, _| Ok(vec![tree::write("lifeboat.toml", settings)])).await.unwrap();
     resume(admin).await.unwrap();
-    let row = work::drive(admin, &row.id, &work::Unobserved).await.unwrap();
+    let row = work::drive(admin, &row.id, &Unobserved).await.unwrap();
     assert_eq!((row.state, row.hold), (State::Installed, Some(Hold::Waiting)), "{row:?}");
     let back = OrderBody { order: "rollback".into(), by: None };
     assert_eq!(order(admin, &root(), NAMES[1], &back).await.unwrap().rotation.state, State::RolledBack);

@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 use super::drivers::{self, Driver, Kept, Mint, Minted, Scene, Trouble};
 use super::machine::{self, Act, Drain, Hold, Seen, State, Step, Todo, drain};
 use super::model::Rotation;
+use super::observer::{Observer, Point, Unobserved};
 use super::store::{self, Taken};
 use super::{kinds, watch};
 use crate::admin::Admin;
 use crate::audit::{Durability, Event};
+use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids;
 
@@ -22,32 +24,6 @@ const PATIENT_TRIES: u32 = 300;
 const TRY_AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
 /// More steps than any rotation has.
 const MOST: u32 = 40;
-
-/// A moment in the life of a rotation, for whoever watches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Point {
-    /// A side effect is about to happen.
-    Before(Step),
-    /// It happened, and nobody wrote it down yet.
-    After(Step),
-    /// The row says so.
-    Written(State),
-}
-
-/// Watches a rotation; may have it stop as a process does that dies.
-pub(super) trait Observer: Send + Sync {
-    /// Whether it goes on.
-    fn goes_on(&self, point: Point) -> bool;
-}
-
-/// Watches nothing.
-pub(super) struct Unobserved;
-
-impl Observer for Unobserved {
-    fn goes_on(&self, _: Point) -> bool {
-        true
-    }
-}
 
 /// One rotation with its lease.
 struct Work<'a> {
@@ -200,8 +176,9 @@ impl<'a> Work<'a> {
         match machine::act(step, seen, verdict.as_ref(), now) {
             Act::Enter(evidence) => self.enter(row, step, &evidence).await.map(|()| false),
             Act::Do => self.perform(row, step).await.map(|()| false).map_err(Stop::after_acting),
-            Act::Later(at) => self.rest(row, None, at).await.map(|()| true),
-            Act::Wait(said, at) => self.rest(row, Some(said), at).await.map(|()| true),
+            Act::Later(at) => self.rest(row, None, None, at).await.map(|()| true),
+            Act::Rest(said, at) => self.rest(row, None, Some(said), at).await.map(|()| true),
+            Act::Wait(said, at) => self.rest(row, Some(Hold::Waiting), Some(said), at).await.map(|()| true),
         }
     }
 
@@ -229,10 +206,7 @@ impl<'a> Work<'a> {
             let minted = self.mint(row).await?;
             match minted {
                 Mint::Made(minted) => take(self.admin, row, *minted)?,
-                Mint::Waits(said) => {
-                    let at = self.admin.clock.now().plus_ms(60_000);
-                    return self.rest(row, Some(said), at).await;
-                }
+                Mint::Waits(said) => return self.wait(row, said).await,
             }
         } else {
             self.driver.apply(&self.scene(row)?, step).await?
@@ -243,7 +217,8 @@ impl<'a> Work<'a> {
             let seen = self.driver.probe(&self.scene(row)?, step).await?;
             return match seen {
                 Seen::Holds(seen) => self.enter(row, step, &json!({ "done": evidence, "seen": seen })).await,
-                Seen::Waits(said) => self.rest(row, Some(said), self.admin.clock.now().plus_ms(60_000)).await,
+                Seen::Waits(said) => self.wait(row, said).await,
+                Seen::NotBefore(at, said) => self.rest(row, None, Some(said), at).await,
                 Seen::Not => Err(Trouble::transient(format!("{} was done and does not hold", step.word())).into()),
             };
         }
@@ -289,14 +264,20 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    async fn rest(&self, row: &mut Rotation, waits: Option<String>, until: crate::base::clock::Timestamp) -> Result<(), Stop> {
-        let news = waits.is_some() && row.why != waits;
-        (row.hold, row.next_try_at) = (waits.is_some().then_some(Hold::Waiting), Some(until));
-        row.why.clone_from(&waits);
+    /// Waits for somebody, and looks again in a minute.
+    async fn wait(&self, row: &mut Rotation, said: String) -> Result<(), Stop> {
+        let at = self.admin.clock.now().plus_ms(60_000);
+        self.rest(row, Some(Hold::Waiting), Some(said), at).await
+    }
+
+    async fn rest(&self, row: &mut Rotation, hold: Option<Hold>, why: Option<String>, until: Timestamp) -> Result<(), Stop> {
+        let news = why.is_some() && row.why != why;
+        (row.hold, row.next_try_at) = (hold, Some(until));
+        row.why.clone_from(&why);
         if news {
             row.changed_at = self.admin.clock.now();
         }
-        let evidence = json!({ "for": waits });
+        let evidence = json!({ "for": why, "until": hold.is_none().then_some(until) });
         let taken = Taken { step: row.state.step().map_or("", Step::word), outcome: "waits", evidence: &evidence };
         store::save(&self.admin.db, &self.owner, row, news.then_some(taken)).await?;
         if news {

@@ -85,8 +85,7 @@ impl Line {
         body: Bytes,
     ) -> Result<(StatusCode, Bytes), String> {
         let mut request: Request<Full<Bytes>> = request.body(Full::new(body)).map_err(|e| e.to_string())?;
-        let name = if manner.host.contains(':') { format!("[{}]", manner.host) } else { manner.host.clone() };
-        let authority = listener.address().map_or_else(|| name.clone(), |address| format!("{name}:{}", address.port()));
+        let authority = authority(listener, manner);
         // Where it goes is the dialler's affair; the client wants a whole address nevertheless.
         let target = format!("http://{authority}{}", request.uri().path());
         *request.uri_mut() = target.parse().map_err(|e: http::uri::InvalidUri| e.to_string())?;
@@ -108,6 +107,15 @@ impl Line {
         let client: Http = builder.build(dialler);
         held.insert(listener.name.clone(), (manner.clone(), client.clone()));
         Ok(client)
+    }
+}
+
+/// The host that a client names at a listener.
+pub(in crate::admin) fn authority(listener: &ProxyListener, manner: &Manner) -> String {
+    let name = if manner.host.contains(':') { format!("[{}]", manner.host) } else { manner.host.clone() };
+    match listener.address() {
+        Some(address) => format!("{name}:{}", address.port()),
+        None => name,
     }
 }
 

@@ -24,7 +24,7 @@ pub use control::Control;
 pub(in crate::admin) use dial::certificate_shown;
 pub use keeper::keep;
 pub use line::keep_warm;
-pub(in crate::admin) use line::{Line, manner};
+pub(in crate::admin) use line::{Line, authority, manner};
 pub use load::load;
 pub use model::{CANARY, Engaged, Kind, Order, OrderBody, Past, Proof, ProofAt, Release, Released, State, Status};
 pub use offline::{Running, engage_offline};

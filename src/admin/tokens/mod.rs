@@ -2,6 +2,7 @@
 //! last token has expired; each verb can be repeated and gives the same end. Never shows a private key.
 
 mod model;
+pub(super) mod single;
 mod store;
 pub mod task;
 #[cfg(test)]
@@ -21,7 +22,7 @@ use super::{Actor, Admin, clients};
 use crate::audit::Event;
 use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
-use crate::base::ids::{Entropy, short};
+use crate::base::ids::Entropy;
 use crate::crypto::jwt::SigningKey;
 use crate::crypto::seal::InstanceKey;
 use crate::db::Db;
@@ -51,7 +52,7 @@ pub async fn ensure(db: &Db, sealer: &InstanceKey, entropy: &dyn Entropy, now: T
     if let Some(current) = store::keys(db).await?.iter().find(|key| key.state == "current") {
         return store::set_expiry(db, &current.kid, now.plus_ms(LIFE_MS)).await;
     }
-    let mut row = made(sealer, entropy, now)?;
+    let mut row = row_of(sealer, entropy, &single::mint(entropy)?, now)?;
     (row.state, row.activated_at) = ("current".to_owned(), Some(now));
     store::add_key(db, &row).await
 }
@@ -110,18 +111,13 @@ pub async fn list(admin: &Admin, actor: &Actor) -> Verb<TokenKeys> {
 pub async fn stage(admin: &Admin, actor: &Actor) -> Verb<TokenKey> {
     actor.need(Right::Operate, "token.stage")?;
     admin.need_ledger("token.stage")?;
-    let known = store::keys(&admin.db).await?.into_iter().find(|row| row.state == "next");
-    let row = match known {
-        Some(row) => row,
-        None => {
-            let row = made(&admin.sealer, admin.entropy.as_ref(), admin.clock.now())?;
-            store::add_key(&admin.db, &row).await?;
-            admin.record(Event::action(&actor.name, "token.stage", &row.kid)).await?;
-            row
+    match store::keys(&admin.db).await?.into_iter().find(|row| row.state == "next") {
+        Some(row) => {
+            publish(admin).await?;
+            Ok(told(&admin.feed, row))
         }
-    };
-    publish(admin).await?;
-    Ok(told(&admin.feed, row))
+        None => single::install(admin, actor, &single::mint(admin.entropy.as_ref())?).await,
+    }
 }
 
 /// Has the published key sign from now on. The one before signs no more; its tokens count until they expire.
@@ -257,17 +253,13 @@ fn cuts_of(rows: Vec<(String, Timestamp)>) -> Cuts {
     Cuts { everyone, clients }
 }
 
-/// A new key, to be published.
-fn made(sealer: &InstanceKey, entropy: &dyn Entropy, now: Timestamp) -> Verb<KeyRow> {
-    let key = SigningKey::generate()?;
-    let kid = short(KID, entropy);
-    let sealed = sealer.seal(&label(&kid), key.private.reveal(), entropy)?;
-    let public = crate::crypto::jwk::Jwk { kid: Some(kid.clone()), ..key.public };
+/// A new key as it is stored: to be published, with its private half sealed.
+fn row_of(sealer: &InstanceKey, entropy: &dyn Entropy, fresh: &single::Fresh, now: Timestamp) -> Verb<KeyRow> {
     Ok(KeyRow {
-        kid,
+        kid: fresh.kid.clone(),
         state: "next".to_owned(),
-        public,
-        sealed: Some(sealed),
+        public: fresh.public.clone(),
+        sealed: Some(sealer.seal(&label(&fresh.kid), fresh.private.reveal(), entropy)?),
         created_at: now,
         activated_at: None,
         replaced_at: None,

@@ -21,6 +21,7 @@ const SET_EXPIRY: &str =
 const LOWER_EXPIRY: &str = "UPDATE token_keys SET last_expiry = ?2 WHERE kid = ?1 AND state = 'previous'";
 const RETIRE: &str =
     "UPDATE token_keys SET state = 'retired', sealed = NULL, retired_at = ?2 WHERE kid = ?1 AND state <> 'retired'";
+const GO_BACK: &str = "UPDATE token_keys SET state = 'current', replaced_at = NULL WHERE kid = ?1 AND state = 'previous'";
 const READ_ENDED: &str = "SELECT jti, client, expires_at FROM ended_tokens WHERE expires_at > ?1 ORDER BY jti";
 const END: &str = "INSERT INTO ended_tokens (jti, client, expires_at) VALUES (?1, ?2, ?3) ON CONFLICT (jti) DO NOTHING";
 const FORGET_ENDED: &str = "DELETE FROM ended_tokens WHERE expires_at <= ?1";
@@ -33,7 +34,7 @@ const USE: &str = "INSERT INTO credential_uses (kid, last_at) VALUES (?1, ?2)
 const RAISE_EPOCH: &str = "UPDATE credential_epoch SET epoch = epoch + 1 WHERE id = 1";
 
 /// Every statement, for the test that keeps SQL and migrations together.
-pub const STATEMENTS: [(&str, &str); 15] = [
+pub const STATEMENTS: [(&str, &str); 16] = [
     ("tokens.read_keys", READ_KEYS),
     ("tokens.add_key", ADD_KEY),
     ("tokens.replace_current", REPLACE_CURRENT),
@@ -41,6 +42,7 @@ pub const STATEMENTS: [(&str, &str); 15] = [
     ("tokens.set_expiry", SET_EXPIRY),
     ("tokens.lower_expiry", LOWER_EXPIRY),
     ("tokens.retire", RETIRE),
+    ("tokens.go_back", GO_BACK),
     ("tokens.read_ended", READ_ENDED),
     ("tokens.end", END),
     ("tokens.forget_ended", FORGET_ENDED),
@@ -163,6 +165,23 @@ pub(super) async fn retire(db: &Db, kids: &[String], now: Timestamp) -> Verb<u64
     sqlx::query(RAISE_EPOCH).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
     tx.commit().await.map_err(|e| fault(e, what))?;
     Ok(count)
+}
+
+/// Retires the current key and makes the one before the current one again, both or neither; gives whether it did.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn go_back(db: &Db, (from, to): (&str, &str), now: Timestamp) -> Verb<bool> {
+    let what = "the token-signing key cannot be taken back";
+    let mut tx = db.begin().await?;
+    sqlx::query(RETIRE).bind(from).bind(now.0).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
+    let done = sqlx::query(GO_BACK).bind(to).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
+    sqlx::query(RAISE_EPOCH).execute(&mut *tx).await.map_err(|e| fault(e, what))?;
+    if done.rows_affected() != 1 {
+        return Ok(false);
+    }
+    tx.commit().await.map_err(|e| fault(e, what))?;
+    Ok(true)
 }
 
 /// Tokens that were ended and would count still.

@@ -33,7 +33,7 @@ pub mod sidecar;
 mod source;
 mod store;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 #[cfg(test)]
 mod tests_command;
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::crypto::archive::Ephemeral;
 use crate::crypto::files::{Readers, write};
 
 /// A house with a recipient and a configured vault `notes`, whose directory is given too; and the recipient's identity.
-pub(super) async fn house() -> (House, PathBuf, Ephemeral) {
+pub(in crate::admin) async fn house() -> (House, PathBuf, Ephemeral) {
     let house = House::open().await;
     let key = Ephemeral::generate();
     write(&house.admin.data.recovery_pub(), key.recipient().as_bytes(), Readers::Everybody).unwrap();

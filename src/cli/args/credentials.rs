@@ -52,7 +52,7 @@ pub(in crate::cli) enum CredentialCommand {
     },
     /// Ends what leaked at once, without overlap, and cuts what it has in flight
     Revoke {
-        /// client-key/NAME, key/KID, client/NAME, server/NAME, postgres/NAME, http/NAME, operator/NAME
+        /// client-key/NAME, client-secret/NAME, key/KID, client/NAME, token-key/oauth, server/NAME, postgres/NAME, http/NAME, operator/NAME
         #[arg(required_unless_present = "since")]
         name: Option<String>,
         /// Everything issued from this moment on (RFC 3339)

@@ -78,7 +78,7 @@ pub(super) fn check(
     }
     judge(shared, base, &claims)?;
     once(shared, name, key, &claims)?;
-    Ok(Proven { client: client.clone(), kid: key.id.clone() })
+    Ok(Proven { client: client.clone(), kid: key.id.clone(), stands_in: false })
 }
 
 fn judge(shared: &Shared, base: &str, claims: &Claims) -> Result<(), OauthFault> {

@@ -25,7 +25,12 @@ pub(super) struct Proven {
     pub client: Arc<ClientEntry>,
     /// The credential it proved itself with.
     pub kid: Arc<str>,
+    /// Whether it is a proof of ours that stands for this credential: it is told that it would be given a token, and gets none.
+    pub stands_in: bool,
 }
+
+/// What a proof of ours shows in place of a credential begins so.
+pub(super) const CANARY: &str = "lbc_";
 
 /// How a client proves itself.
 enum Proof {
@@ -44,6 +49,11 @@ pub(super) fn prove(
     from: IpAddr,
 ) -> Result<Proven, OauthFault> {
     let proof = proof(&admitted.headers, form)?;
+    if let Proof::Secret { id, secret, by_header } = &proof
+        && let Some(proven) = stand_in(shared, snapshot, (id, secret))
+    {
+        return proven.ok_or(OauthFault::Client { by_header: *by_header, why: "oauth.unknown" });
+    }
     let (named, found) = match &proof {
         Proof::Secret { id, secret, by_header } => (Some(id.clone()), by_secret(shared, snapshot, (id, secret, *by_header))),
         Proof::Assertion(assertion) => {
@@ -52,11 +62,35 @@ pub(super) fn prove(
         }
     };
     let proven = found.map_err(|fault| {
+        if let Some(kid) = proof.claimed() {
+            shared.feed.places().note(kid, from, shared.clock.now(), false);
+        }
         let client = named.and_then(|name| snapshot.clients.get_key_value(name.as_str())).map(|(name, _)| name.clone());
         shared.oauth.throttle.wrong(from, client).map_or_else(|seconds| OauthFault::TooMany { seconds }, |()| fault)
     })?;
-    shared.feed.uses().mark(&proven.kid, shared.clock.now());
+    let now = shared.clock.now();
+    shared.feed.uses().mark(&proven.kid, now);
+    shared.feed.places().note(&proven.kid, from, now, true);
     Ok(proven)
+}
+
+impl Proof {
+    /// The name that a secret claims to have, right or wrong; for counting alone.
+    fn claimed(&self) -> Option<&str> {
+        let Self::Secret { secret, .. } = self else { return None };
+        keys::parse(secret.reveal()).filter(|shown| shown.prefix == KeyPrefix::Secret).map(|shown| shown.kid)
+    }
+}
+
+/// A canary that stands for a secret: it proves itself while that secret would, and never holds anybody back who guesses. None when it is none; only
+/// this process can have made one.
+fn stand_in(shared: &Shared, snapshot: &Snapshot, (id, shown): (&str, &Secret<String>)) -> Option<Option<Proven>> {
+    let token = Some(shown.reveal()).filter(|text| text.starts_with(CANARY))?;
+    let stands_for = shared.feed.take_canary(token)?.canary?.stands_for;
+    let entry = stands_for.and_then(|kid| snapshot.tokens.secrets.get(&kid));
+    let counts = entry.filter(|entry| entry.client.as_ref() == id && entry.expires_at.is_none_or(|end| shared.clock.now() < end));
+    let client = counts.and_then(|entry| Some((entry, snapshot.clients.get(&entry.client)?.clone())));
+    Some(client.map(|(entry, client)| Proven { client, kid: entry.kid.clone(), stands_in: true }))
 }
 
 fn proof(headers: &HeaderMap, form: &Form) -> Result<Proof, OauthFault> {
@@ -114,7 +148,7 @@ fn by_secret(
         return Err(refused("oauth.expired"));
     }
     let client = snapshot.clients.get(&entry.client).ok_or(refused("oauth.unknown"))?.clone();
-    Ok(Proven { client, kid: entry.kid.clone() })
+    Ok(Proven { client, kid: entry.kid.clone(), stands_in: false })
 }
 
 #[cfg(test)]

@@ -33,6 +33,9 @@ const FACETS: [&str; 4] = ["resources", "prompts", "completion", "tasks"];
 pub(super) async fn issue(shared: &Shared, x: &Exchange, admitted: &Admitted, form: &Form) -> Result<Outcome, OauthFault> {
     let snapshot = shared.feed.snapshot();
     let proven = client::prove(shared, &snapshot, (admitted, form), x.remote.ip())?;
+    if proven.stands_in {
+        return stood_in(shared, x, &proven).await;
+    }
     match form.one("grant_type")? {
         Some("client_credentials") => {}
         Some(_) => return Err(OauthFault::Grant),
@@ -51,6 +54,19 @@ pub(super) async fn issue(shared: &Shared, x: &Exchange, admitted: &Admitted, fo
     });
     metrics::counter!("lifeboat_tokens_total").increment(1);
     Ok(answer::done(body.to_string().into()))
+}
+
+/// The answer to a proof of ours: whom it stands for would be given a token now.
+async fn stood_in(shared: &Shared, x: &Exchange, proven: &Proven) -> Result<Outcome, OauthFault> {
+    let event = Event {
+        request_id: Some(x.id.clone()),
+        kid: Some(proven.kid.to_string()),
+        remote: Some(x.remote.ip().to_string()),
+        revision: Some(shared.feed.snapshot().revision.to_string()),
+        ..Event::system("credential.canary", format!("oauth/token as {}", proven.client.name))
+    };
+    shared.recorder.record(event, Durability::Written).await.map_err(|_| OauthFault::Ledger)?;
+    Ok(answer::done(json!({ "stands_for": proven.kid }).to_string().into()))
 }
 
 /// The server whose URL the one `resource` is.

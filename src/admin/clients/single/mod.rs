@@ -1,19 +1,70 @@
-//! Single keys of clients, for rotations and revocations: one more beside the others, one less, all that were issued since a moment. A client itself
-//! is never added or removed here.
+//! Single credentials of clients, keys and secrets alike, for rotations and revocations: one more beside the others, one less. They are two tables of one shape.
+//! A client itself is never added or removed here.
 
 mod store;
 
 pub use store::STATEMENTS;
 
-use super::DAY_MS;
-use super::model::ClientKey;
+use super::{DAY_MS, oauth};
 use crate::admin::Admin;
 use crate::admin::publish::{deny, publish};
 use crate::base::clock::Timestamp;
 use crate::base::fault::Verb;
+use crate::crypto::keys::KeyPrefix;
+use crate::policy::Snapshot;
 use crate::policy::snapshot::Revision;
 
-/// A key that is to count: everything about it but its text.
+/// In which form a client shows who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::admin) enum Form {
+    /// A key, with every call.
+    Key,
+    /// A secret, for the tokens it calls with.
+    Secret,
+}
+
+impl Form {
+    /// What its text begins with.
+    pub(in crate::admin) fn prefix(self) -> KeyPrefix {
+        match self {
+            Self::Key => KeyPrefix::Client,
+            Self::Secret => KeyPrefix::Secret,
+        }
+    }
+
+    /// For people.
+    pub(in crate::admin) fn word(self) -> &'static str {
+        match self {
+            Self::Key => "key",
+            Self::Secret => "secret",
+        }
+    }
+
+    /// Whether the running policy has one of this form and name.
+    pub(in crate::admin) fn counts(self, snapshot: &Snapshot, kid: &str) -> bool {
+        match self {
+            Self::Key => snapshot.keys.contains_key(kid),
+            Self::Secret => snapshot.tokens.secrets.contains_key(kid),
+        }
+    }
+}
+
+/// A key or secret as it is stored: everything about it but its hash.
+#[derive(Clone, Debug)]
+pub(in crate::admin) struct Held {
+    /// Its public name.
+    pub kid: String,
+    /// Whose it is.
+    pub client: String,
+    /// `active`, `expired` or `revoked`.
+    pub state: String,
+    /// When it was minted.
+    pub created_at: Timestamp,
+    /// When it expires.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A key or secret that is to count: everything about it but its text.
 #[derive(Clone, Debug)]
 pub(in crate::admin) struct Fresh {
     /// Its public name.
@@ -30,39 +81,59 @@ pub(in crate::admin) struct Fresh {
     pub expires_at: Option<Timestamp>,
 }
 
-/// Every key of a client, newest first; revoked and expired ones too.
+/// Every one of a client, newest first; revoked and expired ones too.
 ///
 /// # Errors
 /// When the database does not answer.
-pub(in crate::admin) async fn of(admin: &Admin, client: &str) -> Verb<Vec<ClientKey>> {
-    let all = super::store::all(&admin.db, admin.clock.now()).await?;
-    Ok(all.into_iter().filter(|key| key.client == client).collect())
+pub(in crate::admin) async fn of(admin: &Admin, form: Form, client: &str) -> Verb<Vec<Held>> {
+    let mut all = all(admin, form).await?;
+    all.retain(|one| one.client == client);
+    Ok(all)
 }
 
-/// Every key there ever was, newest first.
+/// Every one there ever was, newest first.
 ///
 /// # Errors
 /// When the database does not answer.
-pub(in crate::admin) async fn all(admin: &Admin) -> Verb<Vec<ClientKey>> {
-    super::store::all(&admin.db, admin.clock.now()).await
+pub(in crate::admin) async fn all(admin: &Admin, form: Form) -> Verb<Vec<Held>> {
+    let now = admin.clock.now();
+    Ok(match form {
+        Form::Key => {
+            let keys = super::store::all(&admin.db, now).await?.into_iter();
+            let held = |key: super::ClientKey| (key.kid, key.client, key.state, key.created_at, key.expires_at);
+            keys.map(held).map(Held::of).collect()
+        }
+        Form::Secret => {
+            let secrets = oauth::all(&admin.db, now).await?.into_iter();
+            let held =
+                |secret: oauth::ClientSecret| (secret.kid, secret.client, secret.state, secret.created_at, secret.expires_at);
+            secrets.map(held).map(Held::of).collect()
+        }
+    })
 }
 
-/// How long a successor of a key lives: as long as the key itself was meant to.
-pub(in crate::admin) fn lifetime_ms(key: &ClientKey) -> Option<i64> {
-    key.expires_at.map(|end| end.since_ms(key.created_at).max(DAY_MS))
+impl Held {
+    fn of((kid, client, state, created_at, expires_at): (String, String, String, Timestamp, Option<Timestamp>)) -> Self {
+        Self { kid, client, state, created_at, expires_at }
+    }
+
+    /// How long a successor lives: as long as this one itself was meant to.
+    pub(in crate::admin) fn lifetime_ms(&self) -> Option<i64> {
+        self.expires_at.map(|end| end.since_ms(self.created_at).max(DAY_MS))
+    }
 }
 
-/// Has a key count beside the others of its client; the second time nothing happens. When it returns, the policy holds it.
+/// Has one count beside the others of its client; the second time nothing happens. When it returns, the policy holds it.
 ///
 /// # Errors
 /// When database or repository do not answer.
-pub(in crate::admin) async fn install(admin: &Admin, key: &Fresh) -> Verb<Revision> {
-    store::install(&admin.db, key).await?;
+pub(in crate::admin) async fn install(admin: &Admin, form: Form, fresh: &Fresh) -> Verb<Revision> {
+    store::install(&admin.db, form, fresh).await?;
     publish(admin).await
 }
 
-/// Ends one key; the second time nothing happens. Calls that are in flight with it end as they would. When it returns, the policy does not
-/// hold it.
+/// Ends one; the second time nothing happens. Calls that are in flight with a key end as they would; the tokens of a secret end with it. When it
+/// returns, the policy does not hold it.
 ///
 /// # Errors
 /// When database or repository do not answer.
@@ -71,16 +142,19 @@ pub(in crate::admin) async fn retire(admin: &Admin, kid: &str, by: &str) -> Verb
     publish(admin).await
 }
 
-/// Takes a key away that nobody was ever given.
+/// Takes one away that nobody was ever given.
 ///
 /// # Errors
 /// When database or repository do not answer.
-pub(in crate::admin) async fn take_back(admin: &Admin, kid: &str) -> Verb<()> {
-    super::store::take_back(&admin.db, kid).await?;
+pub(in crate::admin) async fn take_back(admin: &Admin, form: Form, kid: &str) -> Verb<()> {
+    match form {
+        Form::Key => super::store::take_back(&admin.db, kid).await?,
+        Form::Secret => oauth::take_back(admin, kid).await?,
+    }
     publish(admin).await.map(|_| ())
 }
 
-/// Ends keys at once, and cuts what they have in flight: memory first, then the database.
+/// Ends keys and secrets at once, and cuts what they have in flight: memory first, then the database.
 ///
 /// # Errors
 /// When the database does not answer: they are refused all the same, until a restart.

@@ -226,7 +226,7 @@ impl Driver for Issuers {
         Box::pin(async move {
             // Nobody but Lifeboat sends it; until the overlap is over it can come back.
             let over = scene.row.overlap_until.is_none_or(|until| until <= scene.admin.clock.now());
-            Ok(Drain { ours: over, places: Vec::new() })
+            Ok(Drain { ours: over, ..Drain::default() })
         })
     }
 

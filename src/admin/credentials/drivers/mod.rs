@@ -1,17 +1,18 @@
 //! What each kind of credential does for a step of its rotation. A driver looks before it acts, and acting twice is acting once; it knows nothing of
 //! states, leases and times. Never decides when the old one ends.
 
-mod client_key;
+mod client;
 mod issuer;
 mod postgres;
 mod recipient;
 mod tls;
+mod token_key;
 mod upstream;
 mod webhook;
 
 use std::pin::Pin;
 
-pub(super) use client_key::places;
+pub(super) use client::places;
 pub(super) use issuer::sent as issued_and_sent;
 pub(super) use postgres::named as named_in_variables;
 pub(super) use tls::version_of;
@@ -23,6 +24,7 @@ use super::kinds::Kind;
 use super::machine::{Class, Drain, Seen, Step};
 use super::model::Rotation;
 use crate::admin::Admin;
+use crate::admin::clients::single::Form;
 use crate::base::fault::{Fault, FaultKind, Verb};
 use crate::base::secret::Secret;
 
@@ -185,7 +187,9 @@ pub(super) trait Driver: Send + Sync {
 /// The driver of a kind; `None` for what Lifeboat does not replace.
 pub(super) fn of(kind: Kind) -> Option<&'static dyn Driver> {
     match kind {
-        Kind::ClientKey => Some(&client_key::ClientKeys),
+        Kind::ClientKey => Some(&client::OfClients(Form::Key)),
+        Kind::ClientSecret => Some(&client::OfClients(Form::Secret)),
+        Kind::TokenKey => Some(&token_key::TokenKeys),
         Kind::Tls => Some(&tls::ServerCertificate),
         Kind::Webhook => Some(&webhook::Receivers),
         Kind::Upstream => Some(&upstream::Upstreams),

@@ -376,7 +376,7 @@ impl Driver for Databases {
             }
             link.close().await;
             // Until the overlap is over it can come back, though the server uses the new one.
-            Ok(Drain { ours: over && places.is_empty(), places })
+            Ok(Drain { ours: over && places.is_empty(), places, ends_at: None })
         })
     }
 

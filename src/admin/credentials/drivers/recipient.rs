@@ -110,7 +110,7 @@ impl Driver for Recipients {
                 let (old, new) = if both { (None, at) } else { (at.or(scene.row.draining_at), None) };
                 Place::new(format!("vault {}", vault.name), old, new)
             };
-            Ok(Drain { ours: false, places: vaults.iter().map(place).collect() })
+            Ok(Drain { places: vaults.iter().map(place).collect(), ..Drain::default() })
         })
     }
 

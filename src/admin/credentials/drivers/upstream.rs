@@ -89,7 +89,7 @@ impl Driver for Upstreams {
         Box::pin(async move {
             // Until then it can come back; nobody but Lifeboat sends it.
             let over = scene.row.overlap_until.is_none_or(|until| until <= scene.admin.clock.now());
-            Ok(Drain { ours: over, places: Vec::new() })
+            Ok(Drain { ours: over, ..Drain::default() })
         })
     }
 

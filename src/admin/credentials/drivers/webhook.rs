@@ -83,7 +83,7 @@ impl Driver for Receivers {
             // Only now, so that nobody is sent tests while there is time.
             let tested = alerts::trial(scene.admin, scene.name, alerts::Signing::Newest).await?;
             let place = Place::new(scene.name.to_owned(), (!tested.ok).then_some(now), tested.ok.then_some(now));
-            Ok(Drain { ours: false, places: vec![place] })
+            Ok(Drain { places: vec![place], ..Drain::default() })
         })
     }
 

@@ -43,6 +43,8 @@ pub struct Drain {
     pub ours: bool,
     /// Every place that showed the old or the new version.
     pub places: Vec<Place>,
+    /// From when on nothing of the old version counts by itself, where that is known: then nobody has to be seen moving.
+    pub ends_at: Option<Timestamp>,
 }
 
 /// Whether the old version may end.
@@ -64,6 +66,9 @@ pub fn judge(row: &Rotation, drain: &Drain, now: Timestamp) -> Verdict {
     let until = row.overlap_until.unwrap_or(now);
     if row.forced && until <= now {
         return Verdict::Over("the overlap was ended".to_owned());
+    }
+    if let Some(end) = drain.ends_at {
+        return if end <= now { Verdict::Over(format!("the last of it ended by itself at {end}")) } else { Verdict::Going(end) };
     }
     let fetched = !row.to_fetch || row.fetched_at.is_some();
     let (all_moved, used) =

@@ -246,6 +246,8 @@ pub enum Seen {
     Not,
     /// Somebody else must do it.
     Waits(String),
+    /// It was not, and before then it must not be: why, in a sentence. Nobody has to do anything.
+    NotBefore(Timestamp, String),
 }
 
 /// What is done about a step.
@@ -259,6 +261,8 @@ pub enum Act {
     Wait(String, Timestamp),
     /// It is not time yet.
     Later(Timestamp),
+    /// It is not time yet, and why is worth saying.
+    Rest(String, Timestamp),
 }
 
 /// From what was seen to what is done.
@@ -267,6 +271,8 @@ pub fn act(step: Step, seen: Seen, drain: Option<&Verdict>, now: Timestamp) -> A
     match (seen, drain) {
         (Seen::Holds(evidence), _) => Act::Enter(evidence),
         (Seen::Waits(what), _) => Act::Wait(what, again),
+        // A moment that is there already holds nothing up: the driver would have said `Not`, and a clock that was moved must not make a circle.
+        (Seen::NotBefore(at, why), _) => Act::Rest(why, at.max(now.plus_ms(1))),
         // The old one ends only by this verdict (I4).
         (Seen::Not, None) if step == Step::Retire => Act::Wait("nobody knows yet who uses the old one".to_owned(), again),
         (Seen::Not, Some(Verdict::Going(until))) if step == Step::Retire => Act::Later(*until),

@@ -50,7 +50,7 @@ fn place(name: &str, old: Option<i64>, new: Option<i64>) -> Place {
 }
 
 fn drain(places: Vec<Place>) -> Drain {
-    Drain { ours: false, places }
+    Drain { places, ..Drain::default() }
 }
 
 #[test]
@@ -75,6 +75,30 @@ fn i2_what_holds_is_entered_and_never_done_again() {
     }
     assert_eq!(act(Step::Install, Seen::Not, None, NOW), Act::Do);
     assert!(matches!(act(Step::Install, Seen::Waits("x".into()), None, NOW), Act::Wait(..)));
+}
+
+#[test]
+fn what_must_not_be_before_a_moment_rests_until_then_and_waits_for_nobody() {
+    let seen = |at| act(Step::Promote, Seen::NotBefore(at, "published".into()), None, NOW);
+    assert_eq!(seen(later(5)), Act::Rest("published".into(), later(5)));
+    // Never in the past, so that it makes no circle.
+    assert_eq!(seen(later(-5)), Act::Rest("published".into(), NOW.plus_ms(1)));
+    let rests = Rotation { next_try_at: Some(later(5)), why: Some("published".into()), ..row(State::Verified) };
+    assert_eq!(todo(&rests, later(4)), Todo::Later(later(5)));
+    assert_eq!(todo(&rests, later(5)), Todo::Look(Step::Verify), "and the proof that it works is made anew");
+    assert_eq!(order(&rests, Order::RollBack, NOW), Ok(Ordered::Undone), "it can be given up meanwhile");
+}
+
+#[test]
+fn what_ends_by_itself_is_over_when_it_ended_whoever_was_seen() {
+    let row = Rotation { to_fetch: false, quiet_ms: 0, ..row(State::Draining) };
+    let ends = |at| Drain { ends_at: Some(at), ..Drain::default() };
+    assert_eq!(judge(&row, &ends(later(7)), NOW), Verdict::Going(later(7)));
+    assert!(matches!(judge(&row, &ends(later(7)), later(7)), Verdict::Over(_)));
+    // Also when the overlap is over first: somebody may hold of it what still counts.
+    let over = Rotation { overlap_until: Some(NOW), ..row.clone() };
+    assert_eq!(judge(&over, &ends(later(7)), NOW), Verdict::Going(later(7)));
+    assert!(matches!(judge(&Rotation { forced: true, ..over }, &ends(later(7)), NOW), Verdict::Over(_)), "who forces it means it");
 }
 
 #[test]
@@ -109,7 +133,7 @@ fn the_old_one_stays_until_everybody_moved_and_it_has_rested() {
     assert!(!is_over(&drain(vec![place("a", Some(1), None)]), later(50)));
     let unfetched = Rotation { fetched_at: None, ..row.clone() };
     assert!(!matches!(judge(&unfetched, &all(Some(3), Some(4)), later(30)), Verdict::Over(_)), "nobody has the new one");
-    assert!(is_over(&Drain { ours: true, places: vec![] }, NOW));
+    assert!(is_over(&Drain { ours: true, ..Drain::default() }, NOW));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use askama::Template;
 
+use super::super::kinds::Kind;
 use super::super::machine::{Hold, Place, State};
 use super::super::model::{CredentialDetail, Rotation, StepTaken, Strategy, Version};
 use super::super::{drivers, kinds};
@@ -58,6 +59,10 @@ pub struct DetailView {
     pub keeps_admin: bool,
     /// How long both count when nothing else is said.
     pub overlap: String,
+    /// What the times of its versions are called.
+    pub since: &'static str,
+    /// The same of their ends.
+    pub ends: &'static str,
     /// Its versions.
     pub versions: Vec<VersionRow>,
     /// Its newest rotation.
@@ -90,6 +95,8 @@ pub struct RotationView {
     pub open: bool,
     /// What it waits for, or why it failed.
     pub waits: String,
+    /// Why it rests, and until when: nobody has to do anything.
+    pub rests: String,
     /// Whether that is a failure.
     pub failed: bool,
     /// Its nine states.
@@ -230,7 +237,12 @@ fn orders(row: &Rotation) -> Vec<(&'static str, &'static str)> {
 impl RotationView {
     fn of(row: &Rotation, found: &CredentialDetail, now: Timestamp) -> Self {
         let open = !row.state.is_over();
+        let last_token = found.credential.versions.iter().find(|one| one.state == "previous").and_then(|one| one.expires_at);
         let overlap = match row.overlap_until.filter(|_| matches!(row.state, State::Promoted | State::Draining)) {
+            Some(until) if until > now && found.credential.kind == Kind::TokenKey.word() => {
+                let until = last_token.filter(|last| *last > now).unwrap_or(until);
+                format!("The new key signs. The old one ends by itself when its last token has expired, {}.", exactly(until, now))
+            }
             Some(until) if until > now && row.forced => format!("The old one ends {}.", human::until(until, now)),
             Some(until) if until > now => {
                 format!("The old one ends when it is no longer used; the overlap ends {}.", human::until(until, now))
@@ -255,7 +267,8 @@ impl RotationView {
         Self {
             title: format!("Rotation {} started {} by {}", row.id, human::when(row.started_at, now), row.started_by),
             open,
-            waits: row.why.as_deref().filter(|_| open).map(sentence).unwrap_or_default(),
+            waits: row.why.as_deref().filter(|_| open && row.hold.is_some()).map(sentence).unwrap_or_default(),
+            rests: row.why.as_deref().filter(|_| open && row.hold.is_none()).map(|why| rests(why, row, now)).unwrap_or_default(),
             failed: row.hold == Some(Hold::Failed),
             stepper: stepper(row, &found.steps, &found.places),
             to_fetch: row.to_fetch && row.fetched_at.is_none() && row.state >= State::Promoted && row.state <= State::Done,
@@ -268,18 +281,33 @@ impl RotationView {
     }
 }
 
-fn version_row(version: &Version, now: Timestamp) -> VersionRow {
-    let badge = match version.state.as_str() {
-        "current" => Badge::new(Tone::Ok, "current"),
-        "previous" => Badge::new(Tone::Sea, "previous, counts too"),
-        other => Badge::new(Tone::Plain, other),
+/// A moment that is near: `at 22:10:31 UTC, in 4 min`.
+fn exactly(at: Timestamp, now: Timestamp) -> String {
+    format!("at {} UTC, {}", human::clock(at), human::until(at, now))
+}
+
+fn rests(why: &str, row: &Rotation, now: Timestamp) -> String {
+    let until = row.next_try_at.map_or_else(|| "by itself".to_owned(), |at| exactly(at, now));
+    format!("{} It goes on {until}.", sentence(why))
+}
+
+fn version_row(version: &Version, kind: &str, now: Timestamp) -> VersionRow {
+    let badge = match (version.state.as_str(), version.activates_at) {
+        ("current", _) if kind == Kind::TokenKey.word() => Badge::new(Tone::Ok, "current, signs"),
+        ("current", _) => Badge::new(Tone::Ok, "current"),
+        ("next", Some(at)) if at > now => Badge::new(Tone::Sea, format!("next, activates {}", exactly(at, now))),
+        ("next", _) => Badge::new(Tone::Sea, "next, may sign now"),
+        ("previous", _) if kind == Kind::TokenKey.word() => Badge::new(Tone::Sea, "previous, its tokens count"),
+        ("previous", _) => Badge::new(Tone::Sea, "previous, counts too"),
+        (other, _) => Badge::new(Tone::Plain, other),
     };
+    let ends = |at| if kind == Kind::TokenKey.word() { exactly(at, now) } else { human::day(at, now) };
     VersionRow {
         id: version.id.clone(),
         badge,
         since: version.created_at.map(|at| human::when(at, now)).unwrap_or_default(),
         used: version.last_used.map(|at| human::when(at, now)).unwrap_or_default(),
-        ends: version.expires_at.map(|at| human::day(at, now)).unwrap_or_default(),
+        ends: version.expires_at.map(ends).unwrap_or_default(),
     }
 }
 
@@ -299,13 +327,15 @@ pub fn detail(mut shell: Shell, facts: &Facts<'_>) -> DetailPage {
     let open = newest.is_some_and(|row| !row.state.is_over());
     shell.refresh = open;
     let revoke = match one.kind.as_str() {
-        "client-key" | "upstream" | "postgres" | "http" | "operator-key" | "operator-password" | "operator-session"
+        "client-key" | "client-secret" | "token-key" | "upstream" | "postgres" | "http" | "operator-key" | "operator-password"
+        | "operator-session"
             if one.state != "ended" =>
         {
             one.name.clone()
         }
         _ => String::new(),
     };
+    let is_token_key = one.kind == Kind::TokenKey.word();
     let past = |row: &Rotation| PastRow {
         id: row.id.clone(),
         when: human::when(row.started_at, now),
@@ -324,7 +354,9 @@ pub fn detail(mut shell: Shell, facts: &Facts<'_>) -> DetailPage {
         revoke,
         keeps_admin: matches!(one.kind.as_str(), "postgres" | "http") && facts.actor.role.has(Right::Administer),
         overlap: one.overlap.clone(),
-        versions: one.versions.iter().map(|version| version_row(version, now)).collect(),
+        since: if is_token_key { "Published" } else { "Since" },
+        ends: if is_token_key { "Last token expires" } else { "Ends" },
+        versions: one.versions.iter().map(|version| version_row(version, &one.kind, now)).collect(),
         rotation: newest.map(|row| RotationView::of(row, found, now)),
         past: found.rotations.iter().skip(1).map(past).collect(),
     };

@@ -1,27 +1,30 @@
-//! Proof that rotations hurt nobody: a client of our own keeps calling through every stage while its key and the server's certificate are replaced under it,
-//! and whoever else's keys are asked for get their successors. Never touches what another client holds.
+//! Proof that rotations hurt nobody: a client of our own keeps calling through every stage, with a key and with tokens, while its key, its secret and the
+//! server's certificate are replaced under it; and whoever else's are asked for get their successors, the key that signs tokens among them. Never touches what
+//! another client holds.
 
 mod chart;
 mod model;
 mod report;
+mod shadow;
 pub mod store;
 mod traffic;
 
-use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use model::{Bucket, Proof, ProofLine, ProofList, ProveOrder, Proved, Side, Signed, Traffic};
 pub use report::check;
+pub use shadow::SHADOW;
+pub(in crate::admin) use shadow::shadows;
+pub(super) use shadow::sweep;
 
 use super::drivers;
 use super::kinds::{self, Kind};
 use super::machine::State;
 use super::model::{RotateOrder, Rotation};
 use super::work;
-use super::{canary, inventory};
+use super::{canary, grants, inventory};
 use crate::admin::actor::Right;
-use crate::admin::clients::single as held;
-use crate::admin::publish::publish;
+use crate::admin::clients::single::Form;
 use crate::admin::{Actor, Admin};
 use crate::audit::Event;
 use crate::base::fault::{Fault, Verb};
@@ -29,12 +32,9 @@ use crate::base::ids;
 use crate::base::secret::Secret;
 use crate::config::paths::DataDir;
 use crate::crypto::files::{self, Readers};
-use crate::crypto::keys::{self, KeyPrefix, Minted};
-use crate::policy::snapshot::ClientEntry;
+use shadow::{clean, issue, model_client, shadow_of};
 use traffic::{Load, Shown};
 
-/// The client that exists for proofs alone: in memory, never in the configuration.
-pub const SHADOW: &str = "lifeboat-proof";
 /// How long its old key must rest.
 pub(super) const QUIET_MS: i64 = 1_000;
 /// How long a rotation may take beyond the time that was asked for.
@@ -48,7 +48,8 @@ struct Seen {
     started_at: crate::base::clock::Timestamp,
     target: canary::Target,
     traffic: Traffic,
-    sides: (Vec<Side>, Vec<Side>),
+    keys: Sides,
+    secrets: Sides,
     credentials: Vec<Proved>,
 }
 
@@ -67,12 +68,12 @@ pub async fn prove(admin: &Admin, actor: &Actor, order: ProveOrder) -> Verb<Sign
     let started_at = admin.clock.now();
     let id = ids::mint("prf", started_at, admin.entropy.as_ref());
     clean(admin).await?;
-    locked(admin).insert(SHADOW.to_owned(), like);
+    shadow::admit(admin, like);
     let seen = perform(admin, actor, &order, &target).await;
     let cleaned = clean(admin).await;
-    let (traffic, sides, credentials) = seen?;
+    let (traffic, (keys, secrets), credentials) = seen?;
     cleaned?;
-    let seen = Seen { id, by: actor.name.clone(), started_at, target, traffic, sides, credentials };
+    let seen = Seen { id, by: actor.name.clone(), started_at, target, traffic, keys, secrets, credentials };
     let (proof, chart) = report::compose(admin, seen);
     let signed = report::keep(admin, proof, &chart).await?;
     let mut event = Event::action(&actor.name, "credential.prove", signed.report.id.clone());
@@ -110,60 +111,16 @@ pub async fn chart_of(admin: &Admin, actor: &Actor, id: &str) -> Verb<String> {
     store::chart(&admin.db, id).await?.ok_or_else(|| Fault::not_found(format!("there is no proof {id}")))
 }
 
-fn locked(admin: &Admin) -> MutexGuard<'_, std::collections::BTreeMap<String, String>> {
-    admin.credentials.shadows.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The clients that exist for a proof, as the policy is to have them: with the grants of the client they are like, and no limits.
-pub(in crate::admin) fn shadows(admin: &Admin, of: impl Fn(&str) -> Option<std::sync::Arc<ClientEntry>>) -> Vec<ClientEntry> {
-    let entry = |(name, like): (&String, &String)| {
-        let like = of(like)?;
-        let grants = like.grants.clone();
-        Some(ClientEntry { name: name.as_str().into(), grants, rate: 0, burst: 1, concurrency: 0 })
-    };
-    locked(admin).iter().filter_map(entry).collect()
-}
-
-/// A client that reaches a server, best one with a tool that reads; and what to call as it.
-fn model_client(admin: &Admin) -> Verb<(String, canary::Target)> {
-    let snapshot = admin.feed.snapshot();
-    let mut names: Vec<_> = snapshot.clients.keys().collect();
-    names.sort();
-    let mut found: Option<(String, canary::Target)> = None;
-    for name in names {
-        let Some(entry) = snapshot.clients.get(name) else { continue };
-        for target in canary::targets(&snapshot, entry, None) {
-            if target.tool.is_some() {
-                return Ok((name.to_string(), target));
-            }
-            found.get_or_insert((name.to_string(), target));
-        }
-    }
-    found.ok_or_else(|| {
-        Fault::conflict("no client reaches a server, so there is no traffic to prove a rotation under: add both first")
-    })
-}
-
-async fn issue(admin: &Admin, actor: &Actor) -> Verb<Minted> {
-    let minted = keys::mint(KeyPrefix::Client, admin.entropy.as_ref());
-    let fresh = held::Fresh {
-        kid: minted.kid.clone(),
-        client: SHADOW.to_owned(),
-        hash: minted.hash,
-        created_at: admin.clock.now(),
-        created_by: actor.name.clone(),
-        expires_at: Some(admin.clock.now().plus_ms(3_600_000)),
-    };
-    held::install(admin, &fresh).await?;
-    Ok(minted)
-}
-
-type Done = (Traffic, (Vec<Side>, Vec<Side>), Vec<Proved>);
+/// What accepted the new one, and what rejected the old one.
+type Sides = (Vec<Side>, Vec<Side>);
+type Done = (Traffic, (Sides, Sides), Vec<Proved>);
+/// The shadow's new key and secret.
+type News = (Option<Secret<String>>, Option<Secret<String>>);
 
 async fn perform(admin: &Admin, actor: &Actor, order: &ProveOrder, target: &canary::Target) -> Verb<Done> {
-    let first = issue(admin, actor).await?;
-    let old = first.text.clone();
-    let load = Load::new(admin, target, order, Shown { kid: first.kid.clone(), text: first.text });
+    let (key, secret) = (issue(admin, actor, Form::Key).await?, issue(admin, actor, Form::Secret).await?);
+    let (old_key, old_secret) = (key.text.clone(), secret.text.clone());
+    let load = Load::new(admin, target, order, (key, secret));
     let lasts = Duration::from_secs(u64::from(order.seconds));
     let work = async {
         // A while of ordinary traffic first, to compare with.
@@ -174,12 +131,16 @@ async fn perform(admin: &Admin, actor: &Actor, order: &ProveOrder, target: &cana
         worked
     };
     let (worked, traffic) = tokio::join!(work, load.run(lasts));
-    let (credentials, new) = worked?;
-    let sides = match &new {
-        Some(new) => (sides(admin, new, target).await, sides(admin, &old, target).await),
-        None => (Vec::new(), Vec::new()),
+    let (credentials, (key, secret)) = worked?;
+    let keys = match &key {
+        Some(new) => (sides(admin, new, target).await, sides(admin, &old_key, target).await),
+        None => Sides::default(),
     };
-    Ok((traffic, sides, credentials))
+    let secrets = match &secret {
+        Some(new) => (at_the_desk(admin, new, target).await, at_the_desk(admin, &old_secret, target).await),
+        None => Sides::default(),
+    };
+    Ok((traffic, (keys, secrets), credentials))
 }
 
 /// How each listener answers a key, shown as its client shows it.
@@ -187,46 +148,96 @@ async fn sides(admin: &Admin, key: &Secret<String>, target: &canary::Target) -> 
     canary::shown(admin, key, target).await.into_iter().map(|(listener, status)| Side { listener, status }).collect()
 }
 
-/// Rotates what is asked for, the shadow's key among it; gives the shadow's new key.
+/// How each listener's token endpoint answers a secret.
+async fn at_the_desk(admin: &Admin, secret: &Secret<String>, target: &canary::Target) -> Vec<Side> {
+    let mut all = Vec::new();
+    for listener in admin.feed.listeners() {
+        let asked = grants::try_ask(admin, &listener, target, (SHADOW, secret)).await;
+        let status = asked.map_or(0, |(status, _)| status.as_u16());
+        all.push(Side { listener: listener.name, status });
+    }
+    all
+}
+
+/// Rotates what is asked for, the shadow's key and secret among it; gives those two.
 async fn rotate_all(
     admin: &Admin,
     actor: &Actor,
     order: &ProveOrder,
     (load, lasts): (&Load<'_>, Duration),
-) -> Verb<(Vec<Proved>, Option<Secret<String>>)> {
-    let (shadow, new) = rotate_shadow(admin, actor, (load, lasts)).await?;
-    let mut all = vec![shadow];
-    for one in inventory::all(admin).await? {
-        let Ok((kind, _)) = kinds::parse(&one.name) else { continue };
-        let wanted = kind == Kind::Tls || order.all;
-        if !wanted || drivers::of(kind).is_none() || one.state == "ended" {
-            continue;
-        }
-        all.push(rotate_one(admin, actor, &one.name, kind).await);
+) -> Verb<(Vec<Proved>, News)> {
+    let wanted = |kind: Kind| (kind == Kind::Tls || order.all) && drivers::of(kind).is_some();
+    let mut others = Vec::new();
+    for one in inventory::all(admin).await?.into_iter().filter(|one| one.state != "ended") {
+        let kind = kinds::parse(&one.name).ok().map(|(kind, _)| kind);
+        others.extend(kind.filter(|kind| wanted(*kind)).map(|kind| (kind, one.name)));
     }
-    Ok((all, new))
+    let mut all = Vec::new();
+    // First, so that tokens of the old key are called with while all the rest is replaced.
+    for (_, name) in others.iter().filter(|(kind, _)| *kind == Kind::TokenKey) {
+        all.push(rotate_token_key(admin, actor, name).await?);
+    }
+    let (key, secret) = tokio::join!(
+        rotate_shadow(admin, actor, Form::Key, (load, lasts)),
+        rotate_shadow(admin, actor, Form::Secret, (load, lasts))
+    );
+    let ((of_key, key), (of_secret, secret)) = (key?, secret?);
+    all.extend([of_key, of_secret]);
+    for (kind, name) in others.iter().filter(|(kind, _)| *kind != Kind::TokenKey) {
+        all.push(rotate_one(admin, actor, name, *kind).await);
+    }
+    Ok((all, (key, secret)))
 }
 
-/// The whole life of the shadow's key, with its client moving as a client does.
+/// The whole life of the shadow's key or secret, with its client moving as a client does.
 async fn rotate_shadow(
     admin: &Admin,
     actor: &Actor,
+    form: Form,
     (load, lasts): (&Load<'_>, Duration),
 ) -> Verb<(Proved, Option<Secret<String>>)> {
-    let name = format!("{}/{SHADOW}", Kind::ClientKey.word());
     let order = RotateOrder { overlap: Some("1h".into()), fetch: true, ..RotateOrder::default() };
-    let rotated = super::rotate(admin, actor, &name, order).await?;
+    let rotated = super::rotate(admin, actor, &shadow_of(form), order).await?;
     let mut row = rotated.rotation;
     let (Some(secret), Some(kid)) = (rotated.secret.map(Secret::new), row.new.clone()) else {
         return Ok((proved(&row, None), None));
     };
-    load.moves(Shown { kid, text: secret.clone() });
+    load.moves(form, Shown { kid, text: secret.clone() });
     let (begun, most) = (Instant::now(), lasts + GRACE);
     while !row.state.is_over() && begun.elapsed() < most {
         tokio::time::sleep(LOOK).await;
         row = work::drive_patiently(admin, &row.id).await?;
     }
     Ok((proved(&row, None), Some(secret)))
+}
+
+/// The key that signs tokens changes under the traffic at once: a proof does not last as long as others may keep what was published, and no client checks
+/// a token itself. The old key goes on until its last token has expired.
+async fn rotate_token_key(admin: &Admin, actor: &Actor, name: &str) -> Verb<Proved> {
+    if let Some(open) = super::store::open_of(&admin.db, name).await? {
+        let said = format!("is being rotated already, and goes on by itself: {}", proved(&open, None).said);
+        return Ok(Proved { state: "skipped".into(), said, passed: open.hold.is_none(), ..proved(&open, None) });
+    }
+    let order = RotateOrder { note: "rotate --all".into(), force: true, ..RotateOrder::default() };
+    match super::rotate(admin, actor, name, order).await {
+        Ok(rotated) => {
+            let row = rotated.rotation;
+            let until = row.next_try_at.map_or_else(String::new, |at| format!(" until {at}"));
+            let said = match row.state {
+                State::Draining if row.hold.is_none() => format!(
+                    "the new key signs since a moment ago, without the five minutes in which others could have learnt of it: no client checks tokens itself. Tokens of the old one count{until}"
+                ),
+                _ => proved(&row, None).said,
+            };
+            Ok(Proved { said, ..proved(&row, None) })
+        }
+        Err(fault) => Ok(not_begun(name, &fault)),
+    }
+}
+
+fn not_begun(name: &str, fault: &Fault) -> Proved {
+    let said = fault.message.clone();
+    Proved { name: name.to_owned(), rotation: None, state: "not begun".into(), passed: false, said, file: None }
 }
 
 /// One credential of somebody: begun, and its new secret written where its holder gets it.
@@ -245,7 +256,7 @@ async fn rotate_one(admin: &Admin, actor: &Actor, name: &str, kind: Kind) -> Pro
                 Err(fault) => Proved { passed: false, said: fault.message, ..proved(&row, None) },
             }
         }
-        Err(fault) => Proved { passed: false, state: "not begun".into(), said: fault.message, ..skipped(String::new()) },
+        Err(fault) => not_begun(name, &fault),
     }
 }
 
@@ -276,51 +287,22 @@ fn make(folder: &std::path::Path) -> Verb<()> {
 }
 
 fn proved(row: &Rotation, file: Option<String>) -> Proved {
-    let waits = row.to_fetch && row.state == State::Draining;
-    let ends_well = row.state == State::Done || (waits && row.hold.is_none());
+    let drains = row.state == State::Draining && row.hold.is_none();
+    let waits = drains && row.to_fetch;
     let holder = row.holder.as_deref().map(|holder| format!(" ({holder})")).unwrap_or_default();
     let said = match (row.state, &row.why) {
         (State::Done, _) => "new accepted, old rejected".to_owned(),
         (_, Some(why)) => why.clone(),
         _ if waits => format!("both count; waits for its holder{holder} to take the new one up"),
+        _ if drains => "both count until the overlap is over or the old one ends by itself".to_owned(),
         (state, None) => state.word().replace('_', " "),
     };
     Proved {
         name: row.credential.clone(),
         rotation: Some(row.id.clone()),
         state: row.state.word().to_owned(),
-        passed: ends_well,
+        passed: row.state == State::Done || drains,
         said,
         file,
     }
-}
-
-/// Nothing of a shadow stays: no client, no key, no open rotation.
-async fn clean(admin: &Admin) -> Verb<()> {
-    let name = format!("{}/{SHADOW}", Kind::ClientKey.word());
-    if let Some(open) = super::store::open_of(&admin.db, &name).await? {
-        abandon(admin, &open).await?;
-    }
-    for key in held::of(admin, SHADOW).await? {
-        held::take_back(admin, &key.kid).await?;
-    }
-    locked(admin).clear();
-    publish(admin).await.map(|_| ())
-}
-
-/// Ends a rotation of the shadow wherever it is.
-async fn abandon(admin: &Admin, open: &Rotation) -> Verb<()> {
-    let mut held = work::hold(admin, &open.id).await?;
-    (held.row.state, held.row.ended_at, held.row.sealed) = (State::RolledBack, Some(admin.clock.now()), None);
-    let row = held.end(Ok(("abandon", serde_json::json!({ "said": "the client of a proof is no more" })))).await?;
-    super::watch::leave(admin, &row);
-    Ok(())
-}
-
-/// At the start: what a process that died has left of a proof is removed.
-///
-/// # Errors
-/// When the database does not answer.
-pub(super) async fn sweep(admin: &Admin) -> Verb<()> {
-    if held::of(admin, SHADOW).await?.is_empty() { Ok(()) } else { clean(admin).await }
 }

@@ -79,9 +79,12 @@ pub struct Traffic {
     pub failed: u64,
     /// Those of them that were refused with 401.
     pub unauthorised: u64,
+    /// Tokens that half of the clients got, and called with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
     /// Why the first of them failed.
     pub first_failure: Option<String>,
-    /// Clients that moved to the new key.
+    /// Clients that moved to the new key or secret.
     pub moved: u32,
     /// The 99th percentile before the rotations, milliseconds.
     pub p99_before_ms: f64,
@@ -135,6 +138,12 @@ pub struct Proof {
     pub new_accepted: Vec<Side>,
     /// How each listener answered the old key at the end.
     pub old_rejected: Vec<Side>,
+    /// How each token endpoint answered the new secret at the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secret_accepted: Vec<Side>,
+    /// How each token endpoint answered the old secret at the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secret_rejected: Vec<Side>,
     /// What became of each credential.
     pub credentials: Vec<Proved>,
     /// SHA-256 of the chart, hex.

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::model::{KIND, Proof, ProofLine, Signed};
+use super::model::{KIND, Proof, ProofLine, Side, Signed};
 use super::store::{self, New};
 use super::{Seen, chart, make};
 use crate::admin::Admin;
@@ -16,13 +16,17 @@ use crate::crypto::keys::sha256;
 
 const DOMAIN: &str = "lifeboat-rotation-proof-v1\n";
 
+fn is_two_sided((accepted, rejected): &(Vec<Side>, Vec<Side>)) -> bool {
+    !accepted.is_empty()
+        && accepted.iter().all(|side| side.status == 200)
+        && rejected.len() == accepted.len()
+        && rejected.iter().all(|side| side.status == 401)
+}
+
 /// From what was seen to the report, with its chart.
 pub(super) fn compose(admin: &Admin, seen: Seen) -> (Proof, String) {
-    let (new_accepted, old_rejected) = seen.sides;
-    let two_sided = !new_accepted.is_empty()
-        && new_accepted.iter().all(|side| side.status == 200)
-        && old_rejected.len() == new_accepted.len()
-        && old_rejected.iter().all(|side| side.status == 401);
+    let two_sided = is_two_sided(&seen.keys) && is_two_sided(&seen.secrets);
+    let ((new_accepted, old_rejected), (secret_accepted, secret_rejected)) = (seen.keys, seen.secrets);
     let traffic = seen.traffic;
     let quiet = traffic.requests > 0 && traffic.failed == 0 && traffic.moved == traffic.loops;
     let failed: Vec<&str> = seen.credentials.iter().filter(|one| !one.passed).map(|one| one.name.as_str()).collect();
@@ -44,7 +48,8 @@ pub(super) fn compose(admin: &Admin, seen: Seen) -> (Proof, String) {
             traffic.first_failure.as_deref().unwrap_or("not every client moved to the new key")
         ),
         (true, false, _) => {
-            "the two sides were not seen: the new key must be accepted and the old one refused at every listener".to_owned()
+            "the two sides were not seen: the new key and secret must be accepted and the old ones refused at every listener"
+                .to_owned()
         }
         (true, true, failed) => format!("not where they should be: {}", failed.join(", ")),
     };
@@ -61,6 +66,8 @@ pub(super) fn compose(admin: &Admin, seen: Seen) -> (Proof, String) {
         traffic,
         new_accepted,
         old_rejected,
+        secret_accepted,
+        secret_rejected,
         credentials: seen.credentials,
         chart_sha256: String::new(),
         revision: admin.feed.snapshot().revision.to_string(),

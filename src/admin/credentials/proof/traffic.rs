@@ -1,14 +1,18 @@
-//! The traffic of a proof: clients that call at a fixed rate through the first TLS listener, each with the key it holds, and look for a new one five times a
-//! second. Times and counts only; never keeps an answer.
+//! The traffic of a proof: clients that call at a fixed rate through the first listener, half of them with the key they hold, half with tokens that they get for
+//! the secret they hold, and look for a new one five times a second. Times and counts only; never keeps an answer.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::sync::watch;
 
+use super::SHADOW;
 use super::model::{Bucket, ProveOrder, Traffic};
+use crate::admin::clients::single::Form;
 use crate::admin::credentials::canary::{self, Target};
+use crate::admin::credentials::grants;
 use crate::admin::{Admin, kill};
 use crate::base::secret::Secret;
 use crate::policy::feed::ProxyListener;
@@ -17,8 +21,10 @@ const LOOPS: u32 = 8;
 /// How often a client looks for a new key.
 const RELOAD: Duration = Duration::from_millis(200);
 const COLUMNS: u64 = 60;
+/// How long a token is called with, so that some outlive what is replaced meanwhile.
+const TOKEN_AGE: Duration = Duration::from_secs(2);
 
-/// A key as a client holds it.
+/// A key or secret as a client holds it.
 #[derive(Clone, Debug)]
 pub(super) struct Shown {
     /// Its public name.
@@ -36,13 +42,34 @@ struct Shot {
     fault: Option<String>,
 }
 
+/// What half of the clients hold.
+struct Holds {
+    form: Form,
+    first: String,
+    now: watch::Sender<Shown>,
+}
+
+impl Holds {
+    fn new(form: Form, shown: Shown) -> Self {
+        Self { form, first: shown.kid.clone(), now: watch::Sender::new(shown) }
+    }
+}
+
+/// A token that a client calls with for a while.
+struct Token {
+    text: Secret<String>,
+    kid: String,
+    since: Instant,
+}
+
 /// Traffic that runs, or is about to.
 pub(super) struct Load<'a> {
     admin: &'a Admin,
     target: Target,
     rate: u32,
-    first: String,
-    held: watch::Sender<Shown>,
+    keys: Holds,
+    secrets: Holds,
+    tokens: AtomicU64,
     shots: Mutex<Vec<Shot>>,
     /// When rotations began and ended.
     window: Mutex<(Option<Instant>, Option<Instant>)>,
@@ -53,16 +80,24 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl<'a> Load<'a> {
-    /// Clients that hold this key.
-    pub(super) fn new(admin: &'a Admin, target: &Target, order: &ProveOrder, held: Shown) -> Self {
-        let first = held.kid.clone();
-        let held = watch::Sender::new(held);
-        Self { admin, target: target.clone(), rate: order.rate, first, held, shots: Mutex::default(), window: Mutex::default() }
+    /// Clients that hold this key, and clients that hold this secret.
+    pub(super) fn new(admin: &'a Admin, target: &Target, order: &ProveOrder, (key, secret): (Shown, Shown)) -> Self {
+        Self {
+            admin,
+            target: target.clone(),
+            rate: order.rate,
+            keys: Holds::new(Form::Key, key),
+            secrets: Holds::new(Form::Secret, secret),
+            tokens: AtomicU64::new(0),
+            shots: Mutex::default(),
+            window: Mutex::default(),
+        }
     }
 
-    /// The clients find this key when they look next.
-    pub(super) fn moves(&self, held: Shown) {
-        self.held.send_replace(held);
+    /// The clients find this key or secret when they look next.
+    pub(super) fn moves(&self, form: Form, held: Shown) {
+        let holds = if form == Form::Key { &self.keys } else { &self.secrets };
+        holds.now.send_replace(held);
     }
 
     /// The rotations begin.
@@ -92,28 +127,45 @@ impl<'a> Load<'a> {
     async fn client(&self, listener: &ProxyListener, number: u32, (begun, lasts): (Instant, Duration)) {
         let pause = Duration::from_secs_f64(f64::from(LOOPS) / f64::from(self.rate));
         let mut due = begun + pause.mul_f64(f64::from(number) / f64::from(LOOPS));
-        let (mut shown, mut looked) = (self.held.borrow().clone(), Instant::now());
+        let holds = if number.is_multiple_of(2) { &self.keys } else { &self.secrets };
+        let (mut shown, mut looked, mut token) = (holds.now.borrow().clone(), Instant::now(), None);
         while !self.is_over(begun, lasts) {
             tokio::time::sleep_until(due.into()).await;
             if looked.elapsed() >= RELOAD {
-                (shown, looked) = (self.held.borrow().clone(), Instant::now());
+                (shown, looked) = (holds.now.borrow().clone(), Instant::now());
             }
             let (at, started) = (begun.elapsed(), Instant::now());
-            let fault = self.shot(listener, &shown).await.err();
-            let shot = Shot { at, took: started.elapsed(), new: shown.kid != self.first, fault };
+            let fault = self.shot(listener, (holds.form, &shown), &mut token).await.err();
+            let shot = Shot { at, took: started.elapsed(), new: shown.kid != holds.first, fault };
             locked(&self.shots).push(shot);
             // What was late is made up for, but not all at once.
             due = (due + pause).max(Instant::now() - pause);
         }
     }
 
-    async fn shot(&self, listener: &ProxyListener, shown: &Shown) -> Result<(), String> {
-        let (request, body) = canary::request(&self.target.server, self.target.tool.as_deref(), shown.text.reveal());
+    async fn shot(&self, listener: &ProxyListener, (form, shown): (Form, &Shown), token: &mut Option<Token>) -> Result<(), String> {
+        let bearer = match form {
+            Form::Key => shown.text.clone(),
+            Form::Secret => self.token(listener, shown, token).await?,
+        };
+        let (request, body) = canary::request(&self.target.server, self.target.tool.as_deref(), bearer.reveal());
         let manner = kill::manner(self.admin);
         let sent = self.admin.credentials.line.send(listener, (&manner, self.admin.feed.guests()), request, body);
         let (status, body) =
             tokio::time::timeout(Duration::from_secs(10), sent).await.map_err(|_| "no answer in 10 s".to_owned())??;
         canary::judged(status, &body).map(|_| ())
+    }
+
+    /// The token that a client calls with: the one it has, or a new one when that is old, or of a secret that it no longer holds.
+    async fn token(&self, listener: &ProxyListener, shown: &Shown, held: &mut Option<Token>) -> Result<Secret<String>, String> {
+        if let Some(token) = held.as_ref().filter(|token| token.kid == shown.kid && token.since.elapsed() < TOKEN_AGE) {
+            return Ok(token.text.clone());
+        }
+        let asked = grants::ask(self.admin, listener, &self.target, (SHADOW, &shown.text)).await;
+        let given = asked.map_err(|trouble| trouble.said)?;
+        self.tokens.fetch_add(1, Ordering::Relaxed);
+        let token = held.insert(Token { text: given.text, kid: shown.kid.clone(), since: Instant::now() });
+        Ok(token.text.clone())
     }
 
     fn count(&self, begun: Instant) -> Traffic {
@@ -130,6 +182,7 @@ impl<'a> Load<'a> {
             failed: failed.len() as u64,
             unauthorised: unauthorised as u64,
             first_failure: failed.first().and_then(|shot| shot.fault.clone()),
+            tokens: Some(self.tokens.load(Ordering::Relaxed)),
             moved: if shots.iter().rev().take(LOOPS as usize).all(|shot| shot.new) { LOOPS } else { 0 },
             p99_before_ms: p99(shots.iter().filter(|shot| shot.at < from)),
             p99_during_ms: p99(shots.iter().filter(|shot| shot.at >= from && shot.at <= to)),

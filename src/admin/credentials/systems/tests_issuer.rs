@@ -12,6 +12,7 @@ use super::super::*;
 use super::keep_admin;
 use crate::admin::servers::{self, ServerKeep, one};
 use crate::admin::tests_house::{House, root};
+use crate::admin::tree;
 
 const NAME: &str = "http/demo";
 const SHOWN: &str = "what-the-issuer-wants";
@@ -227,7 +228,7 @@ async fn i1_a_token_survives_a_death_at_every_moment_and_leaves_no_orphan() {
             script.knows(&house);
             resume(&house.admin).await.unwrap();
         }
-        let row = work::drive(&house.admin, &row.id, &work::Unobserved).await.unwrap();
+        let row = work::drive(&house.admin, &row.id, &crate::admin::credentials::observer::Unobserved).await.unwrap();
         check(&house.admin, NAME, &row, point.filter(|_| !ended)).await;
         let living: Vec<String> = script.living().iter().map(Token::value).collect();
         assert_eq!(living, [sent(&house.admin).unwrap()], "died at {point:?}");

@@ -13,6 +13,7 @@ use super::tests_postgres_rig::{ADMIN, Cluster, FIRST, holds};
 use crate::admin::OperatorRole;
 use crate::admin::servers::one;
 use crate::admin::tests_house::{House, operator, root};
+use crate::admin::tree;
 use crate::config::postgres::PostgresConfig;
 use crate::db::postgres::{self, Failure, Login, Target};
 
@@ -167,7 +168,7 @@ async fn i1_a_role_survives_a_death_at_every_moment() {
             house.listen("proxy").await;
             resume(&house.admin).await.unwrap();
         }
-        let row = work::drive(&house.admin, &row.id, &work::Unobserved).await.unwrap();
+        let row = work::drive(&house.admin, &row.id, &crate::admin::credentials::observer::Unobserved).await.unwrap();
         check(&house.admin, NAME, &row, point.filter(|_| !ended)).await;
         let new = sent(&house.admin, &config).unwrap();
         assert_ne!(old.role, new.role);

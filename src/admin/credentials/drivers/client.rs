@@ -1,5 +1,5 @@
-//! Keys of clients: a new one beside the old ones, proved by a real call through our own listeners, and each old one ended by itself. Never touches what
-//! the client holds: it moves when its holder does.
+//! Keys and secrets of clients: a new one beside the old ones, proved by a real call through our own listeners (with a secret, by a token that it got), and
+//! each old one ended by itself. Never touches what the client holds: it moves when its holder does.
 
 use serde_json::{Value, json};
 
@@ -7,27 +7,28 @@ use super::super::canary;
 use super::super::machine::{Drain, Place, Seen, Step};
 use super::{Doing, Driver, Kept, Mint, Minted, Scene, Trouble};
 use crate::admin::Admin;
-use crate::admin::clients::single as held;
+use crate::admin::clients::single::{self as held, Form};
 use crate::base::clock::Timestamp;
-use crate::crypto::keys::{self, KeyPrefix};
+use crate::crypto::keys;
 
-/// The driver.
-pub(super) struct ClientKeys;
+/// The driver of one form.
+pub(super) struct OfClients(pub Form);
 
-/// Who ends the old key, in its row and in the ledger.
+/// Who ends the old one, in its row and in the ledger.
 const BY: &str = "rotation";
 
-impl Driver for ClientKeys {
+impl Driver for OfClients {
     fn current<'a>(&'a self, admin: &'a Admin, name: &'a str) -> Doing<'a, Vec<String>> {
         Box::pin(async move {
             if !admin.feed.snapshot().clients.contains_key(name) {
                 return Err(Trouble::permanent(format!("there is no client {name}")));
             }
-            let all = held::of(admin, name).await?;
+            let all = held::of(admin, self.0, name).await?;
             let kids: Vec<String> = all.into_iter().filter(|key| key.state == "active").map(|key| key.kid).collect();
             for kid in &kids {
-                if let Some(answer) = canary::stand_for(admin, kid, name).await?.into_iter().find(|answer| !answer.accepted) {
-                    let said = format!("the current key lbk_{kid} is not accepted at {}: {}", answer.listener, answer.said);
+                let answers = canary::stand_for(admin, self.0, kid, name).await?;
+                if let Some(answer) = answers.into_iter().find(|answer| !answer.accepted) {
+                    let said = format!("the current {} is not accepted at {}: {}", self.named(kid), answer.listener, answer.said);
                     return Err(Trouble::permanent(said));
                 }
             }
@@ -39,9 +40,9 @@ impl Driver for ClientKeys {
         Box::pin(async move {
             let admin = scene.admin;
             let now = admin.clock.now();
-            let before = held::of(admin, scene.name).await?.into_iter().find(|key| scene.row.old.contains(&key.kid));
-            let expires_at = before.as_ref().and_then(held::lifetime_ms).map(|ms| now.plus_ms(ms));
-            let minted = keys::mint(KeyPrefix::Client, admin.entropy.as_ref());
+            let before = held::of(admin, self.0, scene.name).await?.into_iter().find(|one| scene.row.old.contains(&one.kid));
+            let expires_at = before.as_ref().and_then(held::Held::lifetime_ms).map(|ms| now.plus_ms(ms));
+            let minted = keys::mint(self.0.prefix(), admin.entropy.as_ref());
             let facts = json!({ "created_at": now, "expires_at": expires_at });
             let kept = Kept { secret: Some(minted.text.reveal().clone()), old: None };
             Ok(Mint::Made(Box::new(Minted { version: minted.kid, kept, facts, to_fetch: true })))
@@ -51,9 +52,9 @@ impl Driver for ClientKeys {
     fn probe<'a>(&'a self, scene: &'a Scene<'a>, step: Step) -> Doing<'a, Seen> {
         Box::pin(async move {
             match step {
-                Step::Install => installed(scene).await,
-                Step::Retire => retired(scene).await,
-                _ => Ok(Seen::Holds(json!({ "said": "the newest key is the current one; its client switches by itself" }))),
+                Step::Install => self.installed(scene).await,
+                Step::Retire => self.retired(scene).await,
+                _ => Ok(Seen::Holds(json!({ "said": "the newest one is the current one; its client switches by itself" }))),
             }
         })
     }
@@ -62,10 +63,10 @@ impl Driver for ClientKeys {
         Box::pin(async move {
             match step {
                 Step::Install => {
-                    let revision = held::install(scene.admin, &fresh(scene)?).await?;
+                    let revision = held::install(scene.admin, self.0, &fresh(scene)?).await?;
                     Ok(json!({ "kid": scene.row.new, "revision": revision.to_string() }))
                 }
-                Step::Verify => canary::call(scene.admin, &scene.secret()?, scene.name, &scene.row.credential).await,
+                Step::Verify => canary::call(scene.admin, (self.0, &scene.secret()?), scene.name, &scene.row.credential).await,
                 Step::Retire => {
                     let overlap = window(scene);
                     for kid in &scene.row.old {
@@ -73,18 +74,18 @@ impl Driver for ClientKeys {
                     }
                     Ok(json!({ "ended": scene.row.old, "overlap": overlap }))
                 }
-                _ => proved(scene).await,
+                _ => self.proved(scene).await,
             }
         })
     }
 
     fn drain<'a>(&'a self, scene: &'a Scene<'a>) -> Doing<'a, Drain> {
-        Box::pin(async move { Ok(Drain { ours: scene.row.old.is_empty(), places: places(scene.admin, scene.row) }) })
+        Box::pin(async move { Ok(Drain { ours: scene.row.old.is_empty(), places: places(scene.admin, scene.row), ends_at: None }) })
     }
 
     fn undo<'a>(&'a self, scene: &'a Scene<'a>) -> Doing<'a, Value> {
         Box::pin(async move {
-            let Some(kid) = &scene.row.new else { return Ok(json!({ "said": "no key was minted" })) };
+            let Some(kid) = &scene.row.new else { return Ok(json!({ "said": "none was minted" })) };
             held::retire(scene.admin, kid, BY).await?;
             Ok(json!({ "ended": [kid] }))
         })
@@ -109,52 +110,58 @@ fn fresh(scene: &Scene<'_>) -> Result<held::Fresh, Trouble> {
     })
 }
 
-async fn installed(scene: &Scene<'_>) -> Result<Seen, Trouble> {
-    let kid = scene.new_version()?;
-    let stored = held::of(scene.admin, scene.name).await?.into_iter().find(|key| key.kid == kid);
-    match stored {
-        Some(key) if key.state != "active" => Err(Trouble::permanent(format!("the new key lbk_{kid} is {}", key.state))),
-        Some(_) if scene.admin.feed.snapshot().keys.contains_key(kid) => Ok(Seen::Holds(json!({ "kid": kid }))),
-        _ => Ok(Seen::Not),
+impl OfClients {
+    /// As people read it.
+    fn named(&self, kid: &str) -> String {
+        format!("{} {}_{kid}", self.0.word(), self.0.prefix().word())
     }
-}
 
-/// Ended in the database, gone from the policy, and refused at each listener.
-async fn retired(scene: &Scene<'_>) -> Result<Seen, Trouble> {
-    let (stored, snapshot) = (held::of(scene.admin, scene.name).await?, scene.admin.feed.snapshot());
-    let counts = |kid: &String| {
-        snapshot.keys.contains_key(kid.as_str()) || stored.iter().any(|key| &key.kid == kid && key.state == "active")
-    };
-    if scene.row.old.iter().any(counts) {
-        return Ok(Seen::Not);
+    async fn installed(&self, scene: &Scene<'_>) -> Result<Seen, Trouble> {
+        let kid = scene.new_version()?;
+        let stored = held::of(scene.admin, self.0, scene.name).await?.into_iter().find(|one| one.kid == kid);
+        match stored {
+            Some(one) if one.state != "active" => Err(Trouble::permanent(format!("the new {} is {}", self.named(kid), one.state))),
+            Some(_) if self.0.counts(&scene.admin.feed.snapshot(), kid) => Ok(Seen::Holds(json!({ "kid": kid }))),
+            _ => Ok(Seen::Not),
+        }
     }
-    Ok(Seen::Holds(json!({ "ended": scene.row.old, "overlap": window(scene), "rejected": rejected(scene).await? })))
-}
 
-async fn rejected(scene: &Scene<'_>) -> Result<Vec<Value>, Trouble> {
-    let mut all = Vec::new();
-    for kid in &scene.row.old {
-        for answer in canary::stand_for(scene.admin, kid, scene.name).await? {
-            if answer.accepted {
-                return Err(Trouble::transient(format!("lbk_{kid} is still accepted at {}", answer.listener)));
+    /// Ended in the database, gone from the policy, and refused at each listener.
+    async fn retired(&self, scene: &Scene<'_>) -> Result<Seen, Trouble> {
+        let (stored, snapshot) = (held::of(scene.admin, self.0, scene.name).await?, scene.admin.feed.snapshot());
+        let counts =
+            |kid: &String| self.0.counts(&snapshot, kid) || stored.iter().any(|one| &one.kid == kid && one.state == "active");
+        if scene.row.old.iter().any(counts) {
+            return Ok(Seen::Not);
+        }
+        Ok(Seen::Holds(json!({ "ended": scene.row.old, "overlap": window(scene), "rejected": self.rejected(scene).await? })))
+    }
+
+    async fn rejected(&self, scene: &Scene<'_>) -> Result<Vec<Value>, Trouble> {
+        let mut all = Vec::new();
+        for kid in &scene.row.old {
+            for answer in canary::stand_for(scene.admin, self.0, kid, scene.name).await? {
+                if answer.accepted {
+                    return Err(Trouble::transient(format!("the {} is still accepted at {}", self.named(kid), answer.listener)));
+                }
+                all.push(json!({ "kid": kid, "listener": answer.listener, "status": answer.status }));
             }
-            all.push(json!({ "kid": kid, "listener": answer.listener, "status": answer.status }));
         }
+        Ok(all)
     }
-    Ok(all)
-}
 
-/// Both sides: the new one is accepted, each old one is not.
-async fn proved(scene: &Scene<'_>) -> Result<Value, Trouble> {
-    let kid = scene.new_version()?;
-    let mut accepted = Vec::new();
-    for answer in canary::stand_for(scene.admin, kid, scene.name).await? {
-        if !answer.accepted {
-            return Err(Trouble::transient(format!("the new key lbk_{kid} is not accepted at {}", answer.listener)));
+    /// Both sides: the new one is accepted, each old one is not.
+    async fn proved(&self, scene: &Scene<'_>) -> Result<Value, Trouble> {
+        let kid = scene.new_version()?;
+        let mut accepted = Vec::new();
+        for answer in canary::stand_for(scene.admin, self.0, kid, scene.name).await? {
+            if !answer.accepted {
+                return Err(Trouble::transient(format!("the new {} is not accepted at {}", self.named(kid), answer.listener)));
+            }
+            accepted.push(json!({ "kid": kid, "listener": answer.listener, "status": answer.status }));
         }
-        accepted.push(json!({ "kid": kid, "listener": answer.listener, "status": answer.status }));
+        Ok(json!({ "accepted": accepted, "rejected": self.rejected(scene).await?, "window": window(scene) }))
     }
-    Ok(json!({ "accepted": accepted, "rejected": rejected(scene).await?, "window": window(scene) }))
 }
 
 /// What clients met: requests by version, and those that were refused.
