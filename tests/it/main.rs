@@ -21,6 +21,7 @@ mod recovery;
 mod rotation;
 mod sandbox;
 mod secrets;
+mod self_rotation;
 mod support;
 mod trust;
 mod unprivileged;
