@@ -1,4 +1,5 @@
-//! Who performs a verb: an operator with a role, or the local account on the control socket. Never a client.
+//! Who performs a verb: an operator with a role, or the local account on the control socket. Never a client, but for the one rotation of its own key that its
+//! file lets it ask for.
 
 use std::fmt;
 use std::str::FromStr;
@@ -109,7 +110,7 @@ pub enum Via {
 /// Who performs a verb.
 #[derive(Clone, Debug)]
 pub struct Actor {
-    /// Operator name, `local:NAME`, `file` or `signal`.
+    /// Operator name, `local:NAME`, `client:NAME`, `file` or `signal`.
     pub name: String,
     /// What it may do.
     pub role: OperatorRole,
@@ -131,6 +132,11 @@ impl Actor {
     /// Lifeboat itself, acting for a file, a signal or a job.
     pub fn system(name: &str) -> Self {
         Self { name: name.to_owned(), role: OperatorRole::Admin, via: Via::System, login_at: None }
+    }
+
+    /// A client that asks for the successor of its own key. The right is what that verb needs; nothing else is done as this.
+    pub fn client(name: &str) -> Self {
+        Self { name: format!("client:{name}"), role: OperatorRole::Operator, via: Via::System, login_at: None }
     }
 
     /// Checks a right.

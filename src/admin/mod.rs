@@ -7,6 +7,7 @@ pub mod again;
 pub mod alerts;
 pub mod api;
 pub mod clients;
+pub mod command;
 pub mod credentials;
 pub mod doctor;
 pub mod drills;

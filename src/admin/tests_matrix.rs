@@ -22,7 +22,7 @@ type Row = (&'static str, &'static str, &'static str);
 
 /// The dashboard, by cookie.
 #[rustfmt::skip]
-const DASHBOARD: [Row; 89] = [
+const DASHBOARD: [Row; 90] = [
     ("GET", "/health", "SSSSS"),
     ("GET", "/ready", "SSSSS"),
     ("GET", "/static/{*name}", "SSSSS"),
@@ -89,6 +89,7 @@ const DASHBOARD: [Row; 89] = [
     ("POST", "/credentials/{kind}/{name}/supply", "LFFSS"),
     ("POST", "/credentials/{kind}/{name}/order", "LFFSS"),
     ("POST", "/credentials/{kind}/{name}/admin", "LFFFS"),
+    ("POST", "/credentials/{kind}/{name}/approve", "LFFFS"),
     ("GET", "/alerts", "LSSSS"),
     ("POST", "/alerts/{id}/ack", "LFFSS"),
     ("POST", "/alerts/test", "LFFSS"),
@@ -116,7 +117,7 @@ const DASHBOARD: [Row; 89] = [
 
 /// The API and the metrics, by operator key.
 #[rustfmt::skip]
-const API: [Row; 114] = [
+const API: [Row; 115] = [
     ("GET", "/metrics", "USSSS"),
     ("GET", "/api/openapi.json", "USSSS"),
     ("GET", "/api/v1/status", "USSSS"),
@@ -157,6 +158,7 @@ const API: [Row; 114] = [
     ("POST", "/api/v1/credentials/{kind}/{name}/supply", "UFFSS"),
     ("POST", "/api/v1/credentials/{kind}/{name}/order", "UFFSS"),
     ("POST", "/api/v1/credentials/{kind}/{name}/admin", "UFFFS"),
+    ("POST", "/api/v1/credentials/{kind}/{name}/approve", "UFFFS"),
     ("GET", "/api/v1/roles", "USSSS"),
     ("GET", "/api/v1/roles/{name}", "USSSS"),
     ("POST", "/api/v1/roles/{name}", "UFFFS"),

@@ -15,7 +15,7 @@ use crate::base::fault::FaultKind;
 use crate::web::cookie;
 
 /// Each form whose verb wants a fresh login, with what makes it one.
-const WANTS: [(&str, &str); 32] = [
+const WANTS: [(&str, &str); 33] = [
     ("/kill/release", "scope=everything&to=everything&reason=over"),
     ("/operators/add", "name=eve&role=admin&password=correct+horse+battery"),
     ("/operators/viewer/role", "role=admin"),
@@ -48,6 +48,7 @@ const WANTS: [(&str, &str); 32] = [
     ("/credentials/client-key/demo/supply", "value=correct+horse+battery"),
     ("/credentials/client-key/demo/order", "order=cancel"),
     ("/credentials/client-key/demo/admin", "password=correct+horse+battery"),
+    ("/credentials/command/demo/approve", ""),
 ];
 
 /// Each form that never asks: it stops, takes away, looks, or gives nothing.

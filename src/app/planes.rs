@@ -206,6 +206,8 @@ fn tend(admin: &Arc<Admin>, lifecycle: &Lifecycle, here: &Handle, tls: &Arc<Serv
     let (a, s) = with(admin);
     lifecycle.tended(here, "rotations", move || credentials::keep(a.clone(), s.clone()));
     let (a, s) = with(admin);
+    lifecycle.tended(here, "clients' own rotations", move || credentials::answer(a.clone(), s.clone()));
+    let (a, s) = with(admin);
     lifecycle.tended(here, "ledger index", move || a.ledger.clone().run_index(s.clone()));
     let (a, s) = with(admin);
     let tls = tls.clone();

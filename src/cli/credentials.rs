@@ -27,6 +27,7 @@ pub(super) fn credential(command: &CredentialCommand) -> Verb<Order> {
             let password = text.trim_end_matches(['\r', '\n']);
             Order::post(format!("{}/admin", path(name)?), json!({"password": password}))
         }
+        CredentialCommand::Approve { name, digest } => Order::post(format!("{}/approve", path(name)?), json!({"digest": digest})),
         CredentialCommand::Order { name, order, by } => {
             Order::post(format!("{}/order", path(name)?), json!({"order": order, "by": by}))
         }

@@ -2,7 +2,7 @@
 
 use super::ConfigFault;
 use super::check_server::check_tool_name;
-use super::credentials::{Credentials, overlap_ms, pattern};
+use super::credentials::{BY_ITSELF, Credentials, Rotate, overlap_ms, pattern};
 use super::document::Document;
 
 const MOST: usize = 500;
@@ -13,6 +13,7 @@ const LONGEST: usize = 200;
 pub(super) fn credentials(document: &Document<'_>, credentials: &Credentials, faults: &mut Vec<ConfigFault>) {
     databases(document, credentials, faults);
     issuers(document, credentials, faults);
+    commands(document, credentials, faults);
     if credentials.entries.len() > MOST {
         faults.push(document.at(&["credential"], format!("there may be {MOST} entries at most")));
     }
@@ -21,6 +22,14 @@ pub(super) fn credentials(document: &Document<'_>, credentials: &Credentials, fa
         let mut wrong = |key: &str, message: String| faults.push(document.at(&["credential", &at, key], message));
         if let Err(message) = pattern(&entry.name) {
             wrong("name", message);
+        }
+        let (kind, _) = entry.name.split_once('/').unwrap_or_default();
+        if entry.rotate == Rotate::WhenDue && !BY_ITSELF.contains(&kind) {
+            let kinds = BY_ITSELF.join(", ");
+            wrong(
+                "rotate",
+                format!("nobody can replace {kind}/… without somebody: by itself go {kinds}, each named in full before the slash"),
+            );
         }
         if let Some(Err(message)) = entry.overlap.as_deref().map(overlap_ms) {
             wrong("overlap", message);
@@ -83,5 +92,64 @@ fn issuers(document: &Document<'_>, credentials: &Credentials, faults: &mut Vec<
             let message = format!("{} of server {} belongs to another [[http]] already", one.secret, one.server);
             faults.push(document.at(&["http", &at, "secret"], message));
         }
+    }
+}
+
+fn commands(document: &Document<'_>, credentials: &Credentials, faults: &mut Vec<ConfigFault>) {
+    for (index, one) in credentials.commands.iter().enumerate() {
+        let at = index.to_string();
+        for (key, message) in one.faults() {
+            faults.push(document.at(&["command", &at, key], message));
+        }
+        let before = || credentials.commands.iter().take(index);
+        if before().any(|other| other.name == one.name) {
+            faults.push(document.at(&["command", &at, "name"], format!("there is another [[command]] {}", one.name)));
+        }
+        let is_same = |server: &str, secret: &str| server == one.server && secret.eq_ignore_ascii_case(&one.secret);
+        let by_http = credentials.issuers.iter().any(|other| is_same(&other.server, &other.secret));
+        if by_http || before().any(|other| is_same(&other.server, &other.secret)) {
+            let kind = if by_http { "http" } else { "command" };
+            let message = format!("{} of server {} belongs to another [[{kind}]] already", one.secret, one.server);
+            faults.push(document.at(&["command", &at, "secret"], message));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use crate::config::Desired;
+
+    fn faults(text: &str) -> Vec<String> {
+        let files = BTreeMap::from([("credentials.toml".to_owned(), text.as_bytes().to_vec())]);
+        Desired::read(&files).err().unwrap_or_default().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn what_somebody_must_bring_is_not_left_to_the_schedule() {
+        for name in ["client-key/*", "webhook/pager", "tls/server", "postgres/*", "http/hub", "command/hub"] {
+            assert_eq!(faults(&format!("[[credential]]\nname = \"{name}\"\nrotate = \"when-due\"\n")), [""; 0], "{name}");
+        }
+        for name in ["upstream/*", "recipient/main", "ca/lifeboat", "*/*", "client-*/x", "admin/http:hub", "operator-key/ana"] {
+            let found = faults(&format!("[[credential]]\nname = \"{name}\"\nrotate = \"when-due\"\n"));
+            assert!(found.len() == 1 && found[0].starts_with("credentials.toml:3: "), "{name}: {found:?}");
+            assert_eq!(faults(&format!("[[credential]]\nname = \"{name}\"\nrotate = \"by-hand\"\n")), [""; 0], "{name}");
+        }
+        assert_eq!(faults("[[credential]]\nname = \"tls/server\"\nrotate = \"daily\"\n").len(), 1);
+    }
+
+    #[test]
+    fn one_secret_of_a_server_has_one_issuer() {
+        let one = |name: &str, secret: &str| {
+            format!(
+                "[[command]]\nname = \"{name}\"\nserver = \"demo\"\nsecret = \"{secret}\"\ncreate = [\"/bin/a\"]\nrevoke = [\"/bin/b\"]\n"
+            )
+        };
+        assert_eq!(faults(&[one("a", "authorization"), one("b", "x-key")].concat()), [""; 0]);
+        let twice = faults(&[one("a", "authorization"), one("b", "Authorization")].concat());
+        assert!(twice.len() == 1 && twice[0].starts_with("credentials.toml:10: "), "{twice:?}");
+        let named = faults(&[one("a", "authorization"), one("a", "x-key")].concat());
+        assert!(named.len() == 1 && named[0].starts_with("credentials.toml:8: "), "{named:?}");
     }
 }

@@ -101,11 +101,11 @@ fn by_command(check: &mut Checker<'_, '_>, vault: &VaultConfig) {
     }
 }
 
-fn climbs(path: &str) -> bool {
+pub(super) fn climbs(path: &str) -> bool {
     path.split('/').any(|part| part == "..")
 }
 
-fn is_variable(name: &str) -> bool {
+pub(super) fn is_variable(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 

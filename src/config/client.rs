@@ -18,6 +18,9 @@ pub struct ClientConfig {
     /// Calls in flight at once instead of the default; 0 means no limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
+    /// Whether it may ask for the successor of its key itself, by showing the key (`POST /credential/rotate`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub self_rotation: bool,
     /// Public keys with which the client proves itself at the token endpoint (RFC 7523), at most eight. `lifeboat client jwk add NAME`
     /// writes them.
     #[serde(default, rename = "jwk", skip_serializing_if = "Vec::is_empty")]

@@ -5,11 +5,15 @@ use globset::{GlobBuilder, GlobMatcher};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::command_issuer::CommandIssuerConfig;
 use super::http_issuer::HttpIssuerConfig;
 use super::postgres::PostgresConfig;
 
 /// The file of credentials.
 pub const FILE: &str = "credentials.toml";
+
+/// Kinds whose new version nobody has to bring: they can be replaced by the schedule.
+pub const BY_ITSELF: [&str; 6] = ["client-key", "webhook", "tls", "postgres", "http", "command"];
 
 /// The longest overlap: a year.
 pub const LONGEST_OVERLAP_MS: i64 = 365 * 24 * HOUR_MS;
@@ -30,6 +34,9 @@ pub struct Credentials {
     /// Issuers of tokens that servers are sent, reached by HTTP; each is the credential `http/NAME`.
     #[serde(rename = "http", skip_serializing_if = "Vec::is_empty")]
     pub issuers: Vec<HttpIssuerConfig>,
+    /// Issuers of tokens that servers are sent, reached by commands on this host; each is the credential `command/NAME`.
+    #[serde(rename = "command", skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<CommandIssuerConfig>,
 }
 
 /// What is said of the credentials of one pattern.
@@ -44,6 +51,10 @@ pub struct CredentialEntry {
     /// Days after which it is due to be replaced; 0 means never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotate_every_days: Option<u32>,
+    /// `when-due`: the schedule `[rotate]` begins the rotation when it is due. For kinds whose new version nobody has to bring: `client-key`,
+    /// `webhook`, `tls`, `postgres`, `http` and `command`.
+    #[serde(default, skip_serializing_if = "Rotate::is_by_hand")]
+    pub rotate: Rotate,
     /// How long the old one counts beside the new one: `now`, or a number with `m`, `h` or `d`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overlap: Option<String>,
@@ -58,7 +69,35 @@ pub struct CredentialEntry {
     pub canary: Option<String>,
 }
 
+/// Who begins a rotation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Rotate {
+    /// Somebody orders it.
+    #[default]
+    ByHand,
+    /// The schedule does when it is due.
+    WhenDue,
+}
+
+impl Rotate {
+    fn is_by_hand(&self) -> bool {
+        *self == Self::ByHand
+    }
+}
+
 impl Credentials {
+    /// The server that a credential of another system is for.
+    pub fn server_of(&self, name: &str) -> Option<&str> {
+        let (kind, bare) = name.split_once('/')?;
+        match kind {
+            "postgres" => self.postgres.iter().find(|one| one.name == bare).map(|one| one.server.as_str()),
+            "http" => self.issuers.iter().find(|one| one.name == bare).map(|one| one.server.as_str()),
+            "command" => self.commands.iter().find(|one| one.name == bare).map(|one| one.server.as_str()),
+            _ => None,
+        }
+    }
+
     /// What is said of a credential.
     pub fn of(&self, name: &str) -> Option<&CredentialEntry> {
         self.entries.iter().find(|entry| pattern(&entry.name).is_ok_and(|pattern| pattern.is_match(name)))
@@ -129,6 +168,7 @@ mod tests {
             name: name.into(),
             owner: Some(owner.into()),
             rotate_every_days: None,
+            rotate: Rotate::ByHand,
             overlap: None,
             quiet_seconds: None,
             holder: None,

@@ -9,6 +9,7 @@ mod check_credentials;
 mod check_server;
 mod check_vault;
 pub mod client;
+pub mod command_issuer;
 pub mod credentials;
 pub mod definitions;
 pub mod desired;

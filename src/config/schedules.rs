@@ -1,4 +1,5 @@
-//! `schedules.toml`: when work is done by itself, in UTC. Without the file: a backup each night, a drill each quarter.
+//! `schedules.toml`: when work is done by itself, in UTC. Without the file: a backup each night, a check each week, a drill each quarter, and on working days
+//! the rotations that `credentials.toml` leaves to the schedule.
 
 use std::str::FromStr as _;
 
@@ -22,12 +23,15 @@ pub struct Schedules {
     pub drill: Schedule,
     /// A comparison of every archive with its signed note.
     pub verify: Schedule,
+    /// The rotation of each credential that is due and whose entry in `credentials.toml` says `rotate = "when-due"`; and the rotation plan, committed when
+    /// it changed.
+    pub rotate: Schedule,
 }
 
 impl Schedules {
     /// Each with the name of its work.
-    pub fn all(&self) -> [(&'static str, &Schedule); 3] {
-        [("backup", &self.backup), ("drill", &self.drill), ("verify", &self.verify)]
+    pub fn all(&self) -> [(&'static str, &Schedule); 4] {
+        [("backup", &self.backup), ("drill", &self.drill), ("verify", &self.verify), ("rotate", &self.rotate)]
     }
 
     /// The one of some work, to be changed.
@@ -36,6 +40,7 @@ impl Schedules {
             "backup" => Some(&mut self.backup),
             "drill" => Some(&mut self.drill),
             "verify" => Some(&mut self.verify),
+            "rotate" => Some(&mut self.rotate),
             _ => None,
         }
     }
@@ -45,7 +50,13 @@ impl Default for Schedules {
     fn default() -> Self {
         let of = |cron: &str| Schedule { cron: cron.to_owned(), paused: false };
         // Off the full hour, when everybody else's work begins.
-        Self { backup: of("17 2 * * *"), drill: of("17 4 2 1,4,7,10 *"), verify: of("17 5 * * SUN") }
+        Self {
+            backup: of("17 2 * * *"),
+            drill: of("17 4 2 1,4,7,10 *"),
+            verify: of("17 5 * * SUN"),
+            // When those are there who must fetch a new key.
+            rotate: of("17 9 * * MON-FRI"),
+        }
     }
 }
 

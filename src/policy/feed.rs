@@ -2,8 +2,6 @@
 //! and tells which listeners, servers and calls it has. Never blocks a reader; never does I/O itself.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,9 +9,11 @@ use arc_swap::ArcSwap;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::asks::Asks;
 use super::ended::{Ended, EndedToken};
 use super::guests::Guests;
 use super::kill::{KillEntry, KillOverlay};
+pub use super::listener::{ProxyListener, Way};
 use super::places::Places;
 use super::principal::Principal;
 use super::quiet::Quiet;
@@ -21,37 +21,6 @@ use super::snapshot::{ServerEntry, Snapshot};
 use super::uses::Uses;
 use crate::base::clock::Timestamp;
 use crate::config::Class;
-use crate::crypto::tls::ServerTls;
-
-/// A proxy listener that a kill proof must go through.
-#[derive(Clone, Debug)]
-pub struct ProxyListener {
-    /// Its name in proofs.
-    pub name: String,
-    /// How it is reached from this host.
-    pub way: Way,
-}
-
-/// How a listener is reached from this host.
-#[derive(Clone, Debug)]
-pub enum Way {
-    /// TLS at this address, with the certificate that is served now.
-    Tls(SocketAddr, ServerTls),
-    /// Plain HTTP at this address of loopback.
-    Plain(SocketAddr),
-    /// Plain HTTP at this unix socket.
-    Socket(PathBuf),
-}
-
-impl ProxyListener {
-    /// The address with its port; none for a unix socket.
-    pub fn address(&self) -> Option<SocketAddr> {
-        match self.way {
-            Way::Tls(address, _) | Way::Plain(address) => Some(address),
-            Way::Socket(_) => None,
-        }
-    }
-}
 
 /// What the proxy knows of one server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -157,6 +126,7 @@ pub struct Feed {
     guests: Guests,
     quiet: Quiet,
     places: Places,
+    asks: Asks,
     listeners: Mutex<Vec<ProxyListener>>,
     servers: Mutex<HashMap<String, ServerState>>,
     breakers: Mutex<HashMap<String, Breaker>>,
@@ -188,6 +158,7 @@ impl Feed {
             guests: Guests::default(),
             quiet: Quiet::default(),
             places: Places::default(),
+            asks: Asks::default(),
             listeners: Mutex::default(),
             servers: Mutex::default(),
             breakers: Mutex::default(),
@@ -317,6 +288,11 @@ impl Feed {
     /// From where the keys of open rotations are shown.
     pub fn places(&self) -> &Places {
         &self.places
+    }
+
+    /// What clients ask for of their own keys.
+    pub fn asks(&self) -> &Asks {
+        &self.asks
     }
 
     /// Tells that a proxy listener is bound.

@@ -1,10 +1,12 @@
 //! Who may do what, decided from memory. Pure but for `feed`, the door between the planes. Never does I/O, never asks a database.
 
+pub mod asks;
 pub mod decide;
 pub mod ended;
 pub mod feed;
 pub mod guests;
 pub mod kill;
+pub mod listener;
 pub mod lookalike;
 pub mod places;
 pub mod principal;

@@ -116,6 +116,8 @@ pub struct ClientEntry {
     pub burst: u32,
     /// Calls in flight at once; 0 means no limit.
     pub concurrency: u32,
+    /// Whether it may ask for the successor of its key itself.
+    pub self_rotation: bool,
 }
 
 /// The policy of one moment.
@@ -169,7 +171,15 @@ impl Snapshot {
             let burst = client.burst.unwrap_or(if client.rate.is_some() { rate.saturating_mul(2) } else { limits.burst });
             let name: Arc<str> = name.as_str().into();
             let concurrency = client.concurrency.unwrap_or(limits.concurrency);
-            clients.insert(name.clone(), Arc::new(ClientEntry { name, grants, rate, burst: burst.max(1), concurrency }));
+            let entry = ClientEntry {
+                name: name.clone(),
+                grants,
+                rate,
+                burst: burst.max(1),
+                concurrency,
+                self_rotation: client.self_rotation,
+            };
+            clients.insert(name, Arc::new(entry));
         }
         let assertions = assertion_keys(desired, &mut faults);
         if !faults.is_empty() {

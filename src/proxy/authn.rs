@@ -125,7 +125,7 @@ fn canary(shared: &Shared, snapshot: &Snapshot, token: &str) -> Option<Caller> {
 fn as_canary(snapshot: &Snapshot, principal: Principal) -> Caller {
     let client = snapshot.clients.get(&principal.client).cloned().unwrap_or_else(|| {
         let name = principal.client.clone();
-        Arc::new(ClientEntry { name, grants: Vec::new(), rate: 0, burst: 1, concurrency: 0 })
+        Arc::new(ClientEntry { name, grants: Vec::new(), rate: 0, burst: 1, concurrency: 0, self_rotation: false })
     });
     Caller { principal, client }
 }

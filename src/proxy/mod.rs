@@ -30,6 +30,7 @@ mod record;
 pub mod refuse;
 pub mod relay;
 pub mod room;
+pub mod rotation;
 pub mod route;
 pub mod sandbox;
 pub mod sessions;

@@ -22,7 +22,7 @@ use super::refuse::{Executed, Refusal};
 use super::route::{self, Route};
 use super::sessions::Orphan;
 use super::upstream::{self, CancelWhy};
-use super::{Shared, arguments, authn, cors, given_up, intake, kill, oauth, places, rate, record, relay, streams};
+use super::{Shared, arguments, authn, cors, given_up, intake, kill, oauth, places, rate, record, relay, rotation, streams};
 use crate::mcp::message::Id;
 use crate::mcp::sse;
 use crate::policy::Principal;
@@ -97,6 +97,9 @@ async fn stages(shared: &Shared, x: &mut Exchange, parts: Parts, body: &mut Opti
     let caller = authenticate(shared, &admitted).inspect_err(|_| places::missed(shared, x, &admitted))?;
     know(x, &caller, &admitted);
     places::seen(shared, x);
+    if admitted.route == Route::Rotate {
+        return Box::pin(rotation::serve(shared, x, (&admitted, caller), body)).await;
+    }
     match (&admitted.route, &admitted.method) {
         (Route::Mcp(_), &Method::POST | &Method::GET | &Method::DELETE) => {}
         (Route::Mcp(_), _) => return Err(Refusal::NoMethod),
@@ -252,6 +255,7 @@ fn refused(x: &Exchange, refusal: &Refusal) -> Answer {
         Refusal::NoMethod => vec![(header::ALLOW, HeaderValue::from_static("POST, GET, DELETE"))],
         Refusal::Slow => vec![(header::CONNECTION, HeaderValue::from_static("close"))],
         Refusal::Oauth(fault) => fault.headers(),
+        Refusal::Rotation(fault) => fault.headers(),
         _ => Vec::new(),
     };
     Answer::Whole(Whole { extra, ..Whole::json(refusal.status(), body) })

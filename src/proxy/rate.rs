@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     fn client(rate: u32, burst: u32, concurrency: u32) -> ClientEntry {
-        ClientEntry { name: "c".into(), grants: Vec::new(), rate, burst, concurrency }
+        ClientEntry { name: "c".into(), grants: Vec::new(), rate, burst, concurrency, self_rotation: false }
     }
 
     #[tokio::test]

@@ -27,6 +27,8 @@ pub enum Route {
     Token,
     /// `/oauth/revoke`.
     Revoke,
+    /// `/credential/rotate`.
+    Rotate,
     /// Anything else.
     Unknown,
 }
@@ -53,6 +55,7 @@ pub fn route(path: &str) -> Route {
         "/oauth/jwks" => Route::Jwks,
         "/oauth/token" => Route::Token,
         "/oauth/revoke" => Route::Revoke,
+        "/credential/rotate" => Route::Rotate,
         RESOURCE => Route::ProtectedResource(None),
         _ => match (named("/mcp/"), named("/.well-known/oauth-protected-resource/mcp/")) {
             (Some(name), _) => Route::Mcp(name),
@@ -114,6 +117,8 @@ mod tests {
             "/oauth//token",
             "/OAUTH/token",
             "/oauth/authorize",
+            "/credential/rotate/",
+            "/credential",
         ] {
             assert_eq!(route(path), Route::Unknown, "{path}");
         }

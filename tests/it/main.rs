@@ -22,6 +22,7 @@ mod rotation;
 mod rotation_tokens;
 mod sandbox;
 mod secrets;
+mod self_rotation;
 mod support;
 mod trust;
 mod unprivileged;

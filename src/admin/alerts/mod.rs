@@ -53,7 +53,8 @@ pub struct Alert {
     /// Its id.
     pub id: String,
     /// `backup.late`, `drill.late`, `drill.failed`, `proof.late`, `archives.strange`, `copy.late`, `restore.open`, `config.refused`, `certificate.ends`, `ledger.silent`,
-    /// `watchdog.silent`, `receiver.paused`, `outbox.full`, `credential.due`, `credential.stuck` or `credential.retire_failed`.
+    /// `watchdog.silent`, `receiver.paused`, `outbox.full`, `credential.due`, `credential.fetch`, `credential.stuck` or
+    /// `credential.retire_failed`.
     pub rule: String,
     /// What it is about.
     pub object: String,
@@ -206,7 +207,10 @@ async fn facts(admin: &Admin) -> Verb<Facts> {
     let whole = |drill: &&drills::DrillLine| drill.scenario == drills::order::Scenario::HostLost.word() && drill.passed.is_some();
     let last = drills.iter().find(whole);
     let paused = schedule::list(admin, &actor).await.map(|list| list.schedules).unwrap_or_default();
-    let credentials = credentials::due(admin, &actor).await.map(|due| due.credentials).unwrap_or_default();
+    let now = admin.clock.now();
+    let mut credentials = credentials::list(admin, &actor).await.map(|list| list.credentials).unwrap_or_default();
+    // What the schedule is about to do needs nobody yet.
+    credentials.retain(|one| !matches!(one.state.as_str(), "due" | "overdue") || !one.is_left_to_schedule(now));
     let is_paused = |job: &str| paused.iter().any(|view| view.job == job && view.paused);
     Ok(Facts {
         begun,
@@ -232,6 +236,7 @@ async fn facts(admin: &Admin) -> Verb<Facts> {
         silent: silent(admin),
         gone: receivers::paused(admin, &*running(admin).await).await?,
         due: needing(&credentials, &["due", "overdue"]),
+        unfetched: credentials.iter().filter(|one| one.to_fetch).map(|one| (one.name.clone(), one.note.clone())).collect(),
         stuck: needing(&credentials, &["stuck"]),
         unretired: needing(&credentials, &["retire_failed"]),
         dropped: outbox::dropped(admin).await?,

@@ -14,7 +14,7 @@ const CERTIFICATE_DAYS: i64 = 14;
 const HEARTBEAT_MS: i64 = 10 * 60_000;
 
 /// Every rule there is.
-pub const NAMES: [&str; 16] = [
+pub const NAMES: [&str; 17] = [
     "backup.late",
     "drill.late",
     "drill.failed",
@@ -29,6 +29,7 @@ pub const NAMES: [&str; 16] = [
     "receiver.paused",
     "outbox.full",
     "credential.due",
+    "credential.fetch",
     "credential.stuck",
     "credential.retire_failed",
 ];
@@ -83,6 +84,8 @@ pub struct Facts {
     pub gone: Vec<(String, String)>,
     /// Credentials that are due, by name, and why.
     pub due: Vec<(String, String)>,
+    /// New secrets that the schedule had made and nobody has fetched, by credential, and what is to be done.
+    pub unfetched: Vec<(String, String)>,
     /// Rotations that wait or fail, by credential, and why.
     pub stuck: Vec<(String, String)>,
     /// Old credentials that could not be ended, by name, and why.
@@ -170,6 +173,7 @@ fn strange(facts: &Facts, now: Timestamp, found: &mut Vec<Finding>) {
 fn credentials(facts: &Facts, found: &mut Vec<Finding>) {
     let told = [
         ("credential.due", &facts.due, "lifeboat credential rotate NAME"),
+        ("credential.fetch", &facts.unfetched, "lifeboat credential fetch NAME, and hand it to whoever holds it"),
         ("credential.stuck", &facts.stuck, "lifeboat credential show NAME, then do what it waits for"),
         (
             "credential.retire_failed",
@@ -249,6 +253,7 @@ mod tests {
         assert_eq!(rules(&Facts { dropped: 1, ..well() }), ["outbox.full"]);
         let one = || vec![("client-key/ci".to_owned(), "it is due".to_owned())];
         assert_eq!(rules(&Facts { due: one(), ..well() }), ["credential.due"]);
+        assert_eq!(rules(&Facts { unfetched: one(), ..well() }), ["credential.fetch"]);
         assert_eq!(rules(&Facts { stuck: one(), ..well() }), ["credential.stuck"]);
         assert_eq!(rules(&Facts { unretired: one(), ..well() }), ["credential.retire_failed"]);
     }

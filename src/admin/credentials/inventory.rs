@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::drivers::{issued_and_sent, named_in_variables, version_of};
+use super::drivers::version_of;
 use super::kinds::Kind;
 use super::machine::{Hold, State};
 use super::model::{Credential, Rotation, Strategy, Version};
@@ -14,38 +14,39 @@ use crate::admin::{Actor, Admin, operators, tokens, tree, vaults};
 use crate::audit::Filter;
 use crate::base::clock::Timestamp;
 use crate::base::fault::Verb;
-use crate::config::credentials::{Credentials, overlap_ms, overlap_text};
+use crate::config::credentials::{Credentials, Rotate, overlap_ms, overlap_text};
+use crate::config::schedules::{Schedules, Slots};
 use crate::crypto::{ca, files};
 
-const DAY_MS: i64 = 86_400_000;
+pub(super) const DAY_MS: i64 = 86_400_000;
 /// So long after it was due it is overdue.
 const OVERDUE_MS: i64 = 14 * DAY_MS;
 /// So long before its end a certificate is due.
-const RENEW_MS: i64 = 30 * DAY_MS;
+pub(super) const RENEW_MS: i64 = 30 * DAY_MS;
 /// Keys that sign tokens, the newest, that are shown.
 const SHOWN: usize = 8;
 /// Newest events of a client that say when its keys were last used, when this process has not seen it.
 const LOOKED_AT: u32 = 200;
 
 /// A credential as its noun keeps it.
-struct Found {
-    kind: Kind,
-    name: String,
-    strategy: Strategy,
-    versions: Vec<Version>,
+pub(super) struct Found {
+    pub kind: Kind,
+    pub name: String,
+    pub strategy: Strategy,
+    pub versions: Vec<Version>,
     /// What is missing, or over, in a word and a sentence.
-    odd: Option<(&'static str, String)>,
+    pub odd: Option<(&'static str, String)>,
     /// When it is due whatever its age.
-    due_at: Option<Timestamp>,
+    pub due_at: Option<Timestamp>,
 }
 
 impl Found {
-    fn new(kind: Kind, name: impl Into<String>, versions: Vec<Version>) -> Self {
+    pub(super) fn new(kind: Kind, name: impl Into<String>, versions: Vec<Version>) -> Self {
         Self { kind, name: name.into(), strategy: kind.strategy(), versions, odd: None, due_at: None }
     }
 }
 
-fn version(id: impl Into<String>, state: &str, created_at: Option<Timestamp>) -> Version {
+pub(super) fn version(id: impl Into<String>, state: &str, created_at: Option<Timestamp>) -> Version {
     Version { id: id.into(), state: state.to_owned(), created_at, expires_at: None, activates_at: None, last_used: None }
 }
 
@@ -54,7 +55,8 @@ fn version(id: impl Into<String>, state: &str, created_at: Option<Timestamp>) ->
 /// # Errors
 /// When the database does not answer.
 pub(super) async fn all(admin: &Admin) -> Verb<Vec<Credential>> {
-    let said = tree::standing(admin).await.map(|desired| desired.credentials).unwrap_or_default();
+    let desired = tree::standing(admin).await.unwrap_or_default();
+    let (said, slots) = (&desired.credentials, slots(&desired.schedules));
     let open: HashMap<String, Rotation> =
         store::open(&admin.db).await?.into_iter().map(|row| (row.credential.clone(), row)).collect();
     let proved: HashMap<String, Timestamp> = store::proved(&admin.db).await?.into_iter().collect();
@@ -65,17 +67,21 @@ pub(super) async fn all(admin: &Admin) -> Verb<Vec<Credential>> {
     found.extend(webhooks(admin).await?);
     found.extend(certificates(admin));
     found.extend(recipients(admin).await?);
-    found.extend(databases(admin, &said, &proved).await?);
-    found.extend(issuers(admin, &said, &proved).await?);
+    found.extend(systems::listed(admin, said, &proved).await?);
     found.extend(operators(admin));
     found.extend(own_keys(admin));
     let now = admin.clock.now();
-    Ok(found.into_iter().map(|found| credential(found, &said, (&open, &proved), now)).collect())
+    Ok(found.into_iter().map(|found| credential(found, (said, slots.as_ref()), (&open, &proved), now)).collect())
+}
+
+/// When the schedule rotates what is left to it; never while it is paused.
+fn slots(schedules: &Schedules) -> Option<Slots> {
+    Slots::parse(&schedules.rotate.cron).ok().filter(|_| !schedules.rotate.paused)
 }
 
 fn credential(
     found: Found,
-    said: &Credentials,
+    (said, slots): (&Credentials, Option<&Slots>),
     (open, proved): (&HashMap<String, Rotation>, &HashMap<String, Timestamp>),
     now: Timestamp,
 ) -> Credential {
@@ -88,7 +94,11 @@ fn credential(
     let due_at = found.due_at.or(by_age.map(|at| at.plus_ms(i64::from(days) * DAY_MS)));
     let due_at = due_at.filter(|_| found.strategy != Strategy::Elsewhere || found.due_at.is_some());
     let row = open.get(&name);
-    let (state, note) = standing(row, found.odd, due_at, now);
+    let alone = !matches!(found.strategy, Strategy::Assisted | Strategy::Elsewhere);
+    let by_itself = alone && entry.is_some_and(|entry| entry.rotate == Rotate::WhenDue);
+    // The slot of its due date itself, whatever the time is now: what is written down of it does not change from day to day.
+    let rotates_at = due_at.filter(|_| by_itself).and_then(|due| slots?.after(due.plus_ms(-1)));
+    let (state, note) = standing(row, found.odd, (due_at, rotates_at), now);
     Credential {
         kind: found.kind.word().to_owned(),
         owner: entry.and_then(|entry| entry.owner.clone()),
@@ -99,6 +109,9 @@ fn credential(
         versions: found.versions,
         rotate_every_days: days,
         due_at,
+        by_itself,
+        rotates_at,
+        to_fetch: row.is_some_and(Rotation::waits_for_holder),
         overlap: overlap_text(overlap.unwrap_or(found.kind.overlap_ms())),
         means: found.kind.means().to_owned(),
         rotation: row.map(|row| row.id.clone()),
@@ -120,6 +133,9 @@ pub(super) fn gone(kind: Kind, name: &str) -> Credential {
         versions: Vec::new(),
         rotate_every_days: 0,
         due_at: None,
+        by_itself: false,
+        rotates_at: None,
+        to_fetch: false,
         overlap: overlap_text(0),
         means: String::new(),
         rotation: None,
@@ -130,11 +146,14 @@ pub(super) fn gone(kind: Kind, name: &str) -> Credential {
 fn standing(
     row: Option<&Rotation>,
     odd: Option<(&'static str, String)>,
-    due_at: Option<Timestamp>,
+    (due_at, rotates_at): (Option<Timestamp>, Option<Timestamp>),
     now: Timestamp,
 ) -> (&'static str, String) {
     if let Some(row) = row {
-        let why = row.why.clone().unwrap_or_else(|| format!("its rotation is {}", row.state.word().replace('_', " ")));
+        let why = row.why.clone().unwrap_or_else(|| match row.waits_for_holder() {
+            true => super::next(row),
+            false => format!("its rotation is {}", row.state.word().replace('_', " ")),
+        });
         return match (row.state, row.hold) {
             (State::RetireFailed, _) => ("retire_failed", why),
             (_, Some(Hold::Paused | Hold::Waiting | Hold::Failed)) => ("stuck", why),
@@ -144,9 +163,14 @@ fn standing(
     if let Some((state, note)) = odd {
         return (state, note);
     }
+    let by_itself = match rotates_at {
+        Some(at) if at > now => format!("; the schedule rotates it on {}", day(at)),
+        Some(_) => "; the schedule rotates it with its next run".to_owned(),
+        None => String::new(),
+    };
     match due_at {
-        Some(due) if now.since_ms(due) >= OVERDUE_MS => ("overdue", format!("it was due on {}", day(due))),
-        Some(due) if now >= due => ("due", format!("it is due since {}", day(due))),
+        Some(due) if now.since_ms(due) >= OVERDUE_MS => ("overdue", format!("it was due on {}{by_itself}", day(due))),
+        Some(due) if now >= due => ("due", format!("it is due since {}{by_itself}", day(due))),
         _ => ("ok", String::new()),
     }
 }
@@ -238,44 +262,6 @@ async fn upstreams(admin: &Admin, proved: &HashMap<String, Timestamp>) -> Verb<V
             let due_at = ends.map(|ends| ends.plus_ms(-RENEW_MS));
             all.push(Found { odd, due_at, ..Found::new(Kind::Upstream, name, current.into_iter().collect()) });
         }
-    }
-    Ok(all)
-}
-
-async fn databases(admin: &Admin, said: &Credentials, proved: &HashMap<String, Timestamp>) -> Verb<Vec<Found>> {
-    let mut all = Vec::new();
-    for config in &said.postgres {
-        let since = proved.get(&format!("{}/{}", Kind::Postgres.word(), config.name)).copied();
-        let named = named_in_variables(admin, config).ok().flatten();
-        let odd = match (&named, systems::has_admin(admin, config).await?) {
-            (_, false) => Some(format!("this host keeps no password of role {} that fits the configuration", config.admin)),
-            (None, _) => Some(format!("the variables of server {} name none of its roles", config.server)),
-            _ => None,
-        };
-        // VALID UNTIL counts from the rotation that set it.
-        let ends = since.filter(|_| config.valid_days > 0).map(|at| at.plus_ms(i64::from(config.valid_days) * DAY_MS));
-        let versions = named.map(|(_, id)| Version { expires_at: ends, ..version(id, "current", since) });
-        let strategy = if config.roles.len() == 1 { Strategy::Single } else { Strategy::Dual };
-        let due_at = ends.map(|ends| ends.plus_ms(-RENEW_MS));
-        let odd = odd.map(|note| ("missing", note));
-        let versions = versions.into_iter().collect();
-        all.push(Found { odd, due_at, strategy, ..Found::new(Kind::Postgres, &config.name, versions) });
-    }
-    Ok(all)
-}
-
-async fn issuers(admin: &Admin, said: &Credentials, proved: &HashMap<String, Timestamp>) -> Verb<Vec<Found>> {
-    let mut all = Vec::new();
-    for config in &said.issuers {
-        let since = proved.get(&format!("{}/{}", Kind::Http.word(), config.name)).copied();
-        let sent = issued_and_sent(admin, config).ok().flatten();
-        let odd = match (&sent, systems::has_issuer_admin(admin, config).await?) {
-            (_, false) => Some(("missing", "this host keeps nothing to show the issuer that fits its address".to_owned())),
-            (None, _) => Some(("missing", format!("server {} is sent no token: a rotation has one made", config.server))),
-            _ => None,
-        };
-        let versions = sent.map(|(_, id)| version(id, "current", since)).into_iter().collect();
-        all.push(Found { odd, ..Found::new(Kind::Http, &config.name, versions) });
     }
     Ok(all)
 }

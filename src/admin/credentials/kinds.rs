@@ -30,6 +30,10 @@ pub enum Kind {
     Postgres,
     /// A token that an issuer makes when it is asked by HTTP.
     Http,
+    /// A token that an issuer makes when a command on this host asks it.
+    Command,
+    /// What Lifeboat itself shows another system, to replace credentials there.
+    Admin,
     /// What an operator signs in with.
     OperatorPassword,
     /// What an operator shows at the API.
@@ -55,6 +59,8 @@ impl Kind {
         Self::Recipient,
         Self::Postgres,
         Self::Http,
+        Self::Command,
+        Self::Admin,
         Self::OperatorPassword,
         Self::OperatorKey,
         Self::OperatorSession,
@@ -75,6 +81,8 @@ impl Kind {
             Self::Recipient => "recipient",
             Self::Postgres => "postgres",
             Self::Http => "http",
+            Self::Command => "command",
+            Self::Admin => "admin",
             Self::OperatorPassword => "operator-password",
             Self::OperatorKey => "operator-key",
             Self::OperatorSession => "operator-session",
@@ -96,6 +104,8 @@ impl Kind {
             Self::Recipient => "Backup recipient",
             Self::Postgres => "Database role",
             Self::Http => "Token of an issuer",
+            Self::Command => "Token of an issuer, by command",
+            Self::Admin => "Lifeboat's own secret at another system",
             Self::OperatorPassword => "Operator password",
             Self::OperatorKey => "Operator API keys",
             Self::OperatorSession => "Dashboard sessions",
@@ -107,10 +117,9 @@ impl Kind {
     /// How it is replaced.
     pub fn strategy(self) -> Strategy {
         match self {
-            Self::ClientKey | Self::ClientSecret | Self::TokenKey | Self::Webhook | Self::Tls | Self::Postgres | Self::Http => {
-                Strategy::Dual
-            }
-            Self::Upstream | Self::Recipient => Strategy::Assisted,
+            Self::ClientKey | Self::ClientSecret | Self::TokenKey | Self::Webhook | Self::Tls => Strategy::Dual,
+            Self::Postgres | Self::Http | Self::Command => Strategy::Dual,
+            Self::Upstream | Self::Recipient | Self::Admin => Strategy::Assisted,
             Self::OperatorPassword | Self::OperatorKey | Self::OperatorSession => Strategy::Single,
             Self::Ca | Self::LedgerKey | Self::InstanceKey => Strategy::Elsewhere,
         }
@@ -120,7 +129,7 @@ impl Kind {
     pub fn days(self) -> u32 {
         match self {
             Self::ClientKey | Self::ClientSecret | Self::TokenKey => 90,
-            Self::Upstream | Self::OperatorKey | Self::Postgres | Self::Http => 90,
+            Self::Upstream | Self::OperatorKey | Self::Postgres | Self::Http | Self::Command | Self::Admin => 90,
             Self::Webhook | Self::Recipient => 365,
             // It is renewed by itself 30 days before its end.
             Self::Tls => 367,
@@ -135,7 +144,7 @@ impl Kind {
             // Nothing that the old one signed lives longer.
             Self::TokenKey => LIFE_MS,
             Self::Recipient => 7 * 24 * HOUR_MS,
-            Self::Postgres | Self::Http => HOUR_MS,
+            Self::Postgres | Self::Http | Self::Command => HOUR_MS,
             _ => 0,
         }
     }
@@ -168,6 +177,12 @@ impl Kind {
             }
             Self::Http => {
                 "The issuer makes a new token, the server is tried with it, and calls use it. When the overlap is over the issuer is told to end the old one, and the server is seen to refuse it."
+            }
+            Self::Command => {
+                "A command makes a new token at the issuer, the server is tried with it, and calls use it. When the overlap is over another command ends the old one there, and the server is seen to refuse it. Commands start only where they were approved: lifeboat credential approve NAME."
+            }
+            Self::Admin => {
+                "Not by Lifeboat: change it at that system, then give it here with lifeboat credential admin KIND/NAME --password-stdin, where KIND/NAME is what stands behind admin/, with a slash for the colon. It is tried there before it is kept."
             }
             Self::Tls => "A new key and certificate of Lifeboat's own CA; new connections get it, open ones live on.",
             Self::Ca => {

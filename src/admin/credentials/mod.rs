@@ -1,5 +1,6 @@
 //! Credentials (docs/ARCHITECTURE.md): what there is and what is due, rotations with proof, and the end of what leaked. Never hands a secret over twice.
 
+mod asked;
 mod begin;
 mod canary;
 mod drivers;
@@ -10,11 +11,13 @@ pub mod kinds;
 pub mod machine;
 mod model;
 mod observer;
+mod orders;
 pub mod pages;
 pub mod plan;
 pub mod proof;
 mod revoke;
 pub mod routes;
+mod scheduled;
 mod since;
 mod store;
 pub mod systems;
@@ -28,6 +31,8 @@ mod tests_crash_kinds;
 #[cfg(test)]
 mod tests_deaths;
 #[cfg(test)]
+mod tests_scheduled;
+#[cfg(test)]
 mod tests_tokens;
 mod watch;
 mod work;
@@ -35,11 +40,14 @@ mod work;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+pub use asked::answer;
 pub use model::{
     AdminKept, AdminOrder, Credential, CredentialDetail, CredentialDue, CredentialList, CredentialRevoked, Fetched, OrderBody,
     RevokeOrder, RotateOrder, Rotated, Rotation, StepTaken, Strategy, SupplyOrder, Version,
 };
+pub use orders::order;
 pub use revoke::revoke;
+pub use scheduled::{DueRotated, rotate_due};
 pub use store::STATEMENTS;
 pub use task::{keep, resume};
 
@@ -47,14 +55,14 @@ use super::actor::Right;
 use super::kill::Line;
 use super::{Actor, Admin};
 use crate::audit::Event;
-use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, FaultKind, Verb};
 use crate::base::secret::Secret;
 use crate::config::credentials::overlap_ms;
 use begin::begin;
 use drivers::{Kept, Scene, Trouble};
 use kinds::Kind;
-use machine::{Hold, Ordered, State};
+use machine::State;
+use orders::give_up;
 
 /// How many past rotations are shown.
 const SHOWN: u32 = 20;
@@ -116,7 +124,8 @@ pub async fn show(admin: &Admin, actor: &Actor, name: &str) -> Verb<CredentialDe
         steps = store::steps(&admin.db, &newest.id).await?;
         places = drivers::places(admin, newest);
     }
-    Ok(CredentialDetail { credential, rotations, steps, places })
+    let commands = systems::commands_of(admin, name).await?;
+    Ok(CredentialDetail { credential, rotations, steps, places, commands })
 }
 
 async fn find(admin: &Admin, name: &str) -> Verb<Credential> {
@@ -265,83 +274,4 @@ fn refused(trouble: Trouble) -> Fault {
 async fn opened(admin: &Admin, name: &str) -> Verb<Rotation> {
     let open = store::open_of(&admin.db, name).await?;
     open.ok_or_else(|| Fault::not_found(format!("{name} is not being rotated")))
-}
-
-/// Pauses, resumes, cancels, rolls back, extends or ends the overlap of an open rotation.
-///
-/// # Errors
-/// `Denied` without role operator or a fresh login; `NotFound`; `Invalid` for no order; `Conflict`, saying what works instead.
-pub async fn order(admin: &Admin, actor: &Actor, name: &str, body: &OrderBody) -> Verb<Rotated> {
-    actor.need(Right::Operate, "credential.order")?;
-    actor.need_fresh_login(admin.clock.now())?;
-    let order = read_order(body)?;
-    let open = opened(admin, name).await?;
-    obey(admin, actor, &open, order).await?;
-    let row = work::drive_patiently(admin, &open.id).await?;
-    Ok(Rotated { next: next(&row), rotation: row, secret: None })
-}
-
-fn read_order(body: &OrderBody) -> Verb<machine::Order> {
-    Ok(match (body.order.as_str(), body.by.as_deref()) {
-        ("pause", None) => machine::Order::Pause,
-        ("resume", None) => machine::Order::Resume,
-        ("cancel", None) => machine::Order::Cancel,
-        ("rollback", None) => machine::Order::RollBack,
-        ("retire", None) => machine::Order::Retire,
-        ("extend", Some(by)) => match overlap_ms(by) {
-            Ok(ms) if ms > 0 => machine::Order::Extend(ms),
-            Ok(_) => return Err(Fault::invalid("by", "how much longer both count, such as 24h")),
-            Err(why) => return Err(Fault::invalid("by", why)),
-        },
-        ("extend", None) => return Err(Fault::invalid("by", "how much longer both count, such as 24h")),
-        (_, Some(_)) => return Err(Fault::invalid("by", "only extend takes how much")),
-        _ => return Err(Fault::invalid("order", "an order is pause, resume, cancel, rollback, extend or retire")),
-    })
-}
-
-async fn obey(admin: &Admin, actor: &Actor, open: &Rotation, order: machine::Order) -> Verb<()> {
-    let mut held = work::hold(admin, &open.id).await?;
-    let now = admin.clock.now();
-    let ordered = match machine::order(&held.row, order, now) {
-        Ok(ordered) => apply(admin, &mut held, (ordered, now)).await,
-        Err(why) => Err(Fault::conflict(why)),
-    };
-    let row = held.end(ordered.map(|seen| (order.word(), json!({ "by": actor.name, "seen": seen })))).await?;
-    if row.state.is_over() {
-        watch::leave(admin, &row);
-    }
-    let mut event = Event::action(&actor.name, "credential.order", row.credential.clone());
-    event.params =
-        Some(json!({ "rotation": row.id, "order": order.word(), "state": row.state.word(), "until": row.overlap_until }));
-    admin.record(event).await
-}
-
-async fn apply(admin: &Admin, held: &mut work::Held<'_>, (ordered, now): (Ordered, Timestamp)) -> Verb<Value> {
-    let row = &mut held.row;
-    if ordered == Ordered::Held {
-        row.hold = Some(Hold::Paused);
-        return Ok(Value::Null);
-    }
-    let mut seen = Value::Null;
-    match ordered {
-        Ordered::Until(until) => row.overlap_until = Some(until),
-        Ordered::Forced(until) => (row.forced, row.overlap_until) = (true, Some(until)),
-        Ordered::Cancelled | Ordered::Undone => {
-            let bare = kinds::parse(&row.credential)?.1.to_owned();
-            let scene = Scene { admin, row, name: &bare, kept: Kept::open(admin, row)? };
-            seen = held.driver.undo(&scene).await.map_err(|trouble| Fault::unavailable(trouble.said))?;
-            row.state = if ordered == Ordered::Undone { State::RolledBack } else { State::Cancelled };
-            (row.ended_at, row.sealed) = (Some(now), None);
-        }
-        Ordered::Held | Ordered::Freed => {}
-    }
-    (row.hold, row.why, row.next_try_at, row.attempt) = (None, None, None, 0);
-    Ok(seen)
-}
-
-/// Gives an open rotation up for another one: the newer order wins, and never are there three versions.
-async fn give_up(admin: &Admin, actor: &Actor, open: &Rotation) -> Verb<()> {
-    let order =
-        if matches!(open.state, State::Planned | State::Minted) { machine::Order::Cancel } else { machine::Order::RollBack };
-    obey(admin, actor, open, order).await
 }

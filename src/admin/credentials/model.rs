@@ -6,8 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::machine::{Hold, Place, State};
+use super::systems::IssuerCommands;
 use crate::base::clock::Timestamp;
 use crate::base::secret::Secret;
+
+/// How long a run of the schedule may take.
+const SOON_MS: i64 = 2 * 3_600_000;
 
 /// How a credential is replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -60,7 +64,7 @@ pub struct Version {
 pub struct Credential {
     /// `KIND/NAME`.
     pub name: String,
-    /// `client-key`, `client-secret`, `token-key`, `upstream`, `webhook`, `tls`, `ca`, `recipient`, `postgres`, `http`, `operator-password`, `operator-key`, `operator-session`, `ledger-key` or `instance-key`.
+    /// `client-key`, `client-secret`, `token-key`, `upstream`, `webhook`, `tls`, `ca`, `recipient`, `postgres`, `http`, `command`, `admin`, `operator-password`, `operator-key`, `operator-session`, `ledger-key` or `instance-key`.
     pub kind: String,
     /// Who answers for it.
     pub owner: Option<String>,
@@ -78,6 +82,15 @@ pub struct Credential {
     pub rotate_every_days: u32,
     /// When it is due.
     pub due_at: Option<Timestamp>,
+    /// Whether the schedule rotates it when it is due.
+    #[serde(default)]
+    pub by_itself: bool,
+    /// When the schedule does: its first run once it is due.
+    #[serde(default)]
+    pub rotates_at: Option<Timestamp>,
+    /// Whether the schedule has begun its rotation, and the new secret waits for somebody to fetch it.
+    #[serde(default)]
+    pub to_fetch: bool,
     /// How long both count when it is replaced.
     pub overlap: String,
     /// What its rotation does, in a sentence.
@@ -86,6 +99,13 @@ pub struct Credential {
     pub rotation: Option<String>,
     /// When a rotation of it last ended with both proofs.
     pub proved_at: Option<Timestamp>,
+}
+
+impl Credential {
+    /// Whether nobody need be told yet that it is due: the schedule's first run for it is to come, or was a moment ago.
+    pub fn is_left_to_schedule(&self, now: Timestamp) -> bool {
+        self.rotates_at.is_some_and(|at| now < at.plus_ms(SOON_MS))
+    }
 }
 
 /// Credentials.
@@ -166,6 +186,13 @@ pub struct Rotation {
     pub sealed: Option<Vec<u8>>,
 }
 
+impl Rotation {
+    /// Whether the schedule began it, so that its holder may not know, and the new secret waits to be fetched.
+    pub fn waits_for_holder(&self) -> bool {
+        self.reason == "schedule" && self.state == State::Draining && self.to_fetch && self.fetched_at.is_none()
+    }
+}
+
 /// One step that was taken, as it was then.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StepTaken {
@@ -192,6 +219,9 @@ pub struct CredentialDetail {
     pub steps: Vec<StepTaken>,
     /// Who showed which version since the newest began.
     pub places: Vec<Place>,
+    /// The commands that make and end it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub commands: Option<IssuerCommands>,
 }
 
 /// A rotation, as an order.
@@ -283,7 +313,7 @@ pub struct AdminKept {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RevokeOrder {
-    /// `client-key/NAME` (all its keys), `key/KID` (one), `client/NAME`, `server/NAME`, `postgres/NAME`, `http/NAME`, `operator/NAME`; empty with `since`.
+    /// `client-key/NAME` (all its keys), `key/KID` (one), `client/NAME`, `server/NAME`, `postgres/NAME`, `http/NAME`, `command/NAME`, `operator/NAME`; empty with `since`.
     pub name: String,
     /// Everything issued from then on.
     pub since: Option<Timestamp>,

@@ -62,10 +62,22 @@ pub async fn write(admin: &Admin, actor: &Actor) -> Verb<Plan> {
     Ok(Plan { committed: true, ..plan })
 }
 
+/// Commits the plan when it changed; whether it did. For the schedule: what it holds changes with a credential and never with the day.
+///
+/// # Errors
+/// As `write`.
+pub async fn refresh(admin: &Admin, actor: &Actor) -> Verb<bool> {
+    let stale = !read(admin, actor).await?.committed;
+    if stale {
+        write(admin, actor).await?;
+    }
+    Ok(stale)
+}
+
 fn text(all: &[Credential]) -> String {
     let mut out = String::from(
         "# Rotation plan\nWritten by Lifeboat from what it keeps and from `credentials.toml`; `lifeboat credential plan --commit` writes it anew. Days are UTC.\n\n\
-         | credential | owner | held by | how | every | both count | last proved | due |\n|---|---|---|---|---|---|---|---|\n",
+         | credential | owner | held by | how | every | both count | last proved | due | by itself |\n|---|---|---|---|---|---|---|---|---|\n",
     );
     let live = || all.iter().filter(|one| one.state != "ended" && one.kind != "operator-session");
     for one in live() {
@@ -79,6 +91,11 @@ fn text(all: &[Credential]) -> String {
             if one.strategy == Strategy::Elsewhere { String::new() } else { one.overlap.clone() },
             one.proved_at.map_or_else(|| "not yet".to_owned(), day),
             one.due_at.map_or_else(String::new, day),
+            match one.rotates_at {
+                Some(at) => day(at),
+                None if one.by_itself => "when the schedule runs".to_owned(),
+                None => "no".to_owned(),
+            },
         ];
         let cells: Vec<String> = cells.into_iter().map(|cell| cell.replace('|', "\\|")).collect();
         // Writing to a string cannot fail.
@@ -116,13 +133,19 @@ mod tests {
             versions: Vec::new(),
             rotate_every_days: 90,
             due_at: Timestamp::parse("2027-01-02T03:04:05Z"),
+            by_itself: true,
+            rotates_at: Timestamp::parse("2027-01-04T09:17:00Z"),
+            to_fetch: false,
             overlap: "24h".into(),
             means: "Two.".into(),
             rotation: None,
             proved_at: None,
         };
         let text = text(std::slice::from_ref(&one));
-        assert!(text.contains("| `client-key/ci` | a\\|b |  | dual | 90 days | 24h | not yet | 2027-01-02 |\n"), "{text}");
+        assert!(
+            text.contains("| `client-key/ci` | a\\|b |  | dual | 90 days | 24h | not yet | 2027-01-02 | 2027-01-04 |\n"),
+            "{text}"
+        );
         assert!(text.ends_with("* **client-key**: Two.\n"));
         let ended = Credential { state: "ended".into(), ..one };
         assert!(!super::text(&[ended]).contains("client-key/ci"));

@@ -47,7 +47,7 @@ enum Target {
 
 fn read(order: &RevokeOrder) -> Verb<Target> {
     let wrong = || {
-        let forms = "client-key/NAME, client-secret/NAME, key/KID, client/NAME, token-key/oauth, server/NAME, postgres/NAME, http/NAME, operator/NAME; or since a time";
+        let forms = "client-key/NAME, client-secret/NAME, key/KID, client/NAME, token-key/oauth, server/NAME, postgres/NAME, http/NAME, command/NAME, operator/NAME; or since a time";
         Fault::invalid("name", format!("what is revoked is called {forms}"))
     };
     match (order.name.split_once('/'), order.since) {
@@ -62,6 +62,7 @@ fn read(order: &RevokeOrder) -> Verb<Target> {
             "server" => Target::Server(name.to_owned()),
             "postgres" => Target::System(Kind::Postgres, name.to_owned()),
             "http" => Target::System(Kind::Http, name.to_owned()),
+            "command" => Target::System(Kind::Command, name.to_owned()),
             "upstream" => Target::Server(name.split_once(':').map_or(name, |(server, _)| server).to_owned()),
             "operator" | "operator-password" | "operator-session" => Target::Operator(name.to_owned()),
             "operator-key" => Target::Operator(name.to_owned()),
@@ -115,6 +116,7 @@ pub async fn revoke(admin: &Admin, actor: &Actor, order: RevokeOrder) -> Verb<Cr
     if matches!(target, Target::Since(_) | Target::System(..)) {
         done.effective_ms = ms(started);
     }
+    done.open.extend(successors(admin, &target, &plan).await);
     done.evidence = evidence(admin, (&*before, &plan.keys[..], &plan.clients[..]), (now, &reason), &mut done).await;
     let mut event = Event::action(&actor.name, "credential.revoke", done.name.clone());
     event.params =
@@ -265,6 +267,24 @@ async fn perform(admin: &Admin, actor: &Actor, (target, plan): (&Target, &Plan),
     if let Err(fault) = publish::publish(admin).await {
         tracing::warn!(%fault, "the policy without the revoked keys runs; its configuration could not be read");
     }
+}
+
+/// Keys that clients asked for by a key that leaked: whoever had that one may have the next one too.
+async fn successors(admin: &Admin, target: &Target, plan: &Plan) -> Vec<String> {
+    let Target::Key(_) = target else { return Vec::new() };
+    let mut found = Vec::new();
+    for client in &plan.clients {
+        let name = format!("{}/{client}", Kind::ClientKey.word());
+        let asked =
+            |row: &&Rotation| row.started_by == Actor::client(client).name && row.old.iter().any(|kid| plan.keys.contains(kid));
+        let rows = store::of(&admin.db, &name, super::SHOWN).await.unwrap_or_default();
+        let next = rows.iter().filter(asked).filter_map(|row| row.new.as_deref());
+        let counts = next.filter(|kid| admin.feed.snapshot().keys.contains_key(*kid));
+        found.extend(counts.map(|kid| {
+            format!("key lbk_{kid} was asked for by the client itself with this one, and counts: when the asker may have been the thief, lifeboat credential revoke {name}")
+        }));
+    }
+    found
 }
 
 /// A rotation of what was ended has nothing left to replace; another one can begin.

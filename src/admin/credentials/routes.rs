@@ -21,7 +21,7 @@ use crate::base::secret::Secret;
 use crate::web::{Fields, html, html_with, human, page};
 
 /// Who may use what.
-pub const ROUTES: [Entry; 13] = [
+pub const ROUTES: [Entry; 14] = [
     ("GET", "/credentials", Access::Signed(Right::Read)),
     ("GET", "/credentials/plan", Access::Signed(Right::Read)),
     ("POST", "/credentials/plan", Access::Signed(Right::Operate)),
@@ -35,6 +35,7 @@ pub const ROUTES: [Entry; 13] = [
     ("POST", "/credentials/{kind}/{name}/supply", Access::Signed(Right::Operate)),
     ("POST", "/credentials/{kind}/{name}/order", Access::Signed(Right::Operate)),
     ("POST", "/credentials/{kind}/{name}/admin", Access::Signed(Right::Administer)),
+    ("POST", "/credentials/{kind}/{name}/approve", Access::Signed(Right::Administer)),
 ];
 
 const SHOWN: u32 = 10;
@@ -54,6 +55,7 @@ pub fn routes() -> Router<Arc<Admin>> {
         .route("/credentials/{kind}/{name}/supply", post(do_supply))
         .route("/credentials/{kind}/{name}/order", post(do_order))
         .route("/credentials/{kind}/{name}/admin", post(do_admin))
+        .route("/credentials/{kind}/{name}/approve", post(do_approve))
 }
 
 type Named = Path<(String, String)>;
@@ -161,6 +163,15 @@ async fn do_admin(visit: Visit, name: Named, fields: Fields) -> Response {
     let password = Some(fields.raw("password")).filter(|text| !text.is_empty()).map(|text| Secret::new(text.to_owned()));
     match systems::keep_admin(&visit.admin, &visit.signed.actor, &name, AdminOrder { password }).await {
         Ok(kept) => visit.done(&path(&name), format!("The password of role {} is kept for {} alone.", kept.role, kept.system)),
+        Err(fault) => refused(&visit, &name, &fault).await,
+    }
+}
+
+async fn do_approve(visit: Visit, name: Named, fields: Fields) -> Response {
+    let name = named(name);
+    let digest = Some(fields.get("digest").to_owned()).filter(|digest| !digest.is_empty());
+    match systems::approve(&visit.admin, &visit.signed.actor, &name, systems::ApproveOrder { digest }).await {
+        Ok(done) => visit.done(&path(&done.name), "The command lines are approved on this host."),
         Err(fault) => refused(&visit, &name, &fault).await,
     }
 }

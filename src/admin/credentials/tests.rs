@@ -9,7 +9,7 @@ use crate::admin::clients::{self, AddClient};
 use crate::admin::tests_house::{House, operator, root};
 use crate::admin::{OperatorRole, tree};
 use crate::audit::Filter;
-use crate::base::clock::{Clock, SystemClock};
+use crate::base::clock::{Clock, SystemClock, Timestamp};
 use crate::policy::places::Seen;
 
 const NAME: &str = "client-key/ci";

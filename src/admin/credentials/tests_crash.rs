@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::machine::State;
+use super::machine::{Hold, State};
 use super::observer::{Observer, Point, Unobserved};
 use super::*;
 use crate::admin::clients::{self, AddClient};

@@ -103,7 +103,7 @@ fn differs(files: &Files, change: &Change) -> bool {
 /// Nothing is done by itself in a sandbox: a slot that came since the backup would be worked on there.
 fn paused(before: &Schedules) -> Schedules {
     let mut schedules = before.clone();
-    for schedule in [&mut schedules.backup, &mut schedules.drill, &mut schedules.verify] {
+    for schedule in [&mut schedules.backup, &mut schedules.drill, &mut schedules.verify, &mut schedules.rotate] {
         schedule.paused = true;
     }
     schedules

@@ -215,6 +215,7 @@ impl Plan {
             title: match view.job.as_str() {
                 "backup" => "Backup by itself",
                 "verify" => "Check of archives by itself",
+                "rotate" => "Rotation of what is due by itself",
                 _ => "Drill by itself",
             },
             badge,

@@ -1,4 +1,4 @@
-//! What is done by itself and when: the backup of each night, the check of each week, the drill of each quarter. Shows the next dates and what came of the last; the
+//! What is done by itself and when: the backup of each night, the check of each week, the drill of each quarter, rotations on working days. Shows the next dates and what came of the last; the
 //! configuration says when.
 
 mod work;
@@ -16,7 +16,7 @@ use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
 use crate::config::schedules::{FILE, Schedule, Schedules, Slots};
 use crate::jobs::{self, Job};
-use work::{Backup, Check, Drill};
+use work::{Backup, Check, Drill, Rotate};
 
 /// How many dates are shown.
 const SHOWN: usize = 4;
@@ -24,7 +24,7 @@ const SHOWN: usize = 4;
 /// One schedule.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct ScheduleView {
-    /// `backup`, `drill` or `verify`.
+    /// `backup`, `drill`, `verify` or `rotate`.
     pub job: String,
     /// Minute, hour, day of month, month, day of week, in UTC.
     pub cron: String,
@@ -55,7 +55,7 @@ pub struct ScheduleList {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SetSchedule {
-    /// `backup`, `drill` or `verify`.
+    /// `backup`, `drill`, `verify` or `rotate`.
     pub job: String,
     /// Five fields, in UTC; as it was when not given.
     pub cron: Option<String>,
@@ -109,7 +109,7 @@ pub async fn set(admin: &Admin, actor: &Actor, order: SetSchedule) -> Verb<Sched
     actor.need(Right::Administer, "schedule.set")?;
     actor.need_fresh_login(admin.clock.now())?;
     if Schedules::default().of(&order.job).is_none() {
-        return Err(Fault::invalid("job", "must be backup, drill or verify"));
+        return Err(Fault::invalid("job", "must be backup, drill, verify or rotate"));
     }
     if let Some(cron) = &order.cron {
         Slots::parse(cron).map_err(|why| Fault::invalid("cron", why))?;
@@ -137,6 +137,7 @@ pub async fn keep(admin: Arc<Admin>, stop: CancellationToken) {
         Arc::new(Backup(admin.clone(), watched.clone())),
         Arc::new(Drill(admin.clone(), watched.clone())),
         Arc::new(Check(admin.clone(), watched.clone())),
+        Arc::new(Rotate(admin.clone(), watched.clone())),
     ];
     tokio::join!(jobs::drive(admin.db.clone(), admin.clock.clone(), all, stop.clone()), work::watch(&admin, &watched, &stop));
 }

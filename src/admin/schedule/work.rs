@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::current;
-use crate::admin::{Actor, Admin, drills, vaults};
+use crate::admin::{Actor, Admin, credentials, drills, vaults};
 use crate::base::fault::{Fault, Verb};
 use crate::config::schedules::{Schedule, Schedules, Slots};
 use crate::jobs::Job;
@@ -132,6 +132,32 @@ impl Job for Drill {
             let drill = drills::run(&self.0, &actor(), drills::DrillOrder::default()).await?;
             let said = format!("{}: {}", drill.id, drill.summary);
             if drill.passed { Ok(said) } else { Err(Fault::unavailable(said)) }
+        })
+    }
+}
+
+/// The rotation of what is due, and the plan on paper.
+pub(super) struct Rotate(pub(super) Arc<Admin>, pub(super) Arc<Watched>);
+
+impl Job for Rotate {
+    fn name(&self) -> &'static str {
+        "rotate"
+    }
+
+    fn slots(&self) -> Option<Slots> {
+        self.1.slots(|schedules| &schedules.rotate)
+    }
+
+    // However late: what is due stays due.
+    fn grace_ms(&self) -> i64 {
+        i64::MAX
+    }
+
+    fn run(&self) -> Pin<Box<dyn Future<Output = Verb<String>> + Send + '_>> {
+        Box::pin(async {
+            let done = credentials::rotate_due(&self.0, &actor()).await?;
+            let said = done.sentence();
+            if done.ok { Ok(said) } else { Err(Fault::unavailable(said)) }
         })
     }
 }

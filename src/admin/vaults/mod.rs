@@ -51,6 +51,7 @@ use tokio_util::sync::CancellationToken;
 pub use add::add;
 pub use backup::{list, run, verify};
 pub use command::end as end_commands;
+pub(super) use command::stops as commands_stop;
 pub use command::{ApproveVault, STATEMENTS as COMMAND_STATEMENTS, VaultApproved, approve, forget_approvals};
 pub use elsewhere::{CopyList, CopyView, copies};
 pub use live::{

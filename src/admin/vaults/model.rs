@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::admin::command::typed;
 use crate::base::clock::Timestamp;
 use crate::config::VaultConfig;
 
@@ -55,16 +56,6 @@ impl CommandView {
             digest,
         }
     }
-}
-
-/// Words as one line; quotes where a word would fall apart without.
-fn typed(words: &[String]) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_./:=,+@%^".contains(c);
-    let one = |word: &String| match !word.is_empty() && word.chars().all(plain) {
-        true => word.clone(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    };
-    words.iter().map(one).collect::<Vec<_>>().join(" ")
 }
 
 /// Every vault.

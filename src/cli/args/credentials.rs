@@ -33,11 +33,19 @@ pub(in crate::cli) enum CredentialCommand {
     },
     /// Keeps the password with which Lifeboat replaces a credential at another system
     Admin {
-        /// postgres/NAME, http/NAME
+        /// postgres/NAME, http/NAME, command/NAME
         name: String,
         /// Says that standard input holds it
         #[arg(long, required = true)]
         password_stdin: bool,
+    },
+    /// Approves the commands of command/NAME on this host, as they stand in the configuration
+    Approve {
+        /// command/NAME
+        name: String,
+        /// Only when they are those of this digest, as credential show has it
+        #[arg(long, value_name = "SHA256")]
+        digest: Option<String>,
     },
     /// Orders an open rotation: pause, resume, cancel, rollback, extend or retire
     Order {
@@ -52,7 +60,7 @@ pub(in crate::cli) enum CredentialCommand {
     },
     /// Ends what leaked at once, without overlap, and cuts what it has in flight
     Revoke {
-        /// client-key/NAME, client-secret/NAME, key/KID, client/NAME, token-key/oauth, server/NAME, postgres/NAME, http/NAME, operator/NAME
+        /// client-key/NAME, client-secret/NAME, key/KID, client/NAME, token-key/oauth, server/NAME, postgres/NAME, http/NAME, command/NAME, operator/NAME
         #[arg(required_unless_present = "since")]
         name: Option<String>,
         /// Everything issued from this moment on (RFC 3339)

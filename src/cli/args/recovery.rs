@@ -214,7 +214,7 @@ pub(in crate::cli) enum DrillCommand {
     /// When drills, backups and checks of archives are due next; with an option, changes it
     Schedule {
         /// Whose schedule changes
-        #[arg(long, value_parser = ["drill", "backup", "verify"], default_value = "drill")]
+        #[arg(long, value_parser = ["drill", "backup", "verify", "rotate"], default_value = "drill")]
         job: String,
         /// Minute, hour, day of month, month, day of week, in UTC
         #[arg(long, value_name = "FIELDS")]

@@ -11,6 +11,7 @@ use http::StatusCode;
 use serde_json::json;
 
 use super::oauth::OauthFault;
+use super::rotation::RotationFault;
 use super::{arguments, authn};
 use crate::config::Class;
 use crate::inspect::schema::Misfit;
@@ -87,6 +88,8 @@ pub enum Refusal {
     Lapsed { executed: Executed },
     /// No token is given, or none ended.
     Oauth(OauthFault),
+    /// No successor of a key is given.
+    Rotation(RotationFault),
     /// A Host or Origin that is not ours.
     Foreign(&'static str),
     /// No message, or headers that disagree with it.
@@ -134,6 +137,7 @@ impl Refusal {
             Self::Scope { .. } => "auth.insufficient_scope",
             Self::Lapsed { .. } => "auth.revoked",
             Self::Oauth(fault) => fault.slug(),
+            Self::Rotation(fault) => fault.slug(),
             Self::Wire(fault) if fault.code == METHOD_NOT_FOUND => "wire.unknown_method",
             Self::Wire(_) => "wire.malformed",
             Self::NoPath => "wire.no_path",
@@ -153,6 +157,7 @@ impl Refusal {
             Self::Unauthenticated { .. } => StatusCode::UNAUTHORIZED,
             Self::Foreign(_) | Self::Scope { .. } => StatusCode::FORBIDDEN,
             Self::Oauth(fault) => fault.status(),
+            Self::Rotation(fault) => fault.status(),
             Self::Wire(fault) => StatusCode::from_u16(fault.status).unwrap_or(StatusCode::BAD_REQUEST),
             Self::NoPath | Self::NoSession | Self::NoEvent => StatusCode::NOT_FOUND,
             Self::NoMethod => StatusCode::METHOD_NOT_ALLOWED,
@@ -184,6 +189,9 @@ impl Refusal {
         }
         if let Self::Oauth(fault) = self {
             return fault.to_body();
+        }
+        if let Self::Rotation(fault) = self {
+            return fault.to_body(request_id);
         }
         if let Self::Arguments { misfit, era } = self {
             return arguments::answer(id_raw, request_id, self.reason(), (misfit, *era));
@@ -271,6 +279,7 @@ impl Refusal {
             }
             Self::Lapsed { executed } => lapsed(*executed).into(),
             Self::Oauth(fault) => fault.error().into(),
+            Self::Rotation(fault) => fault.text(),
             Self::Foreign(_) => "This Host or Origin is not served here.".into(),
             Self::Wire(fault) => fault.message.clone(),
             Self::NoPath => "Nothing is served at this path.".into(),

@@ -1,6 +1,6 @@
 //! SQL stands whole in the stores, every statement is listed, and every listed one prepares against a migrated database.
 
-use lifeboat::admin::{alerts, clients, credentials, drills, kill, operators, publish, servers, tokens, vaults};
+use lifeboat::admin::{alerts, clients, command, credentials, drills, kill, operators, publish, servers, tokens, vaults};
 use lifeboat::db::{Db, Migrations};
 use lifeboat::jobs;
 
@@ -27,6 +27,7 @@ async fn every_statement_prepares_against_a_migrated_database() {
         &operators::SECOND_STATEMENTS,
         &vaults::STATEMENTS,
         &vaults::COMMAND_STATEMENTS,
+        &command::STATEMENTS,
         &drills::STATEMENTS,
         &jobs::STATEMENTS,
         &alerts::STATEMENTS,

@@ -12,6 +12,7 @@ use super::super::openapi::{changes, reads};
 use super::super::routes::{Caller, Limit, parse, query, reply};
 use crate::admin::Admin;
 use crate::admin::actor::Right;
+use crate::admin::credentials::systems::{ApproveOrder, CommandsApproved};
 use crate::admin::credentials::{
     self, AdminKept, AdminOrder, CredentialDetail, CredentialDue, CredentialList, CredentialRevoked, Fetched, OrderBody,
     RevokeOrder, RotateOrder, Rotated, SupplyOrder, plan, proof,
@@ -78,6 +79,15 @@ fn one() -> Api {
             .takes::<AdminOrder>(json!({"password": "…"})),
             keep_admin,
         )
+        .serve(
+            changes::<CommandsApproved>(
+                "/credentials/{kind}/{name}/approve",
+                "Approves the commands that make and end a token, on this host",
+                Right::Administer,
+            )
+            .takes::<ApproveOrder>(json!({})),
+            approve,
+        )
 }
 
 type Named = Path<(String, String)>;
@@ -119,6 +129,11 @@ async fn order(State(admin): Shared, Caller(actor): Caller, name: Named, body: B
 
 async fn keep_admin(State(admin): Shared, Caller(actor): Caller, name: Named, body: Bytes) -> Response {
     let act = async || credentials::systems::keep_admin(&admin, &actor, &named(name), parse(&body)?).await;
+    reply(act().await)
+}
+
+async fn approve(State(admin): Shared, Caller(actor): Caller, name: Named, body: Bytes) -> Response {
+    let act = async || credentials::systems::approve(&admin, &actor, &named(name), parse(&body)?).await;
     reply(act().await)
 }
 

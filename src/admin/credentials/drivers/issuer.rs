@@ -1,17 +1,18 @@
-//! Tokens of an issuer that can be asked by HTTP: it makes a new one, the server is tried with it, the header or variable is exchanged, and the issuer is told
+//! Tokens of an issuer that can be asked, by HTTP or by commands: it makes a new one, the server is tried with it, the header or variable is exchanged, and the issuer is told
 //! to end the old one, which counts as ended when the server takes it no more. Never ends a token that is in use.
 
 use serde_json::{Value, json};
 
+use super::super::kinds::Kind;
 use super::super::machine::{Drain, Seen, Step};
-use super::super::systems::{issuer, store};
+use super::super::systems::issuer::{self, Issuer};
+use super::super::systems::store;
 use super::{Doing, Driver, Kept, Mint, Minted, Scene, Trouble};
 use crate::admin::Admin;
 use crate::admin::servers::one;
 use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
 use crate::config::UpstreamConfig;
-use crate::config::http_issuer::{HttpIssuerConfig, SECRET};
 
 /// Providers need a while until every one of their machines knows that a token ended.
 const LAG_MS: i64 = 10 * 60_000;
@@ -19,12 +20,12 @@ const LAG_MS: i64 = 10 * 60_000;
 const LOOKS: u32 = 4;
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
 
-/// The driver.
-pub(super) struct Issuers;
+/// The driver, for issuers of one kind.
+pub(super) struct Issuers(pub Kind);
 
 struct Base<'a> {
     admin: &'a Admin,
-    config: HttpIssuerConfig,
+    issuer: Issuer,
     /// `KIND/NAME`.
     credential: String,
     what: String,
@@ -32,8 +33,8 @@ struct Base<'a> {
 }
 
 /// What the server is sent now, and its public name.
-pub(in crate::admin::credentials) fn sent(admin: &Admin, config: &HttpIssuerConfig) -> Verb<Option<(String, String)>> {
-    let (entry, what) = one::find(admin, &format!("{}:{}", config.server, spelled(admin, config)?))?;
+pub(in crate::admin::credentials) fn sent(admin: &Admin, issuer: &Issuer) -> Verb<Option<(String, String)>> {
+    let (entry, what) = one::find(admin, &format!("{}:{}", issuer.server(), spelled(admin, issuer)?))?;
     Ok(one::value(&entry, &what).map(|value| {
         let version = admin.sealer.fingerprint(value.as_bytes());
         (value, version)
@@ -41,25 +42,25 @@ pub(in crate::admin::credentials) fn sent(admin: &Admin, config: &HttpIssuerConf
 }
 
 /// Headers are kept in small letters.
-fn spelled(admin: &Admin, config: &HttpIssuerConfig) -> Verb<String> {
-    let entry = one::entry(admin, &config.server)?;
+fn spelled(admin: &Admin, issuer: &Issuer) -> Verb<String> {
+    let entry = one::entry(admin, issuer.server())?;
     let is_http = matches!(entry.config.upstream, UpstreamConfig::Http(_));
-    Ok(if is_http { config.secret.to_ascii_lowercase() } else { config.secret.clone() })
+    Ok(if is_http { issuer.secret().to_ascii_lowercase() } else { issuer.secret().to_owned() })
 }
 
 impl Base<'_> {
-    async fn of<'a>(admin: &'a Admin, name: &str) -> Result<Base<'a>, Trouble> {
-        let config = issuer::find(admin, name).await?;
-        let what = spelled(admin, &config)?;
-        let (entry, what) = one::find(admin, &format!("{}:{what}", config.server))?;
+    async fn of<'a>(admin: &'a Admin, (kind, name): (Kind, &str)) -> Result<Base<'a>, Trouble> {
+        let issuer = issuer::find(admin, kind, name).await?;
+        let what = spelled(admin, &issuer)?;
+        let (entry, what) = one::find(admin, &format!("{}:{what}", issuer.server()))?;
         let is_http = matches!(entry.config.upstream, UpstreamConfig::Http(_));
-        Ok(Base { admin, credential: format!("http/{name}"), config, what, is_http })
+        Ok(Base { admin, credential: issuer.credential(), issuer, what, is_http })
     }
 
     /// The same issuer as when the rotation began (I7).
-    async fn of_row<'a>(scene: &'a Scene<'_>) -> Result<Base<'a>, Trouble> {
-        let base = Self::of(scene.admin, scene.name).await?;
-        if scene.row.facts["issuer"].as_str().is_some_and(|issuer| issuer != base.config.origin()) {
+    async fn of_row<'a>(scene: &'a Scene<'_>, kind: Kind) -> Result<Base<'a>, Trouble> {
+        let base = Self::of(scene.admin, (kind, scene.name)).await?;
+        if scene.row.facts["issuer"].as_str().is_some_and(|issuer| issuer != base.issuer.identity()) {
             let said = "the configuration names another issuer than this rotation began with: put that back, and end or roll back the rotation first";
             return Err(Trouble::permanent(said));
         }
@@ -67,17 +68,17 @@ impl Base<'_> {
     }
 
     fn sent(&self) -> Verb<Option<(String, String)>> {
-        sent(self.admin, &self.config)
+        sent(self.admin, &self.issuer)
     }
 
     async fn look(&self, value: &str) -> Result<Value, Trouble> {
-        let probed = one::look_with(self.admin, &self.config.server, &self.what, value).await;
+        let probed = one::look_with(self.admin, self.issuer.server(), &self.what, value).await;
         let probed = probed.map_err(|fault| Trouble::transient(fault.message))?;
-        Ok(json!({ "server": self.config.server, "answered_as": probed.server_info, "tools": probed.tools.len() }))
+        Ok(json!({ "server": self.issuer.server(), "answered_as": probed.server_info, "tools": probed.tools.len() }))
     }
 
     async fn set(&self, value: Option<&str>) -> Verb<()> {
-        one::set(self.admin, &self.config.server, &self.what, value).await
+        one::set(self.admin, self.issuer.server(), &self.what, value).await
     }
 
     /// Tells the issuer to end the old token, when it is known what the issuer calls it, and looks for a moment whether the server still takes it.
@@ -90,7 +91,7 @@ impl Base<'_> {
         let Some((id, _)) = store::issued(&self.admin.db, (&self.credential, &version)).await? else {
             return Ok(json!({ "said": "what the issuer calls the old token is not known here: end it there by hand" }));
         };
-        let status = issuer::revoke(self.admin, &self.config, &id).await?;
+        let answer = issuer::revoke(self.admin, &self.issuer, (&id, Some(&old))).await?;
         store::end(&self.admin.db, (&self.credential, &version), self.admin.clock.now()).await?;
         for _ in 0..LOOKS {
             if !self.is_http || self.look(&old).await.is_err() {
@@ -98,7 +99,7 @@ impl Base<'_> {
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        Ok(json!({ "issuer": self.config.origin(), "id": id, "status": status }))
+        Ok(json!({ "issuer": self.issuer.place(), "id": id, "answer": answer }))
     }
 
     fn old(&self, scene: &Scene<'_>) -> Option<(String, String)> {
@@ -114,6 +115,12 @@ impl Base<'_> {
         };
         let issued = store::issued(&self.admin.db, (&self.credential, &version)).await?;
         let (known, ended) = (issued.is_some(), issued.and_then(|(_, ended)| ended));
+        if known
+            && ended.is_none()
+            && let Some(said) = issuer::waits(self.admin, &self.issuer).await?
+        {
+            return Ok(Seen::Waits(said));
+        }
         if !self.is_http {
             let said = "the issuer ended it; what a variable opens elsewhere cannot be seen from here";
             let seen = ended.map(|at| Seen::Holds(json!({ "rejected": Value::Null, "ended_at": at, "said": said })));
@@ -126,8 +133,8 @@ impl Base<'_> {
             (Ok(_), None) if !known => Ok(self.by_hand(scene)),
             (Ok(_), Some(at)) if self.lags(at) => Ok(Seen::Waits(format!(
                 "{} ended the old token at {at} and server {} still takes it: providers need a while. It is looked at again until it is refused",
-                self.config.origin(),
-                self.config.server
+                self.issuer.place(),
+                self.issuer.server()
             ))),
             _ => Ok(Seen::Not),
         }
@@ -144,7 +151,7 @@ impl Base<'_> {
         }
         Seen::Waits(format!(
             "the old token was not made by a rotation, so what {} calls it is not known here: end it there; or lifeboat credential order {} retire",
-            self.config.origin(),
+            self.issuer.place(),
             self.credential
         ))
     }
@@ -158,8 +165,9 @@ fn label(scene: &Scene<'_>) -> String {
 impl Driver for Issuers {
     fn current<'a>(&'a self, admin: &'a Admin, name: &'a str) -> Doing<'a, Vec<String>> {
         Box::pin(async move {
-            let base = Base::of(admin, name).await?;
-            if !issuer::has_admin(admin, &base.config).await? {
+            let base = Base::of(admin, (self.0, name)).await?;
+            // Commands that nobody approved yet are waited for; the rotation says so itself.
+            if self.0 == Kind::Http && !issuer::has_admin(admin, &base.issuer).await? {
                 let said = "this host keeps nothing to show the issuer that fits its address";
                 return Err(Trouble::permanent(format!("{said}: lifeboat credential admin {} --password-stdin", base.credential)));
             }
@@ -171,19 +179,22 @@ impl Driver for Issuers {
 
     fn mint<'a>(&'a self, scene: &'a Scene<'a>) -> Doing<'a, Mint> {
         Box::pin(async move {
-            let base = Base::of(scene.admin, scene.name).await?;
+            let base = Base::of(scene.admin, (self.0, scene.name)).await?;
+            if let Some(said) = issuer::waits(scene.admin, &base.issuer).await? {
+                return Ok(Mint::Waits(said));
+            }
             let label = label(scene);
             // A process that died between the answer and the row left a token that nobody has.
-            let orphans = issuer::labelled(scene.admin, &base.config, &label).await?;
+            let orphans = issuer::labelled(scene.admin, &base.issuer, &label).await?;
             for id in &orphans {
-                issuer::revoke(scene.admin, &base.config, id).await?;
+                issuer::revoke(scene.admin, &base.issuer, (id, None)).await?;
             }
-            let made = issuer::create(scene.admin, &base.config, &label).await?;
-            let value = base.config.value.replace(SECRET, made.token.reveal());
+            let made = issuer::create(scene.admin, &base.issuer, &label).await?;
+            let value = base.issuer.value(&made.token);
             let version = scene.admin.sealer.fingerprint(value.as_bytes());
             store::issue(&scene.admin.db, (&base.credential, &version), &made.id, scene.admin.clock.now()).await?;
             let old = base.sent()?.map(|(value, _)| value);
-            let facts = json!({ "issuer": base.config.origin(), "id": made.id, "server": base.config.server, "what": base.what, "orphans": orphans.len() });
+            let facts = json!({ "issuer": base.issuer.identity(), "id": made.id, "server": base.issuer.server(), "what": base.what, "orphans": orphans.len() });
             let kept = Kept { secret: Some(value), old };
             Ok(Mint::Made(Box::new(Minted { version, kept, facts, to_fetch: false })))
         })
@@ -191,7 +202,7 @@ impl Driver for Issuers {
 
     fn probe<'a>(&'a self, scene: &'a Scene<'a>, step: Step) -> Doing<'a, Seen> {
         Box::pin(async move {
-            let base = Base::of_row(scene).await?;
+            let base = Base::of_row(scene, self.0).await?;
             match step {
                 Step::Install => Ok(Seen::Holds(json!({ "said": "the issuer made it; it is tried next" }))),
                 Step::Promote => {
@@ -206,7 +217,7 @@ impl Driver for Issuers {
 
     fn apply<'a>(&'a self, scene: &'a Scene<'a>, step: Step) -> Doing<'a, Value> {
         Box::pin(async move {
-            let base = Base::of_row(scene).await?;
+            let base = Base::of_row(scene, self.0).await?;
             match step {
                 Step::Verify => base.look(scene.secret()?.reveal()).await,
                 Step::Promote => {
@@ -233,14 +244,14 @@ impl Driver for Issuers {
     fn undo<'a>(&'a self, scene: &'a Scene<'a>) -> Doing<'a, Value> {
         Box::pin(async move {
             let Some(new) = scene.row.new.clone() else { return Ok(json!({ "went_back": false })) };
-            let base = Base::of_row(scene).await?;
+            let base = Base::of_row(scene, self.0).await?;
             let promoted = base.sent()?.is_some_and(|(_, version)| version == new);
             if promoted {
                 base.set(scene.kept.old.as_deref()).await?;
             }
             let key = (base.credential.as_str(), new.as_str());
             if let Some((id, _)) = store::issued(&scene.admin.db, key).await? {
-                issuer::revoke(scene.admin, &base.config, &id).await?;
+                issuer::revoke(scene.admin, &base.issuer, (&id, scene.kept.secret.as_deref())).await?;
                 store::end(&scene.admin.db, key, scene.admin.clock.now()).await?;
             }
             Ok(json!({ "went_back": promoted, "ended": new }))
@@ -252,20 +263,21 @@ impl Driver for Issuers {
 ///
 /// # Errors
 /// What does not hold yet: nothing is sent all the same.
-pub(super) async fn end(admin: &Admin, name: &str) -> Verb<Vec<String>> {
-    let config = issuer::find(admin, name).await?;
-    let (credential, what) = (format!("http/{name}"), spelled(admin, &config)?);
-    let now = sent(admin, &config)?.map(|(_, version)| version);
-    one::set(admin, &config.server, &what, None).await?;
+pub(super) async fn end(admin: &Admin, kind: Kind, name: &str) -> Verb<Vec<String>> {
+    let issuer = issuer::find(admin, kind, name).await?;
+    let (credential, what) = (issuer.credential(), spelled(admin, &issuer)?);
+    let now = sent(admin, &issuer)?;
+    one::set(admin, issuer.server(), &what, None).await?;
     let living = store::living(&admin.db, &credential).await?;
     for (version, id) in &living {
-        issuer::revoke(admin, &config, id).await?;
+        let value = now.as_ref().filter(|(_, current)| current == version).map(|(value, _)| value.as_str());
+        issuer::revoke(admin, &issuer, (id, value)).await?;
         store::end(&admin.db, (&credential, version), admin.clock.now()).await?;
     }
     match now {
-        Some(now) if !living.iter().any(|(version, _)| *version == now) => Err(Fault::conflict(
+        Some((_, now)) if !living.iter().any(|(version, _)| *version == now) => Err(Fault::conflict(
             "the token that was sent was not made by a rotation, so what the issuer calls it is not known here: end it there by hand",
         )),
-        _ => Ok(vec![format!("{}:{what}", config.server)]),
+        _ => Ok(vec![format!("{}:{what}", issuer.server())]),
     }
 }

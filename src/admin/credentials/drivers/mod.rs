@@ -194,7 +194,8 @@ pub(super) fn of(kind: Kind) -> Option<&'static dyn Driver> {
         Kind::Webhook => Some(&webhook::Receivers),
         Kind::Upstream => Some(&upstream::Upstreams),
         Kind::Recipient => Some(&recipient::Recipients),
-        Kind::Http => Some(&issuer::Issuers),
+        Kind::Http => Some(&issuer::Issuers(Kind::Http)),
+        Kind::Command => Some(&issuer::Issuers(Kind::Command)),
         Kind::Postgres => Some(&postgres::Databases),
         _ => None,
     }
@@ -206,7 +207,7 @@ pub(super) fn of(kind: Kind) -> Option<&'static dyn Driver> {
 /// What does not hold yet: no server is sent it all the same.
 pub(super) async fn end(admin: &Admin, kind: Kind, name: &str) -> Verb<(Vec<String>, Vec<String>)> {
     match kind {
-        Kind::Http => Ok((Vec::new(), issuer::end(admin, name).await?)),
+        Kind::Http | Kind::Command => Ok((Vec::new(), issuer::end(admin, kind, name).await?)),
         _ => Ok((postgres::end(admin, name).await?, Vec::new())),
     }
 }

@@ -5,6 +5,7 @@ use askama::Template;
 use super::super::kinds::Kind;
 use super::super::machine::{Hold, Place, State};
 use super::super::model::{CredentialDetail, Rotation, StepTaken, Strategy, Version};
+use super::super::systems::IssuerCommands;
 use super::super::{drivers, kinds};
 use super::badge;
 use crate::admin::Actor;
@@ -57,6 +58,10 @@ pub struct DetailView {
     pub revoke: String,
     /// Whether Lifeboat has a password of its own at the system, and whoever looks may give it.
     pub keeps_admin: bool,
+    /// The commands that make and end it.
+    pub commands: Option<IssuerCommands>,
+    /// Role admin.
+    pub may_approve: bool,
     /// How long both count when nothing else is said.
     pub overlap: String,
     /// What the times of its versions are called.
@@ -317,9 +322,11 @@ pub fn detail(mut shell: Shell, facts: &Facts<'_>) -> DetailPage {
     let one = &found.credential;
     let parsed = kinds::parse(&one.name).ok();
     let title = parsed.map_or_else(|| one.name.clone(), |(kind, name)| format!("{} {name}", kind.title()));
-    let every = match one.rotate_every_days {
-        0 => "no interval".to_owned(),
-        days => format!("every {days} days"),
+    let every = match (one.rotate_every_days, one.rotates_at) {
+        (0, _) => "no interval".to_owned(),
+        (days, Some(at)) => format!("every {days} days by itself, next {}", human::day(at, now)),
+        (days, None) if one.by_itself => format!("every {days} days by itself, when the schedule runs"),
+        (days, None) => format!("every {days} days"),
     };
     let owner = one.owner.as_deref().map_or("nobody is its owner yet".to_owned(), |owner| format!("owner: {owner}"));
     let holder = one.holder.as_deref().map(|holder| format!("; held by {holder}")).unwrap_or_default();
@@ -327,8 +334,8 @@ pub fn detail(mut shell: Shell, facts: &Facts<'_>) -> DetailPage {
     let open = newest.is_some_and(|row| !row.state.is_over());
     shell.refresh = open;
     let revoke = match one.kind.as_str() {
-        "client-key" | "client-secret" | "token-key" | "upstream" | "postgres" | "http" | "operator-key" | "operator-password"
-        | "operator-session"
+        "client-key" | "client-secret" | "token-key" | "upstream" | "postgres" | "http" | "command" | "operator-key"
+        | "operator-password" | "operator-session"
             if one.state != "ended" =>
         {
             one.name.clone()
@@ -352,7 +359,10 @@ pub fn detail(mut shell: Shell, facts: &Facts<'_>) -> DetailPage {
         may_operate: facts.actor.role.has(Right::Operate),
         may_rotate: !open && one.strategy != Strategy::Elsewhere && parsed.is_some_and(|(kind, _)| drivers::of(kind).is_some()),
         revoke,
-        keeps_admin: matches!(one.kind.as_str(), "postgres" | "http") && facts.actor.role.has(Right::Administer),
+        keeps_admin: matches!(one.kind.as_str(), "postgres" | "http" | "command" | "admin")
+            && facts.actor.role.has(Right::Administer),
+        commands: found.commands.clone(),
+        may_approve: facts.actor.role.has(Right::Administer),
         overlap: one.overlap.clone(),
         since: if is_token_key { "Published" } else { "Since" },
         ends: if is_token_key { "Last token expires" } else { "Ends" },

@@ -86,6 +86,7 @@ pub fn path(name: &str) -> String {
 fn badge(one: &Credential) -> Badge {
     match one.state.as_str() {
         "ok" => Badge::new(Tone::Plain, "ok"),
+        "rotating" if one.to_fetch => Badge::new(Tone::Warn, "to be fetched"),
         "rotating" => Badge::new(Tone::Sea, "rotating"),
         "retire_failed" => Badge::new(Tone::Fire, "old one not ended"),
         "ended" => Badge::new(Tone::Plain, "ended"),
@@ -94,7 +95,7 @@ fn badge(one: &Credential) -> Badge {
 }
 
 fn needs(one: &Credential) -> bool {
-    matches!(one.state.as_str(), "due" | "overdue" | "stuck" | "retire_failed" | "missing")
+    one.to_fetch || matches!(one.state.as_str(), "due" | "overdue" | "stuck" | "retire_failed" | "missing")
 }
 
 impl Row {
@@ -108,7 +109,10 @@ impl Row {
             owner: one.owner.clone().unwrap_or_default(),
             age: current.and_then(|version| version.created_at).map(|at| human::ago(at, now)).unwrap_or_default(),
             used: used.map(|at| human::when(at, now)).unwrap_or_default(),
-            due: one.due_at.map(|at| human::day(at, now)).unwrap_or_default(),
+            due: match (one.due_at, one.rotates_at) {
+                (Some(due), Some(at)) => format!("{}, by itself {}", human::day(due, now), human::day(at, now)),
+                (due, _) => due.map(|at| human::day(at, now)).unwrap_or_default(),
+            },
             dim: one.state == "ended",
             name: one.name.clone(),
         }

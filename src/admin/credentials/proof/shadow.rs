@@ -22,7 +22,7 @@ pub(in crate::admin) fn shadows(admin: &Admin, of: impl Fn(&str) -> Option<std::
     let entry = |(name, like): (&String, &String)| {
         let like = of(like)?;
         let grants = like.grants.clone();
-        Some(ClientEntry { name: name.as_str().into(), grants, rate: 0, burst: 1, concurrency: 0 })
+        Some(ClientEntry { name: name.as_str().into(), grants, rate: 0, burst: 1, concurrency: 0, self_rotation: false })
     };
     locked(admin).iter().filter_map(entry).collect()
 }

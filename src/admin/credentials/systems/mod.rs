@@ -1,8 +1,12 @@
 //! What Lifeboat itself needs at the systems whose credentials it replaces: a password of its own there, sealed on this host for that system at that address
 //! alone. A configuration that was pulled from elsewhere and names another address gets nothing of it. Never shows it.
 
+mod approve;
 pub(super) mod issuer;
+mod listed;
 pub(super) mod store;
+#[cfg(test)]
+mod tests_command;
 #[cfg(test)]
 mod tests_issuer;
 #[cfg(test)]
@@ -12,11 +16,14 @@ mod tests_postgres_rig;
 
 use serde_json::json;
 
-pub(super) use issuer::has_admin as has_issuer_admin;
+pub(super) use approve::of as commands_of;
+pub use approve::{ApproveOrder, CommandsApproved, IssuerCommands, approve};
+pub(super) use listed::listed;
 pub use store::STATEMENTS;
 
 use super::kinds::{self, Kind};
 use super::model::{AdminKept, AdminOrder};
+use super::orders;
 use crate::admin::actor::Right;
 use crate::admin::{Actor, Admin, tree};
 use crate::audit::Event;
@@ -61,7 +68,7 @@ fn context(config: &PostgresConfig) -> String {
 /// When the database does not answer.
 pub(super) async fn has_admin(admin: &Admin, config: &PostgresConfig) -> Verb<bool> {
     let sealed = store::read(&admin.db, &format!("postgres/{}", config.name)).await?;
-    Ok(sealed.is_some_and(|sealed| admin.sealer.open(&context(config), &sealed).is_ok()))
+    Ok(sealed.is_some_and(|(sealed, _)| admin.sealer.open(&context(config), &sealed).is_ok()))
 }
 
 /// Logs in as the role that may change the others.
@@ -71,7 +78,7 @@ pub(super) async fn has_admin(admin: &Admin, config: &PostgresConfig) -> Verb<bo
 pub(super) async fn link(admin: &Admin, config: &PostgresConfig) -> Verb<Link> {
     let name = format!("postgres/{}", config.name);
     let (role, host) = (&config.admin, &config.host);
-    let sealed = store::read(&admin.db, &name).await?.ok_or_else(|| {
+    let (sealed, _) = store::read(&admin.db, &name).await?.ok_or_else(|| {
         Fault::conflict(format!("this host keeps no password of role {role}: lifeboat credential admin {name} --password-stdin"))
     })?;
     let opened = admin.sealer.open(&context(config), &sealed).map_err(|_| {
@@ -125,7 +132,10 @@ pub async fn keep_admin(admin: &Admin, actor: &Actor, name: &str, order: AdminOr
     actor.need(Right::Administer, "credential.admin")?;
     actor.need_fresh_login(admin.clock.now())?;
     admin.need_ledger("credential.admin")?;
+    // What is kept has a name of its own in the inventory: admin/http:NAME is kept for http/NAME.
     let (kind, bare) = kinds::parse(name)?;
+    let name = if kind == Kind::Admin { bare.replacen(':', "/", 1) } else { name.to_owned() };
+    let (name, (kind, bare)) = (name.as_str(), kinds::parse(&name)?);
     let password = order.password.ok_or_else(|| Fault::invalid("password", "is missing"))?;
     let plain = password.reveal();
     if plain.is_empty() || plain.len() > LONGEST || plain.chars().any(char::is_control) {
@@ -133,7 +143,7 @@ pub async fn keep_admin(admin: &Admin, actor: &Actor, name: &str, order: AdminOr
     }
     let (context, role, system) = match kind {
         Kind::Postgres => tried(admin, bare, &password).await?,
-        Kind::Http => issuer::tried(admin, bare, &password).await?,
+        Kind::Http | Kind::Command => issuer::tried(admin, kind, bare, &password).await?,
         _ => return Err(Fault::invalid("name", format!("Lifeboat has no password of its own for {name}"))),
     };
     let sealed = admin.sealer.seal(&context, plain.as_bytes(), admin.entropy.as_ref())?;
@@ -141,6 +151,7 @@ pub async fn keep_admin(admin: &Admin, actor: &Actor, name: &str, order: AdminOr
     let mut event = Event::action(&actor.name, "credential.admin", name);
     event.params = Some(json!({ "role": role, "system": system }));
     admin.record(event).await?;
+    orders::go_on(admin, actor, name).await?;
     Ok(AdminKept { name: name.to_owned(), role, system })
 }
 

@@ -7,7 +7,7 @@ use crate::base::clock::Timestamp;
 use crate::base::fault::Verb;
 use crate::db::{Db, fault};
 
-const READ: &str = "SELECT sealed FROM credential_systems WHERE name = ?1";
+const READ: &str = "SELECT sealed, stored_at FROM credential_systems WHERE name = ?1";
 const SET: &str = "INSERT INTO credential_systems (name, sealed, stored_at, stored_by) VALUES (?1, ?2, ?3, ?4)
     ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed, stored_at = excluded.stored_at, stored_by = excluded.stored_by";
 
@@ -30,13 +30,14 @@ pub const STATEMENTS: [(&str, &str); 6] = [
 const UNREAD: &str = "which tokens an issuer made cannot be read";
 const UNSET: &str = "which tokens an issuer made cannot be stored";
 
-/// What is kept for a system.
+/// What is kept for a system, and since when.
 ///
 /// # Errors
 /// When the database does not answer.
-pub(super) async fn read(db: &Db, name: &str) -> Verb<Option<Vec<u8>>> {
-    let found = sqlx::query_scalar(READ).bind(name).fetch_optional(db.reader()).await;
-    found.map_err(|e| fault(e, "what this host keeps for other systems cannot be read"))
+pub(super) async fn read(db: &Db, name: &str) -> Verb<Option<(Vec<u8>, Timestamp)>> {
+    let found: Result<Option<(Vec<u8>, i64)>, _> = sqlx::query_as(READ).bind(name).fetch_optional(db.reader()).await;
+    let found = found.map_err(|e| fault(e, "what this host keeps for other systems cannot be read"))?;
+    Ok(found.map(|(sealed, at)| (sealed, Timestamp(at))))
 }
 
 /// Keeps it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::super::machine::State;
+use super::super::machine::{Hold, State};
 use super::super::tests_crash::{Dies, check};
 use super::super::*;
 use super::keep_admin;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::super::machine::State;
+use super::super::machine::{Hold, State};
 use super::super::tests_crash::{Dies, check};
 use super::super::*;
 use super::keep_admin;

@@ -1,16 +1,16 @@
-//! What this host keeps about a command: its variables, sealed for the one vault, and the digest of the command line that was approved. Never
+//! What this host keeps about a command: its variables, sealed for the one vault, and the digest of the command line that is approved. Never
 //! gives a value to anybody but the command.
 
 use std::collections::BTreeMap;
 
 use super::store;
+use crate::admin::command;
 use crate::admin::servers::names_of;
 use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids::Entropy;
 use crate::base::secret::Secret;
 use crate::config::VaultConfig;
-use crate::crypto::keys::sha256;
 use crate::crypto::seal::InstanceKey;
 use crate::db::Db;
 
@@ -19,8 +19,7 @@ use crate::db::Db;
 pub(in crate::admin::vaults) fn digest(vault: &VaultConfig) -> String {
     let mut kept = vault.secret_env.clone();
     kept.sort();
-    let text = serde_json::json!([vault.command, vault.env, kept]).to_string();
-    sha256(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    command::digest(&serde_json::json!([vault.command, vault.env, kept]))
 }
 
 /// The vault's name is bound in, so that a row cannot be moved to another vault.

@@ -3,9 +3,7 @@
 
 mod host;
 mod parts;
-mod process;
 mod store;
-mod words;
 
 use std::io::{BufReader, Write};
 use std::path::Path;
@@ -13,13 +11,15 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
+pub(super) use crate::admin::command::Line;
 pub(super) use host::digest;
-pub(super) use process::Line;
 pub use store::STATEMENTS;
 
 use super::archive::unmade;
 use crate::admin::actor::Right;
+use crate::admin::command::{self, Running};
 use crate::admin::servers::{names_of, read_env, words as split};
 use crate::admin::{Actor, Admin, tree};
 use crate::audit::Event;
@@ -29,7 +29,6 @@ use crate::config::VaultConfig;
 use crate::crypto::archive::Writer;
 use crate::db::Db;
 use parts::{Shape, Stopped};
-use process::Running;
 
 /// Bytes of one file in the archive.
 pub(super) const PART: u64 = 64 * 1024 * 1024;
@@ -99,13 +98,19 @@ pub(super) async fn take(
     kept: &[(String, String)],
 ) -> Verb<String> {
     // What an earlier vault of this name left behind on this host is none of the new one's business.
+    command::forget(&admin.db, &owner(vault)).await?;
     store::forget(&admin.db, vault).await?;
     if !kept.is_empty() {
         keep(admin, vault, kept).await?;
     }
     let digest = digest(config);
-    store::set_approval(&admin.db, vault, &digest, admin.clock.now(), &actor.name).await?;
+    command::approve(&admin.db, &owner(vault), &digest, (admin.clock.now(), &actor.name)).await?;
     Ok(digest)
+}
+
+/// Under which name what was approved for a vault is kept.
+fn owner(vault: &str) -> String {
+    format!("vault/{vault}")
 }
 
 async fn keep(admin: &Admin, vault: &str, pairs: &[(String, String)]) -> Verb<()> {
@@ -136,7 +141,7 @@ pub async fn approve(admin: &Admin, actor: &Actor, name: &str, order: ApproveVau
         host::due(name, &config, &pairs)?;
         keep(admin, name, &pairs).await?;
     }
-    store::set_approval(&admin.db, name, &digest, admin.clock.now(), &actor.name).await?;
+    command::approve(&admin.db, &owner(name), &digest, (admin.clock.now(), &actor.name)).await?;
     let kept = host::kept(&admin.db, &admin.sealer, name).await?;
     let mut event = Event::action(&actor.name, "vault.approve", name);
     event.params = Some(told(&config, &digest));
@@ -161,7 +166,9 @@ pub(super) fn told(config: &VaultConfig, digest: &str) -> serde_json::Value {
 /// # Errors
 /// When the database does not answer.
 pub(super) async fn approvals(admin: &Admin) -> Verb<std::collections::HashMap<String, String>> {
-    store::approvals(&admin.db).await
+    let all = command::approvals(&admin.db).await?;
+    let of_vault = |(owner, digest): (String, String)| owner.strip_prefix("vault/").map(|name| (name.to_owned(), digest));
+    Ok(all.into_iter().filter_map(of_vault).collect())
 }
 
 /// In a deployment that was rebuilt for a drill: no command may start there, for it would reach what production reaches.
@@ -169,7 +176,7 @@ pub(super) async fn approvals(admin: &Admin) -> Verb<std::collections::HashMap<S
 /// # Errors
 /// When the database does not answer.
 pub async fn forget_approvals(db: &Db) -> Verb<()> {
-    store::forget_approvals(db).await
+    command::forget_all(db).await
 }
 
 /// The command of a vault, ready to start.
@@ -177,7 +184,7 @@ pub async fn forget_approvals(db: &Db) -> Verb<()> {
 /// # Errors
 /// `Unavailable` when it was not approved on this host, or a variable is due that this host keeps no value for.
 pub(super) async fn ready(admin: &Admin, name: &str, config: &VaultConfig) -> Verb<Line> {
-    if store::approvals(&admin.db).await?.get(name) != Some(&digest(config)) {
+    if !command::is_approved(&admin.db, &owner(name), &digest(config)).await? {
         let line = config.command.join(" ");
         return Err(Fault::unavailable(format!(
             "its command line is not approved on this host: {line}. lifeboat vault approve {name}"
@@ -198,9 +205,12 @@ pub(super) async fn ready(admin: &Admin, name: &str, config: &VaultConfig) -> Ve
         arguments: arguments.to_vec(),
         env: config.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         secrets,
+        input: None,
+        hidden: Vec::new(),
+        tells: true,
         limit: Duration::from_secs(config.timeout_seconds),
         bytes: (config.min_bytes, config.max_bytes),
-        stop: admin.vaults.stop.clone(),
+        stop: stops(admin),
     })
 }
 
@@ -233,6 +243,11 @@ pub(super) fn feed<W: Write + Send + 'static>(line: Line, writer: &mut Writer<W>
         (_, Err(why)) => Err(Fault::unavailable(format!("its command {why}"))),
         (Err(Stopped::Source), Ok(())) => Err(Fault::bug("a command that failed and ended well")),
     }
+}
+
+/// Ends commands when Lifeboat stops.
+pub(in crate::admin) fn stops(admin: &Admin) -> CancellationToken {
+    admin.vaults.stop.clone()
 }
 
 /// Ends the command that runs, when Lifeboat stops, and waits until it is gone.

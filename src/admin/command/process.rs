@@ -1,7 +1,7 @@
 //! A command as a process: started with nothing but what was declared, read as a stream, ended as a group. A stream that did not end well gives
 //! no end but a failure. Never a shell, never Lifeboat's own environment.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -34,7 +34,7 @@ const STOPPED: &str = "was ended because Lifeboat stops";
 
 /// What is started, and what bounds it.
 #[derive(Clone, Debug)]
-pub(in crate::admin::vaults) struct Line {
+pub(in crate::admin) struct Line {
     /// The program, an absolute path.
     pub program: String,
     /// Its arguments.
@@ -43,6 +43,12 @@ pub(in crate::admin::vaults) struct Line {
     pub env: Vec<(String, String)>,
     /// Kept variables.
     pub secrets: Vec<(String, Secret<String>)>,
+    /// What it reads on standard input, at most some KiB: never a variable, which other processes of the account can read.
+    pub input: Option<Secret<Vec<u8>>>,
+    /// Values of that, which its last words must not repeat.
+    pub hidden: Vec<Secret<String>>,
+    /// Whether its last words are told when it fails: not when it may say what nobody knows yet to be a secret.
+    pub tells: bool,
     /// How long it may take.
     pub limit: Duration,
     /// The least and the most it may write.
@@ -52,7 +58,7 @@ pub(in crate::admin::vaults) struct Line {
 }
 
 /// A started command. Its output is read from it; the end of the output comes only when everything is well.
-pub(super) struct Running {
+pub(in crate::admin) struct Running {
     line: Line,
     child: Child,
     group: Pid,
@@ -79,12 +85,13 @@ impl Running {
     ///
     /// # Errors
     /// `Unavailable` when there is no such program or it cannot be started.
-    pub(super) fn start(line: Line) -> Verb<Self> {
+    pub(in crate::admin) fn start(line: Line) -> Verb<Self> {
         let mut command = Command::new(&line.program);
         command.args(&line.arguments).env_clear().env("PATH", PATH).env("LANG", LANG);
         command.envs(line.env.iter().map(|(name, value)| (name, value)));
         command.envs(line.secrets.iter().map(|(name, value)| (name, value.reveal())));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).current_dir("/").process_group(0);
+        command.stdin(if line.input.is_some() { Stdio::piped() } else { Stdio::null() });
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).current_dir("/").process_group(0);
         let unstarted = |cause: io::Error| match cause.kind() {
             io::ErrorKind::NotFound => {
                 Fault::unavailable(format!("there is no program {} on this host", line.program)).because(cause)
@@ -93,6 +100,10 @@ impl Running {
         };
         let mut child = command.spawn().map_err(unstarted)?;
         let group = i32::try_from(child.id()).map(Pid::from_raw).map_err(|e| Fault::bug("a process id that is none").because(e))?;
+        if let (Some(mut pipe), Some(input)) = (child.stdin.take(), &line.input) {
+            // It fits into the pipe. A command that reads nothing has closed it, which is no failure.
+            let _ = pipe.write_all(input.reveal());
+        }
         let (output, errors) = (child.stdout.take(), child.stderr.take());
         let mut held = Unread { child: Some(child), group };
         let _within = Handle::current().enter();
@@ -106,7 +117,7 @@ impl Running {
     }
 
     /// Ends it unless it has ended, and says how that was: nothing when everything is well, else a sentence.
-    pub(super) fn close(mut self) -> Result<(), String> {
+    pub(in crate::admin) fn close(mut self) -> Result<(), String> {
         self.end();
         match self.ended.take() {
             Some(ended) => ended,
@@ -265,14 +276,34 @@ impl Read for Running {
             Ok(count) => Ok(count),
             Err(why) => {
                 self.end();
-                let secrets: Vec<Secret<String>> = self.line.secrets.iter().map(|(_, value)| value.clone()).collect();
+                let secrets: Vec<Secret<String>> =
+                    self.line.secrets.iter().map(|(_, value)| value.clone()).chain(self.line.hidden.iter().cloned()).collect();
                 let said = self.words.told(&secrets);
-                let said = if said.is_empty() { String::new() } else { format!("; it said: {said}") };
+                let said = if said.is_empty() || !self.line.tells { String::new() } else { format!("; it said: {said}") };
                 self.ended = Some(Err(format!("{why}{said}")));
                 Err(io::Error::other("the command failed"))
             }
         }
     }
+}
+
+/// Runs one to its end, on a thread of its own, and gives what it wrote.
+///
+/// # Errors
+/// `Unavailable` when it cannot be started, or does not end well.
+pub(in crate::admin) async fn collect(line: Line) -> Verb<Secret<Vec<u8>>> {
+    let program = line.program.clone();
+    let work = move || {
+        let mut running = Running::start(line)?;
+        let mut written = Vec::new();
+        let read = running.read_to_end(&mut written);
+        match (read, running.close()) {
+            (Ok(_), Ok(())) => Ok(Secret::new(written)),
+            (_, Err(why)) => Err(Fault::unavailable(format!("{program} {why}"))),
+            (Err(cause), Ok(())) => Err(Fault::bug("a command that failed and ended well").because(cause)),
+        }
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|e| Fault::bug("a command's thread ended").because(e))?
 }
 
 /// A process that is not read yet.
