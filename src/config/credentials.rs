@@ -13,7 +13,7 @@ use super::postgres::PostgresConfig;
 pub const FILE: &str = "credentials.toml";
 
 /// Kinds whose new version nobody has to bring: they can be replaced by the schedule.
-pub const BY_ITSELF: [&str; 6] = ["client-key", "webhook", "tls", "postgres", "http", "command"];
+pub const BY_ITSELF: [&str; 8] = ["client-key", "client-secret", "token-key", "webhook", "tls", "postgres", "http", "command"];
 
 /// The longest overlap: a year.
 pub const LONGEST_OVERLAP_MS: i64 = 365 * 24 * HOUR_MS;

@@ -115,6 +115,15 @@ pub async fn of_client(admin: &Admin, client: &str) -> Vec<String> {
     }
 }
 
+/// For other nouns: the credential whose open rotation made this version.
+///
+/// # Errors
+/// When the database does not answer.
+pub async fn made_for(admin: &Admin, version: &str) -> Verb<Option<String>> {
+    let open = store::open(&admin.db).await?;
+    Ok(open.into_iter().find(|row| row.new.as_deref() == Some(version)).map(|row| row.credential))
+}
+
 /// For the rotation that began while something was revoked: whether what it is about to replace is what it was.
 ///
 /// # Errors

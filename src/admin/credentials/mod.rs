@@ -33,6 +33,8 @@ mod tests_crash_kinds;
 #[cfg(test)]
 mod tests_deaths;
 #[cfg(test)]
+mod tests_revoked;
+#[cfg(test)]
 mod tests_scheduled;
 #[cfg(test)]
 mod tests_tokens;
@@ -43,7 +45,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 pub use asked::answer;
-pub use ended::of_client;
+pub use ended::{made_for, of_client};
 pub use model::{
     AdminKept, AdminOrder, Credential, CredentialDetail, CredentialDue, CredentialList, CredentialRevoked, Fetched, OrderBody,
     RevokeOrder, RotateOrder, Rotated, Rotation, StepTaken, Strategy, SupplyOrder, Version,

@@ -91,7 +91,7 @@ fn stopped(kill: &KillOverlay, said: &Credentials, name: &str) -> Option<String>
     let server = said.server_of(name);
     let meant = |scope: &Scope| match scope {
         Scope::Everything => true,
-        Scope::Client { client } => kind == Kind::ClientKey && client == bare,
+        Scope::Client { client } => matches!(kind, Kind::ClientKey | Kind::ClientSecret) && client == bare,
         Scope::Server { server: stopped } | Scope::Tool { server: stopped, .. } => server == Some(stopped.as_str()),
     };
     let entry = kill.entries.iter().find(|entry| meant(&entry.scope))?;

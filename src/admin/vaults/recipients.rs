@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::model::{AddRecipient, Proof, ProveRecipient, RecipientList, RecipientView};
 use super::store::{self, RecipientRow};
 use crate::admin::actor::Right;
-use crate::admin::{Actor, Admin};
+use crate::admin::{Actor, Admin, Via, credentials};
 use crate::audit::{Event, PublicKey};
 use crate::base::fault::{Fault, Verb};
 use crate::base::ids::check_name;
@@ -123,6 +123,14 @@ pub async fn remove(admin: &Admin, actor: &Actor, name: &str) -> Verb<RecipientL
     actor.need_person("recipient.remove", admin.clock.now())?;
     let there = rows(admin).await?;
     let row = there.iter().find(|row| row.name == name).ok_or_else(|| Fault::not_found(format!("there is no recipient {name}")))?;
+    // A rotation takes out what it brought in itself; without it that one could neither go on nor back.
+    if actor.via != Via::System
+        && let Some(credential) = credentials::made_for(admin, &row.key).await?
+    {
+        return Err(Fault::conflict(format!(
+            "{name} is what {credential} is being rotated to: lifeboat credential order {credential} rollback takes it out"
+        )));
+    }
     if there.len() == 1 {
         return Err(Fault::conflict("the last recipient stays: without one no archive can be made"));
     }
