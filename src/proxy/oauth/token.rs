@@ -14,7 +14,8 @@ use crate::base::clock::Timestamp;
 use crate::base::ids::mint;
 use crate::config::Class;
 use crate::policy::tokens::{LIFE_MS, Signer};
-use crate::policy::{Asked, Decision, Scopes, Snapshot, decide};
+use crate::policy::decide::reach;
+use crate::policy::{Scopes, Snapshot};
 use crate::proxy::Shared;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::origin::Admitted;
@@ -22,9 +23,6 @@ use crate::proxy::pipeline::Outcome;
 
 /// What kind of token it is (RFC 9068 section 2.1).
 pub(super) const TYPE: &str = "at+jwt";
-
-/// Things of a server that count as reading without being a tool.
-const FACETS: [&str; 4] = ["resources", "prompts", "completion", "tasks"];
 
 /// Answers a token request.
 ///
@@ -85,7 +83,7 @@ fn target(snapshot: &Snapshot, base: &str, form: &Form) -> Result<Arc<str>, Oaut
 fn scopes(snapshot: &Snapshot, proven: &Proven, server: &str, asked: Option<&str>) -> Result<Scopes, OauthFault> {
     let unknown = || OauthFault::Scope("There is no such scope.".into());
     let asked = asked.map_or(Ok(Scopes::of(Class::Read)), |text| Scopes::parse(text).map_err(|_| unknown()))?;
-    let most = reached(snapshot, proven, server);
+    let most = reach(snapshot, &proven.client, server);
     if asked.top() <= most {
         return Ok(asked);
     }
@@ -93,18 +91,6 @@ fn scopes(snapshot: &Snapshot, proven: &Proven, server: &str, asked: Option<&str
         None => "This client has no grant on that server.".into(),
         Some(class) => format!("This client's grants on that server reach {} at most.", Scopes::of(class)),
     }))
-}
-
-/// The most dangerous class that the client's grants reach on a server, by the function that decides calls.
-fn reached(snapshot: &Snapshot, proven: &Proven, server: &str) -> Option<Class> {
-    let entry = snapshot.servers.get(server)?;
-    let tools = entry.config.tools.keys().map(|tool| Asked::Tool(tool));
-    let all = tools.chain(FACETS.into_iter().map(Asked::Facet));
-    let permitted = all.filter_map(|asked| match decide(snapshot, &proven.client, server, asked) {
-        Decision::Permit { class, .. } => Some(class),
-        Decision::Refuse { .. } => None,
-    });
-    permitted.max()
 }
 
 struct Given {

@@ -108,6 +108,33 @@ async fn a_token_of_a_named_issuer_counts_within_its_scopes_and_the_clients_gran
 }
 
 #[tokio::test]
+async fn atk_p04_a_token_without_a_scope_neither_listens_nor_answers_nor_ends_a_session() {
+    let (idp, app, key) = open("").await;
+    let begin = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params":
+        {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}});
+    let plain = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")];
+    let begun = app.post(&app.writer, &plain, begin.to_string().as_bytes()).await;
+    let session = begun.header("mcp-session-id").unwrap_or("none").to_owned();
+    let mut none = claims(&idp, &app);
+    none["scope"] = json!("openid");
+    let token = format!("Bearer {}", sign(&key, "one", &none));
+    app.upstream.forget();
+    let answer = json!({"jsonrpc": "2.0", "id": 1, "result": {"action": "accept"}}).to_string();
+    for (method, body) in
+        [("GET", ""), ("DELETE", ""), ("POST", answer.as_str()), ("POST", &json!({"jsonrpc": "2.0", "id": 2, "method": "ping"}).to_string())]
+    {
+        let mut headers = vec![("Authorization", token.as_str()), ("Mcp-Session-Id", session.as_str())];
+        headers.extend([("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")]);
+        let headers = if session == "none" { [&headers[..1], &headers[2..]].concat() } else { headers };
+        let reply = app.bare(method, "/mcp/up", &headers, body.as_bytes()).await;
+        assert_eq!(reply.status, 403, "{method} {body}");
+        let challenge = reply.header("www-authenticate").unwrap_or_default();
+        assert!(challenge.contains("error=\"insufficient_scope\"") && challenge.contains("scope=\"tools:read\""), "{challenge}");
+    }
+    assert_eq!(app.upstream.hits().len(), 0, "nothing of it reached the server");
+}
+
+#[tokio::test]
 async fn atk_p02_a_token_of_an_issuer_with_one_thing_wrong_is_none() {
     let (idp, app, key) = open("algorithms = [\"ES256\"]\n").await;
     let good = claims(&idp, &app);
