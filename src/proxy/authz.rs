@@ -7,14 +7,15 @@ use super::authn::{Caller, Shown, challenge, step_up};
 use super::exchange::Exchange;
 use super::intake::Received;
 use super::kill::Living;
+use super::oauth;
 use super::origin::Admitted;
 use super::refuse::Refusal;
 use crate::config::Class;
 use crate::mcp::fault::WireFault;
 use crate::mcp::method::MethodKind;
 use crate::mcp::task;
-use crate::policy::snapshot::{ClientEntry, ServerEntry, Snapshot};
 use crate::policy::decide::attends;
+use crate::policy::snapshot::{ClientEntry, ServerEntry, Snapshot};
 use crate::policy::{Asked, Decision, Principal, Scopes, decide};
 
 /// A call that a grant permits, or that needs none. Only [`authorise`] makes one.
@@ -62,7 +63,7 @@ pub fn authorise(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Au
     if principal.canary.is_some() {
         return Err(Refusal::Policy("policy.no_grant"));
     }
-    shared.feed.counts_by(&snapshot, principal, shared.clock.now()).map_err(|why| ended((&living.received.base, &name), why))?;
+    oauth::counts_by(shared, &snapshot, principal).map_err(|why| ended((&living.received.base, &name), why))?;
     let client = snapshot.clients.get(&principal.client).ok_or(Refusal::Policy("policy.no_grant"))?;
     match living.received.asked() {
         Some(asked) => match decide(&snapshot, client, &name, asked) {

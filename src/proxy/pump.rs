@@ -13,6 +13,7 @@ use super::conclude::{self, Asker};
 use super::exchange::Exchange;
 use super::kill;
 use super::news::News;
+use super::oauth;
 use super::rate::Slot;
 use super::record;
 use super::refuse::{Executed, Failure, Refusal};
@@ -128,7 +129,7 @@ async fn tell(shared: &Shared, x: &mut Exchange, stream: &Stream, news: &mut New
 /// alone, so they are looked at once for each.
 fn still_permitted(shared: &Shared, stream: &Stream, looked: &mut Option<Arc<Snapshot>>) -> bool {
     let snapshot = shared.feed.snapshot();
-    if shared.feed.counts_by(&snapshot, &stream.principal, shared.clock.now()).is_err() {
+    if oauth::counts_by(shared, &snapshot, &stream.principal).is_err() {
         return false;
     }
     if looked.as_ref().is_some_and(|looked| Arc::ptr_eq(looked, &snapshot)) {

@@ -301,7 +301,8 @@ fn snapshot(upstream: &str, settings: &str) -> Snapshot {
     };
     let mut expired = key("expiredk", "ci");
     expired.expires_at = Some(Timestamp(1));
-    let keys = vec![key("abcdefgh", "ci"), key("otherkey", "other"), key("narrowke", "narrow"), key("outsider", "outsider"), expired];
+    let keys =
+        vec![key("abcdefgh", "ci"), key("otherkey", "other"), key("narrowke", "narrow"), key("outsider", "outsider"), expired];
     let headers = vec![("authorization".to_owned(), lifeboat::base::secret::Secret::new("Bearer upstream".to_owned()))];
     let secrets = ServerSecrets { approved: true, headers, ..ServerSecrets::default() };
     Snapshot::build(Revision::default(), &desired, keys, HashMap::from([("s".to_owned(), secrets)])).expect("snapshot")
