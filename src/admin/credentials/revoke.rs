@@ -92,7 +92,10 @@ fn bare(name: &str) -> Option<&str> {
 pub async fn revoke(admin: &Admin, actor: &Actor, order: RevokeOrder) -> Verb<CredentialRevoked> {
     let started = Instant::now();
     let target = read(&order)?;
-    let wide = matches!(target, Target::Operator(_) | Target::OperatorKeys(_) | Target::OperatorSessions(_) | Target::Since(_));
+    let wide = matches!(
+        target,
+        Target::Operator(_) | Target::OperatorKeys(_) | Target::OperatorSessions(_) | Target::Since(_)
+    );
     actor.need(if wide { Right::Administer } else { Right::Operate }, "credential.revoke")?;
     if order.since.is_some_and(|since| since > admin.clock.now()) {
         return Err(Fault::invalid("since", "lies in the future: nothing was issued from then on"));
@@ -206,9 +209,7 @@ fn plan(admin: &Admin, snapshot: &Snapshot, target: &Target) -> Verb<Plan> {
         Target::Key(kid) => return Err(none(&format!("running key {kid}"))),
         Target::TokenKeys => (snapshot.tokens.verifiers.keys().map(ToString::to_string).collect(), Vec::new()),
         Target::Server(server) if !snapshot.servers.contains_key(server) => return Err(none(&format!("server {server}"))),
-        Target::Operator(name) | Target::OperatorKeys(name) | Target::OperatorSessions(name)
-            if !admin.operators.state().accounts.contains_key(name) =>
-        {
+        Target::Operator(name) | Target::OperatorKeys(name) | Target::OperatorSessions(name) if !admin.operators.state().accounts.contains_key(name) => {
             return Err(none(&format!("operator {name}")));
         }
         // When each was issued stands in the database alone; memory knows of none too few.

@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::machine::{self, Todo};
-use super::model::Rotation;
 use super::observer::Unobserved;
+use super::model::Rotation;
 use super::{ended, proof, store, watch, work};
 use crate::admin::Admin;
 use crate::base::fault::Verb;
