@@ -61,9 +61,11 @@ pub(crate) fn text(value: &Value) -> String {
         Value::Object(fields) if fields.len() == 1 => fields.values().map(block).collect(),
         Value::Object(fields) => {
             let lines = ordered(fields.keys()).into_iter().map(|name| match &fields[name] {
-                list @ Value::Array(rows) if rows.iter().any(Value::is_object) => format!("{name}:\n{}", indent(&block(list))),
-                other if is_long(other) => format!("{name}:\n{}", indent(&inline(other))),
-                other => format!("{name}: {}", inline(other)),
+                list @ Value::Array(rows) if rows.iter().any(Value::is_object) => {
+                    format!("{}:\n{}", heading(name), indent(&block(list)))
+                }
+                other if is_long(other) => format!("{}:\n{}", heading(name), indent(&inline(other))),
+                other => format!("{}: {}", heading(name), inline(other)),
             });
             lines.collect::<Vec<_>>().join("\n")
         }
@@ -81,6 +83,11 @@ fn block(value: &Value) -> String {
         Value::Object(_) => text(value),
         other => inline(other),
     }
+}
+
+/// The name of a field for people, where its own reads as something else: nothing activates by itself.
+fn heading(name: &str) -> &str {
+    if name == "activates_at" { "may_activate_from" } else { name }
 }
 
 // What people look for first; everything else follows as it comes.
@@ -105,13 +112,13 @@ fn table(rows: &[Value]) -> String {
     let cell = |row: &Value, name: &str| inline(&row[name]).chars().take(WIDEST).collect::<String>();
     let widths: Vec<usize> = names
         .iter()
-        .map(|name| rows.iter().map(|row| cell(row, name).chars().count()).max().unwrap_or(0).max(name.len()))
+        .map(|name| rows.iter().map(|row| cell(row, name).chars().count()).max().unwrap_or(0).max(heading(name).len()))
         .collect();
     let line = |cells: Vec<String>| {
         let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    let head = line(names.iter().map(|name| (*name).to_owned()).collect());
+    let head = line(names.iter().map(|name| heading(name).to_owned()).collect());
     let body = rows.iter().map(|row| line(names.iter().map(|name| cell(row, name)).collect()));
     std::iter::once(head).chain(body).collect::<Vec<_>>().join("\n")
 }
@@ -143,6 +150,14 @@ fn inline(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_be_activated_does_not_read_as_if_it_were_by_itself() {
+        let key = json!({"kid": "a", "activates_at": "2026-01-01T00:00:00.000Z"});
+        for shown in [text(&json!({"keys": [key.clone()], "cuts": []})), text(&key)] {
+            assert!(shown.contains("may_activate_from") && !shown.contains("activates_at"), "{shown}");
+        }
+    }
 
     #[test]
     fn atk_p47_what_others_wrote_does_not_steer_the_terminal() {

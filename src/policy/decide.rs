@@ -5,6 +5,9 @@ use std::sync::Arc;
 use super::snapshot::{ClientEntry, ServerEntry, Snapshot};
 use crate::config::Class;
 
+/// Things of a server that execute without being a tool.
+const FACETS: [&str; 4] = ["resources", "prompts", "completion", "tasks"];
+
 /// What is asked for on a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked<'a> {
@@ -73,6 +76,25 @@ pub fn decide(snapshot: &Snapshot, client: &ClientEntry, server: &str, asked: As
     }
 }
 
+/// The most dangerous class that a client's grants reach on a server; none when they reach nothing there.
+pub fn reach(snapshot: &Snapshot, client: &ClientEntry, server: &str) -> Option<Class> {
+    permitted(snapshot, client, server).max()
+}
+
+/// Whether a client's grants reach anything on a server. Without that it has no business there: no session, no stream, no answer.
+pub fn attends(snapshot: &Snapshot, client: &ClientEntry, server: &str) -> bool {
+    permitted(snapshot, client, server).next().is_some()
+}
+
+fn permitted(snapshot: &Snapshot, client: &ClientEntry, server: &str) -> impl Iterator<Item = Class> {
+    let tools = snapshot.servers.get(server).into_iter().flat_map(|entry| entry.config.tools.keys());
+    let all = FACETS.into_iter().map(Asked::Facet).chain(tools.map(|tool| Asked::Tool(tool)));
+    all.filter_map(move |asked| match decide(snapshot, client, server, asked) {
+        Decision::Permit { class, .. } => Some(class),
+        Decision::Refuse { .. } => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -116,6 +138,21 @@ mod tests {
         assert_eq!(ask(&bare, "demo", Asked::Tool("add")), Err("policy.no_grant"), "a grant names them with it");
         let none = snapshot(vec![]);
         assert_eq!(ask(&none, "demo", Asked::Tool("read_graph")), Err("policy.no_grant"));
+    }
+
+    #[test]
+    fn a_client_attends_only_a_server_where_a_grant_reaches_something() {
+        let seen = |grants| {
+            let s = snapshot(grants);
+            (attends(&s, &s.clients["c"], "demo"), reach(&s, &s.clients["c"], "demo"))
+        };
+        assert_eq!(seen(vec![("demo/add", vec![Class::Write])]), (true, Some(Class::Write)));
+        assert_eq!(seen(vec![("demo/@prompts", vec![Class::Read])]), (true, Some(Class::Read)));
+        for nothing in [vec![], vec![("other/*", vec![Class::Read])], vec![("demo/add", vec![Class::Read])]] {
+            assert_eq!(seen(nothing), (false, None));
+        }
+        let s = snapshot(vec![("*/*", vec![Class::Read])]);
+        assert!(!attends(&s, &s.clients["c"], "ghost"), "nor one that is not registered");
     }
 
     #[test]

@@ -228,7 +228,12 @@ impl Feed {
         snapshot.counts(principal, now)
     }
 
-    /// Wakes on each new policy, and when a token is ended.
+    /// Wakes whoever watches the policy: something else that credentials hang on has changed.
+    pub fn look_again(&self) {
+        self.snapshot_count.send_modify(|count| *count += 1);
+    }
+
+    /// Wakes on each new policy, when a token is ended, and when the keys of an issuer elsewhere have changed.
     pub fn watch_snapshot(&self) -> watch::Receiver<u64> {
         self.snapshot_count.subscribe()
     }

@@ -11,6 +11,8 @@ use crate::base::clock::Timestamp;
 
 /// Places of one key that are told apart; all others count as one.
 const MOST: usize = 64;
+/// All places that are not told apart. Somebody there may use the new key while somebody else uses the old one.
+pub const OTHERS: &str = "other places";
 
 /// What was seen of a key at one place.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,8 +77,11 @@ impl Places {
         }
         let Some(book) = watched.get(kid) else { return };
         let mut book = locked(book);
-        let place = from.to_canonical().to_string();
-        let place = if book.len() < MOST || book.contains_key(&place) { place } else { "other places".to_owned() };
+        let place = name(from);
+        let known = book.contains_key(&place);
+        // What is refused may be anybody's, and takes no room from those whose key it is.
+        let room = accepted && book.len() - usize::from(book.contains_key(OTHERS)) < MOST;
+        let place = if known || room { place } else { OTHERS.to_owned() };
         let seen = book.entry(place).or_insert(Seen { first: now, ..Seen::default() });
         if accepted {
             seen.last = seen.last.max(now);
@@ -94,6 +99,17 @@ impl Places {
     /// The keys that are watched.
     pub fn kids(&self) -> Vec<Arc<str>> {
         self.watched.load().keys().cloned().collect()
+    }
+}
+
+// One IPv6 customer has a whole /64.
+fn name(from: IpAddr) -> String {
+    match from.to_canonical() {
+        IpAddr::V6(v6) if !v6.is_loopback() => {
+            let s = v6.segments();
+            format!("{}/64", std::net::Ipv6Addr::from([s[0], s[1], s[2], s[3], 0, 0, 0, 0]))
+        }
+        one => one.to_string(),
     }
 }
 
@@ -124,6 +140,29 @@ mod tests {
         assert_eq!(places.of("k").len(), 1, "it is watched still");
         places.forget("k");
         assert!(places.of("k").is_empty() && places.kids().is_empty());
+    }
+
+    #[test]
+    fn what_strangers_show_takes_no_room_from_those_whose_key_it_is() {
+        let places = Places::default();
+        places.watch("k", []);
+        for n in 0..=255u8 {
+            places.note("k", IpAddr::from([203, 0, 113, n]), Timestamp(1), false);
+        }
+        assert_eq!(places.of("k").keys().collect::<Vec<_>>(), [OTHERS]);
+        for n in 0..MOST as u8 {
+            places.note("k", from(n), Timestamp(2), true);
+            places.note("k", from(n), Timestamp(3), false);
+        }
+        let book = places.of("k");
+        assert!(
+            (0..MOST as u8).all(|n| book[&from(n).to_string()].calls == 1 && book[&from(n).to_string()].refused == 1),
+            "{book:?}"
+        );
+        assert_eq!((book[OTHERS].calls, book[OTHERS].refused), (0, 256), "counted, but not told apart");
+        let v6 = |text: &str| name(text.parse().expect("an address"));
+        assert_eq!(v6("2606:4700:1:2:3::1"), v6("2606:4700:1:2:ffff::9"));
+        assert_eq!((v6("2606:4700:1:2:3::1").as_str(), v6("::1").as_str()), ("2606:4700:1:2::/64", "::1"));
     }
 
     #[test]

@@ -41,8 +41,23 @@ pub enum Issuer {
         /// The key's name.
         key: Arc<str>,
     },
-    /// An issuer of the settings, by name.
-    External(Arc<str>),
+    /// An issuer of the settings.
+    External(Arc<Foreign>),
+}
+
+/// What let a token of an issuer elsewhere in. It counts only while all of it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// The issuer's name in the settings.
+    pub name: String,
+    /// Its identifier: another one under that name is another issuer.
+    pub issuer: String,
+    /// The claim that named the client.
+    pub claim: String,
+    /// What the claim said.
+    pub value: String,
+    /// The thumbprint of the key that signed.
+    pub key: Arc<str>,
 }
 
 /// What a proof calls as (docs/ARCHITECTURE.md).

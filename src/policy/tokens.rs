@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::principal::{Issuer, Principal, Token};
 use super::snapshot::Snapshot;
 use crate::base::clock::Timestamp;
-use crate::config::{ClientJwk, ConfigFault, Desired};
+use crate::config::{ClientJwk, ConfigFault, Desired, IssuerConfig};
 use crate::crypto::jwk::{Jwk, VerifyingKey};
 use crate::crypto::jwt::SigningKey;
 
@@ -60,7 +60,7 @@ pub struct AssertionKey {
     pub key: VerifyingKey,
 }
 
-/// Every token that was issued before a moment is over.
+/// Every token that was issued at a moment or before it is over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cuts {
     /// For everybody.
@@ -70,9 +70,36 @@ pub struct Cuts {
 }
 
 impl Cuts {
-    /// The moment from which on a client's tokens count; none when all do.
+    /// A cut of one client, or of everybody.
+    pub fn one(client: Option<&str>, at: Timestamp) -> Self {
+        match client {
+            Some(client) => Self { everyone: None, clients: HashMap::from([(client.into(), at)]) },
+            None => Self { everyone: Some(at), clients: HashMap::new() },
+        }
+    }
+
+    /// The moment until which a client's tokens are over; none when all count.
     pub fn of(&self, client: &str) -> Option<Timestamp> {
         self.everyone.max(self.clients.get(client).copied())
+    }
+
+    /// Whether a token of a client that was issued then is over.
+    pub fn end(&self, client: &str, issued_at: Timestamp) -> bool {
+        self.of(client).is_some_and(|cut| issued_at <= cut)
+    }
+
+    /// When a token of a client counts as issued: now, and after what was cut.
+    pub fn issue(&self, client: &str, now: Timestamp) -> Timestamp {
+        self.of(client).map_or(now, |cut| now.max(cut.plus_ms(1)))
+    }
+
+    /// The moment of a new cut: now, and no earlier than what may have been issued since the last one.
+    pub fn next(&self, client: Option<&str>, now: Timestamp) -> Timestamp {
+        let last = match client {
+            Some(client) => self.of(client),
+            None => self.everyone.max(self.clients.values().max().copied()),
+        };
+        last.map_or(now, |cut| now.max(cut.plus_ms(1)))
     }
 
     /// These and others: a cut never moves back.
@@ -198,7 +225,7 @@ impl Snapshot {
     }
 
     fn not_revoked(&self, principal: &Principal, token: &Token, now: Timestamp) -> Result<(), &'static str> {
-        if self.tokens.cuts.of(&principal.client).is_some_and(|cut| token.issued_at < cut) {
+        if self.tokens.cuts.end(&principal.client, token.issued_at) {
             return Err("auth.revoked");
         }
         match &token.issuer {
@@ -212,9 +239,12 @@ impl Snapshot {
                 }
             }
             // Whether its key still counts is known where keys are fetched.
-            Issuer::External(name) => {
-                let there = self.settings.issuers.iter().any(|issuer| issuer.name == name.as_ref());
-                there.then_some(()).ok_or("auth.revoked")
+            Issuer::External(foreign) => {
+                let still = |config: &IssuerConfig| {
+                    (&config.name, &config.issuer, &config.client_claim) == (&foreign.name, &foreign.issuer, &foreign.claim)
+                        && config.client(&foreign.value) == Some(principal.client.as_ref())
+                };
+                self.settings.issuers.iter().any(still).then_some(()).ok_or("auth.revoked")
             }
         }
     }
@@ -227,4 +257,31 @@ impl Snapshot {
 
 fn in_time(end: Option<Timestamp>, now: Timestamp) -> Result<(), &'static str> {
     if end.is_some_and(|end| end <= now) { Err("auth.expired") } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_token_outlives_a_cut_after_it_or_dies_by_one_before_it() {
+        // Everything within one millisecond, and then with a clock that goes back.
+        for now in [Timestamp(1_000), Timestamp(400)] {
+            let mut cuts = Cuts::default();
+            let mut given = vec![("a", cuts.issue("a", Timestamp(1_000))), ("b", cuts.issue("b", Timestamp(1_000)))];
+            for cut in [Some("a"), None, Some("b"), Some("a"), None] {
+                let at = cuts.next(cut, if given.len() == 2 { Timestamp(1_000) } else { now });
+                cuts.and(&Cuts::one(cut, at));
+                let over = |client: &str| cut.is_none_or(|cut| cut == client);
+                for (client, issued) in &given {
+                    assert!(!over(client) || cuts.end(client, *issued), "{client} {issued:?} outlives {cut:?} {at:?}");
+                }
+                for client in ["a", "b"] {
+                    let issued = cuts.issue(client, now);
+                    assert!(!cuts.end(client, issued), "{client} {issued:?} dies by what was cut before it: {cuts:?}");
+                    given.push((client, issued));
+                }
+            }
+        }
+    }
 }

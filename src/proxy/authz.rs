@@ -7,14 +7,16 @@ use super::authn::{Caller, Shown, challenge, step_up};
 use super::exchange::Exchange;
 use super::intake::Received;
 use super::kill::Living;
+use super::oauth;
 use super::origin::Admitted;
 use super::refuse::Refusal;
 use crate::config::Class;
 use crate::mcp::fault::WireFault;
 use crate::mcp::method::MethodKind;
 use crate::mcp::task;
+use crate::policy::decide::attends;
 use crate::policy::snapshot::{ClientEntry, ServerEntry, Snapshot};
-use crate::policy::{Asked, Decision, Scopes, decide};
+use crate::policy::{Asked, Decision, Principal, Scopes, decide};
 
 /// A call that a grant permits, or that needs none. Only [`authorise`] makes one.
 pub struct Authorised {
@@ -61,10 +63,10 @@ pub fn authorise(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Au
     if principal.canary.is_some() {
         return Err(Refusal::Policy("policy.no_grant"));
     }
-    shared.feed.counts_by(&snapshot, principal, shared.clock.now()).map_err(|why| ended((&living.received.base, &name), why))?;
+    oauth::counts_by(shared, &snapshot, principal).map_err(|why| ended((&living.received.base, &name), why))?;
     let client = snapshot.clients.get(&principal.client).ok_or(Refusal::Policy("policy.no_grant"))?;
-    if let Some(asked) = living.received.asked() {
-        match decide(&snapshot, client, &name, asked) {
+    match living.received.asked() {
+        Some(asked) => match decide(&snapshot, client, &name, asked) {
             Decision::Refuse { reason, class } => {
                 x.facts.class = Some(class);
                 return Err(Refusal::Policy(reason));
@@ -73,7 +75,11 @@ pub fn authorise(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Au
                 x.facts.class = Some(class);
                 x.facts.grant = Some(grant);
             }
-        }
+        },
+        // Handshakes, lists, responses, streams: they need no grant of their own, but some grant on that server.
+        None if living.received.kind.is_some_and(MethodKind::is_cancel) => {}
+        None if !attends(&snapshot, client, &name) => return Err(Refusal::Policy("policy.no_grant")),
+        None => {}
     }
     own_tasks(shared, x, (&snapshot, client), &living.received)?;
     within_scope(x, &living.received)?;
@@ -156,10 +162,11 @@ impl Attendance {
     }
 }
 
-/// Lets an authenticated client at a registered server. Nothing executes there but what [`authorise`] permits.
+/// Lets an authenticated client at a registered server on which some grant of its reaches something, and a token that may read. Nothing executes
+/// there but what [`authorise`] permits.
 ///
 /// # Errors
-/// `policy.unknown_server`; `policy.no_grant` for a canary.
+/// `policy.unknown_server`; `policy.no_grant`, also for a canary; 403 for a token without a scope of ours.
 pub fn attend(shared: &Shared, x: &mut Exchange, admitted: &Admitted, caller: &Caller) -> Result<Attendance, Refusal> {
     let snapshot = shared.feed.snapshot();
     x.facts.revision = Some(snapshot.revision.to_string());
@@ -168,7 +175,18 @@ pub fn attend(shared: &Shared, x: &mut Exchange, admitted: &Admitted, caller: &C
     }
     let server = admitted.server.as_deref().and_then(|name| snapshot.servers.get(name)).cloned();
     let server = server.ok_or(Refusal::Policy("policy.unknown_server"))?;
+    if !may_attend(&snapshot, &caller.principal, &server.name) {
+        return Err(Refusal::Policy("policy.no_grant"));
+    }
+    if caller.principal.token.as_ref().is_some_and(|token| !token.scopes.cover(Class::Read)) {
+        return Err(Refusal::Scope { challenge: step_up(&admitted.base, &server.name, Scopes::of(Class::Read)) });
+    }
     Ok(Attendance { server, snapshot })
+}
+
+/// Whether a grant of its client reaches anything on a server now.
+pub(super) fn may_attend(snapshot: &Snapshot, principal: &Principal, server: &str) -> bool {
+    snapshot.clients.get(&principal.client).is_some_and(|client| attends(snapshot, client, server))
 }
 
 /// Whether a call must be on disk before it is sent.

@@ -34,6 +34,8 @@ pub struct Exchange {
     pub remote: SocketAddr,
     /// Port it came in by.
     pub port: u16,
+    /// Whether a balancer of ours passed it on.
+    pub is_fronted: bool,
     /// What the ledger will say.
     pub facts: Facts,
     /// The message, once it is parsed.

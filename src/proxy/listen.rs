@@ -43,7 +43,10 @@ pub(super) async fn serve(shared: Arc<Shared>, door: Door, ends: Ends) {
     let places = shared.places.clone();
     let open = TaskTracker::new();
     connection::accept_all(door, &places, &ends.drain, |wire, peer, place| {
-        let connection = Connection { shared: shared.clone(), peer, port, ends: ends.clone() };
+        // Listeners without TLS are for a balancer on this host alone.
+        let is_plain = !matches!(guard, Guard::Tls(_));
+        let is_fronted = is_plain || peer.by_socket || shared.feed.snapshot().settings.trusts(peer.address.ip());
+        let connection = Connection { shared: shared.clone(), peer, port, is_fronted, ends: ends.clone() };
         open.spawn(connection.serve(wire, guard.clone(), place));
     })
     .await;
@@ -59,6 +62,8 @@ struct Connection {
     shared: Arc<Shared>,
     peer: Peer,
     port: u16,
+    /// Whether a balancer of ours is at the other end.
+    is_fronted: bool,
     ends: Ends,
 }
 
@@ -88,7 +93,7 @@ impl Connection {
     }
 
     async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, is_h2: bool) {
-        let Self { shared, peer, port, ends } = self;
+        let Self { shared, peer, port, is_fronted, ends } = self;
         let busy = Busy::default();
         let (held, ending) = (busy.clone(), ends.clone());
         let service = service_fn(move |request| {
@@ -98,7 +103,7 @@ impl Connection {
                 if !is_h2 {
                     held.turn().await;
                 }
-                let mut response = answer(shared, peer, port, request).await?;
+                let mut response = answer(shared, peer, (port, is_fronted), request).await?;
                 connection::last_word(&ending, is_h2, &mut response);
                 Ok::<_, Infallible>(response.map(|body| Held::new(body, held)))
             }
@@ -125,7 +130,12 @@ fn builder(is_h2: bool) -> auto::Builder<TokioExecutor> {
 }
 
 /// Gives a request its id and drives its call. The call outlives its connection, so that its end is always recorded.
-async fn answer(shared: Arc<Shared>, peer: Peer, port: u16, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn answer(
+    shared: Arc<Shared>,
+    peer: Peer,
+    (port, is_fronted): (u16, bool),
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     let remote = peer.client(&shared.feed.snapshot().settings, request.headers());
     let id = mint("req", shared.clock.now(), shared.entropy.as_ref());
     let (head, waiting) = oneshot::channel();
@@ -136,6 +146,7 @@ async fn answer(shared: Arc<Shared>, peer: Peer, port: u16, request: Request<Inc
         started: Instant::now(),
         remote,
         port,
+        is_fronted,
         facts: Facts::default(),
         message: None,
         sent: false,

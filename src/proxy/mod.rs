@@ -204,7 +204,9 @@ async fn sweep(shared: Arc<Shared>) {
             }
             _ = minutes.tick() => {
                 shared.table.sweep();
-                shared.oauth.sweep(shared.clock.now());
+                if shared.oauth.sweep(shared.clock.now()) {
+                    shared.feed.look_again();
+                }
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::config::Settings;
 
 /// A request that names one of our hosts.
 pub struct Admitted {
-    /// Where the client reaches us: the public URL, or `https://` and the host as the client named it. Documents and challenges begin with it.
+    /// Where the client reaches us: the public URL, or `https://`, the name that the client used and our own port. Documents and challenges begin with it.
     pub base: String,
     /// The page of another origin that asks, when it is one that may.
     pub page: Option<HeaderValue>,
@@ -28,22 +28,33 @@ pub struct Admitted {
     pub query: Option<String>,
 }
 
-/// Checks Host and Origin (DNS rebinding: a browser tells the truth about both).
+/// Checks Host and Origin (DNS rebinding: a browser tells the truth about both). `is_fronted` says that a balancer of ours passed the request on, whose
+/// port is not ours: then Host tells it. Nobody else is believed about it.
 ///
 /// # Errors
 /// 403; 400 when Host and the authority of HTTP/2 disagree.
-pub fn admit(settings: &Settings, port: u16, parts: Parts) -> Result<Admitted, Refusal> {
+pub fn admit(settings: &Settings, (port, is_fronted): (u16, bool), parts: Parts) -> Result<Admitted, Refusal> {
     let host = host_of(&parts).ok_or(Refusal::Foreign("origin.host"))?;
     let (name, host_port) = split(&host).ok_or(Refusal::Foreign("origin.host"))?;
     if !settings.proxy_answers_to(name) {
         return Err(Refusal::Foreign("origin.host"));
     }
     let page = page_of(settings, &parts.headers, (port, host_port.unwrap_or(443)))?;
-    let base = settings.public_url.as_ref().map_or_else(|| format!("https://{host}"), |url| url.as_str().to_owned());
+    let base = match &settings.public_url {
+        Some(url) => url.as_str().to_owned(),
+        None if is_fronted => format!("https://{host}"),
+        None => own(name, port),
+    };
     let route = route(parts.uri.path());
     let server = route.server();
     let query = parts.uri.query().map(str::to_owned);
     Ok(Admitted { base, page, method: parts.method, headers: parts.headers, route, server, query })
+}
+
+/// Where a listener of this port is reached by a name.
+fn own(name: &str, port: u16) -> String {
+    let name = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
+    if port == 443 { format!("https://{name}") } else { format!("https://{name}:{port}") }
 }
 
 /// The page of another origin that may ask; none when nobody's page or our own asks.
@@ -106,7 +117,7 @@ mod tests {
             request = request.header(ORIGIN, origin);
         }
         let (parts, ()) = request.body(()).expect("request").into_parts();
-        admit(&Settings::default(), 8444, parts).is_ok()
+        admit(&Settings::default(), (8444, false), parts).is_ok()
     }
 
     #[test]
@@ -116,6 +127,26 @@ mod tests {
         }
         for host in ["evil.example", "localhost.evil.example", "localhost:", "localhost:x", "", "[::1", "localhost@evil"] {
             assert!(!try_with(host, None), "{host}");
+        }
+    }
+
+    #[test]
+    fn atk_p30_the_port_is_the_listeners_own_whatever_host_says() {
+        let base = |host: &str, way: (u16, bool)| {
+            let (parts, ()) = Request::post("/mcp/demo").header(HOST, host).body(()).expect("request").into_parts();
+            admit(&Settings::default(), way, parts).map(|admitted| admitted.base).ok()
+        };
+        for (host, way, due) in [
+            ("localhost:8444", (8444, false), "https://localhost:8444"),
+            ("localhost:9", (8444, false), "https://localhost:8444"),
+            ("localhost", (8444, false), "https://localhost:8444"),
+            ("[::1]:9", (8444, false), "https://[::1]:8444"),
+            ("localhost:443", (443, false), "https://localhost"),
+            ("localhost", (443, false), "https://localhost"),
+            ("localhost:9443", (8444, true), "https://localhost:9443"),
+            ("localhost", (8444, true), "https://localhost"),
+        ] {
+            assert_eq!(base(host, way).as_deref(), Some(due), "{host} {way:?}");
         }
     }
 
@@ -138,7 +169,7 @@ mod tests {
                 request = request.header(ORIGIN, origin);
             }
             let (parts, ()) = request.body(()).expect("request").into_parts();
-            admit(&settings, 8444, parts).map(|admitted| (admitted.base, admitted.page.is_some())).ok()
+            admit(&settings, (8444, false), parts).map(|admitted| (admitted.base, admitted.page.is_some())).ok()
         };
         let base = || "https://mcp.example.com".to_owned();
         assert_eq!(admitted("mcp.example.com", None), Some((base(), false)));

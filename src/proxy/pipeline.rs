@@ -78,7 +78,7 @@ async fn stages(shared: &Shared, x: &mut Exchange, parts: Parts, body: &mut Opti
     if let Some(outcome) = signs_of_life(shared, &parts) {
         return Ok(outcome);
     }
-    let admitted = admit(&shared.feed.snapshot().settings, x.port, parts)?;
+    let admitted = admit(&shared.feed.snapshot().settings, (x.port, x.is_fronted), parts)?;
     x.facts.server = admitted.server.clone();
     x.reply.pages(cors::of(&admitted));
     if cors::is_preflight(&admitted) {
@@ -189,7 +189,7 @@ async fn raced(shared: &Shared, x: &mut Exchange, living: Living) -> Result<Outc
 async fn lapsed(shared: &Shared, principal: &Principal) {
     let mut changes = shared.feed.watch_snapshot();
     while changes.changed().await.is_ok() {
-        match shared.feed.counts(principal, shared.clock.now()) {
+        match oauth::counts_by(shared, &shared.feed.snapshot(), principal) {
             Ok(()) | Err("auth.expired") => {}
             Err(_) => return,
         }

@@ -8,10 +8,12 @@ use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 
 use super::Shared;
+use super::authz::may_attend;
 use super::conclude::{self, Asker};
 use super::exchange::Exchange;
 use super::kill;
 use super::news::News;
+use super::oauth;
 use super::rate::Slot;
 use super::record;
 use super::refuse::{Executed, Failure, Refusal};
@@ -26,7 +28,7 @@ use crate::mcp::message::{Id, Incoming, Kind};
 use crate::mcp::sse::SseEvent;
 use crate::mcp::task::{self, TaskNote};
 use crate::policy::feed::FlyingCall;
-use crate::policy::{Asked, Principal};
+use crate::policy::{Asked, Principal, Snapshot};
 
 /// A client may resume before the end of the stream it lost has been noticed.
 const ADOPT_TRIES: u32 = 20;
@@ -60,7 +62,7 @@ pub async fn pump(shared: &Arc<Shared>, x: &mut Exchange, stream: Stream) {
 }
 
 async fn ended_by_server(shared: &Arc<Shared>, x: &mut Exchange, stream: &Stream) -> bool {
-    let mut snapshots = shared.feed.watch_snapshot();
+    let (mut snapshots, mut looked) = (shared.feed.watch_snapshot(), None);
     let left = x.left.clone();
     let outline = Sight::of(shared, &stream.client, &stream.server).outline();
     let mut news = if stream.era.is_modern() { News::of_subscription(outline) } else { News::of_session(outline) };
@@ -74,7 +76,7 @@ async fn ended_by_server(shared: &Arc<Shared>, x: &mut Exchange, stream: &Stream
             () = shared.drain.cancelled() => return false,
             _ = snapshots.changed() => {
                 news.changed();
-                if still_permitted(shared, stream) { continue } else { return false }
+                if still_permitted(shared, stream, &mut looked) { continue } else { return false }
             }
             () = news.due() => {
                 if tell(shared, x, stream, &mut news).await { continue } else { return false }
@@ -82,7 +84,7 @@ async fn ended_by_server(shared: &Arc<Shared>, x: &mut Exchange, stream: &Stream
             piece = timeout(KEEP_ALIVE, flight.next()) => piece,
         };
         // A credential that expires changes no policy, so it is looked at with each piece.
-        if !still_permitted(shared, stream) {
+        if !still_permitted(shared, stream, &mut looked) {
             return false;
         }
         // With each piece, because a busy stream has no silence to do it in.
@@ -123,11 +125,19 @@ async fn tell(shared: &Shared, x: &mut Exchange, stream: &Stream, news: &mut New
     true
 }
 
-/// Whether who opened a stream may still listen: the credential counts, and client and server are there.
-fn still_permitted(shared: &Shared, stream: &Stream) -> bool {
+/// Whether who opened a stream may still listen: the credential counts, and a grant reaches something on the server. The grants change with the policy
+/// alone, so they are looked at once for each.
+fn still_permitted(shared: &Shared, stream: &Stream, looked: &mut Option<Arc<Snapshot>>) -> bool {
     let snapshot = shared.feed.snapshot();
-    shared.feed.counts_by(&snapshot, &stream.principal, shared.clock.now()).is_ok()
-        && snapshot.servers.contains_key(stream.server.as_ref())
+    if oauth::counts_by(shared, &snapshot, &stream.principal).is_err() {
+        return false;
+    }
+    if looked.as_ref().is_some_and(|looked| Arc::ptr_eq(looked, &snapshot)) {
+        return true;
+    }
+    let may = may_attend(&snapshot, &stream.principal, &stream.server);
+    *looked = Some(snapshot);
+    may
 }
 
 /// A session lasts as long as somebody listens.

@@ -53,6 +53,7 @@ pub async fn add(admin: &Admin, actor: &Actor, input: AddClient) -> Verb<ClientA
     let file = ClientConfig { roles: input.roles.clone(), rate: input.rate, ..ClientConfig::default() };
     // Found before a key is stored, so that an answer "exists" costs nothing; the commit below checks again.
     absent(&tree::desired(admin).await?, name)?;
+    let ended = end_left(admin, actor, name).await?;
     // A credential without its client is refused, so it is stored first: the client never runs without one.
     let minted = mint(admin, actor, &input, expires_at).await?;
     let kid = minted.kid.as_str();
@@ -67,12 +68,24 @@ pub async fn add(admin: &Admin, actor: &Actor, input: AddClient) -> Verb<ClientA
         return Err(fault);
     }
     let mut event = Event::action(&actor.name, "client.add", name);
-    event.params = Some(serde_json::json!({ "kid": kid, "roles": input.roles, "expires_at": expires_at }));
+    event.params = Some(serde_json::json!({ "kid": kid, "roles": input.roles, "expires_at": expires_at, "ended": ended }));
     admin.record(event).await?;
     let text = minted.text.reveal().clone();
     let (key, secret) = if input.oauth { (None, Some(text)) } else { (Some(text), None) };
     let client_id = input.oauth.then(|| input.name.clone());
     Ok(ClientAdded { client: input.name, kid: minted.kid, key, client_id, secret, roles: input.roles, expires_at })
+}
+
+/// Ends what an earlier client of that name has left: where its file went without `revoke`, its keys and secrets would open the new one.
+async fn end_left(admin: &Admin, actor: &Actor, name: &str) -> Verb<Vec<String>> {
+    let mut left = single::of(admin, single::Form::Key, name).await?;
+    left.extend(single::of(admin, single::Form::Secret, name).await?);
+    let left: Vec<String> = left.into_iter().filter(|one| one.state != "revoked").map(|one| one.kid).collect();
+    if !left.is_empty() {
+        single::cut(admin, &left, &actor.name).await?;
+        super::vaults::tell_revoked(admin);
+    }
+    Ok(left)
 }
 
 /// Mints and stores what the new client will show.

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use sqlx::Connection;
 
-use super::{AddClient, add, list, revoke, show};
+use super::{AddClient, add, list, oauth, revoke, show};
 use crate::admin::tests_house::{House, operator, root};
-use crate::admin::{OperatorRole, roles, tools};
+use crate::admin::{OperatorRole, roles, tools, tree};
 use crate::base::fault::FaultKind;
-use crate::config::{Class, GrantConfig};
+use crate::config::{Class, ClientConfig, GrantConfig};
 use crate::crypto::keys;
 
 fn client(name: &str) -> AddClient {
@@ -97,4 +97,21 @@ async fn a_role_is_set_listed_and_counts() {
     assert_eq!(roles::show(&house.admin, &root(), "reader").await.unwrap().grants[0].tools, ["demo/read_graph"]);
     let wrong = roles::SetRole { grants: None, toml: Some("[[grant]]\ntools = [\"[\"]\nclasses = []\n".into()) };
     assert_eq!(roles::set(&house.admin, &root(), "reader", wrong).await.unwrap_err().kind, FaultKind::Invalid);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_p02_a_client_that_is_added_again_is_not_opened_by_what_an_earlier_one_left() {
+    let house = House::open().await;
+    let admin = &house.admin;
+    let first = add(admin, &root(), client("ci")).await.unwrap();
+    let secret = oauth::secret_add(admin, &root(), "ci", &oauth::AddSecret::default()).await.unwrap();
+    let other = add(admin, &root(), client("other")).await.unwrap();
+    // Its file goes, as by hand or by a rollback: nothing was revoked.
+    tree::edit(admin, &root(), "gone", |_, _| Ok(vec![tree::remove(ClientConfig::path("ci"))])).await.unwrap();
+    let second = add(admin, &root(), client("ci")).await.unwrap();
+    let snapshot = admin.feed.snapshot();
+    assert!(!snapshot.keys.contains_key(first.kid.as_str()) && !snapshot.tokens.secrets.contains_key(secret.kid.as_str()));
+    assert!(snapshot.keys.contains_key(second.kid.as_str()) && snapshot.keys.contains_key(other.kid.as_str()));
+    let states: Vec<String> = show(admin, &root(), "ci").await.unwrap().keys.into_iter().map(|key| key.state).collect();
+    assert_eq!(states.iter().filter(|state| *state == "active").count(), 1, "{states:?}");
 }

@@ -17,6 +17,7 @@ pub use store::STATEMENTS;
 use super::tree;
 use super::{Admin, clients, credentials, servers, tokens};
 use crate::audit::{Durability, Event};
+use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
 use crate::config::repo::{Files, Head, Repository};
 use crate::config::{ConfigFault, Desired};
@@ -134,13 +135,17 @@ pub fn deny(admin: &Admin, kids: &[String]) {
     admin.feed.publish(snapshot);
 }
 
-/// Ends tokens that were issued before a moment at once, waiting for nothing.
-pub fn cut(admin: &Admin, cuts: &Cuts) {
+/// Ends the tokens of a client, or of everybody, that were issued until now, at once and waiting for nothing; gives the moment. It is later than every
+/// cut before it, since a token that is given right after a cut is dated right after it.
+pub fn cut(admin: &Admin, client: Option<&str>) -> Timestamp {
     let _denied = locked(&admin.publisher.denied);
     let mut snapshot = Snapshot::clone(&admin.feed.snapshot());
-    Arc::make_mut(&mut snapshot.tokens).cuts.and(cuts);
+    let cuts = &mut Arc::make_mut(&mut snapshot.tokens).cuts;
+    let before = cuts.next(client, admin.clock.now());
+    cuts.and(&Cuts::one(client, before));
     snapshot.revision.epoch += 1;
     admin.feed.publish(snapshot);
+    before
 }
 
 fn put(admin: &Admin, mut snapshot: Snapshot) -> Revision {

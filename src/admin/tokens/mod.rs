@@ -21,8 +21,9 @@ use super::publish::{self, publish};
 use super::{Actor, Admin, clients};
 use crate::audit::Event;
 use crate::base::clock::Timestamp;
-use crate::base::fault::{Fault, Verb};
+use crate::base::fault::{Fault, FaultKind, Verb};
 use crate::base::ids::Entropy;
+use crate::config::IssuerConfig;
 use crate::crypto::jwt::SigningKey;
 use crate::crypto::seal::InstanceKey;
 use crate::db::Db;
@@ -197,17 +198,30 @@ pub async fn remove(admin: &Admin, actor: &Actor, kid: &str) -> Verb<TokenKey> {
     if row.state != "retired" {
         store::retire(&admin.db, &[kid.to_owned()], now).await?;
         let recorded = admin.record(Event::action(&actor.name, "token.remove", kid)).await;
-        if row.state == "current" {
-            match rows.iter().find(|row| row.state == "next") {
-                Some(next) => drop(store::activate(&admin.db, &next.kid, now, now).await?),
-                None => ensure(&admin.db, &admin.sealer, admin.entropy.as_ref(), now).await?,
-            }
-        }
+        replace(admin, now).await?;
         publish(admin).await?;
         super::vaults::tell_revoked(admin);
         recorded?;
     }
     one(admin, kid).await
+}
+
+/// Sees to it that a key signs: the published one where there is one, else a new one. Looks anew, since others may be removed at the same moment.
+async fn replace(admin: &Admin, now: Timestamp) -> Verb<()> {
+    let rows = store::keys(&admin.db).await?;
+    if rows.iter().any(|row| row.state == "current") {
+        return Ok(());
+    }
+    if let Some(next) = rows.iter().find(|row| row.state == "next")
+        && store::activate(&admin.db, &next.kid, now, now).await?
+    {
+        return Ok(());
+    }
+    match ensure(&admin.db, &admin.sealer, admin.entropy.as_ref(), now).await {
+        // Somebody else was faster.
+        Err(fault) if fault.kind == FaultKind::Conflict => Ok(()),
+        done => done,
+    }
 }
 
 /// When the last token of a key expires; none when it signed none.
@@ -218,19 +232,21 @@ pub async fn last_expiry(admin: &Admin, kid: &str) -> Verb<Option<Timestamp>> {
     Ok(one(admin, kid).await?.last_expiry)
 }
 
-/// Ends every token that was issued before now: of one client, or of everybody. Clients get new ones with what they have. It counts from the
+/// Ends every token that was issued until now: of one client, or of everybody. Clients get new ones with what they have. It counts from the
 /// first line on, whatever fails later.
 ///
 /// # Errors
-/// `Denied` below role operator; `Unavailable`, saying what holds.
+/// `Denied` below role operator; `NotFound` for a client there is none of; `Unavailable`, saying what holds.
 pub async fn cut(admin: &Admin, actor: &Actor, order: &CutOrder) -> Verb<TokenCut> {
     actor.need(Right::Operate, "token.cut")?;
-    let before = admin.clock.now();
     if let Some(client) = &order.client {
         crate::base::ids::check_name(client).map_err(|why| Fault::invalid("client", why))?;
+        if !may_have_tokens(admin, client) {
+            return Err(Fault::not_found(format!("there is no client {client}, so nothing was cut")));
+        }
     }
+    let before = publish::cut(admin, order.client.as_deref());
     let client = order.client.as_deref().unwrap_or(EVERYBODY);
-    publish::cut(admin, &cuts_of(vec![(client.to_owned(), before)]));
     store::cut(&admin.db, client, before, &actor.name).await.map_err(|fault| Fault {
         message: format!(
             "Tokens issued before {before} are refused now, but this is not stored and a restart would forget it: {}",
@@ -244,6 +260,13 @@ pub async fn cut(admin: &Admin, actor: &Actor, order: &CutOrder) -> Verb<TokenCu
     publish(admin).await?;
     recorded?;
     Ok(TokenCut { client: order.client.clone(), before })
+}
+
+/// Whether tokens of that name may count, now or when its file comes back: it is a client, has credentials, or is what an issuer elsewhere calls one.
+fn may_have_tokens(admin: &Admin, client: &str) -> bool {
+    let snapshot = admin.feed.snapshot();
+    let mapped = |issuer: &IssuerConfig| issuer.clients.values().any(|name| name == client);
+    snapshot.clients.contains_key(client) || !snapshot.kids_of(client).is_empty() || snapshot.settings.issuers.iter().any(mapped)
 }
 
 fn cuts_of(rows: Vec<(String, Timestamp)>) -> Cuts {

@@ -121,6 +121,7 @@ pub(in crate::admin) async fn witness(admin: &Admin, kid: &str) -> Verb<Secret<S
         "client_id": CANARY,
         "aud": "lifeboat",
         "iat": issued_at,
+        "issued_ms": now.0,
         "exp": issued_at + LIFE_MS / 1_000,
         "jti": mint_id("tok", now, admin.entropy.as_ref()),
         "scope": FIRST,

@@ -89,6 +89,32 @@ async fn a_removed_key_is_gone_at_once_and_another_one_signs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn keys_that_are_removed_at_the_same_moment_leave_one_that_signs() {
+    for _ in 0..8 {
+        let (house, _) = house().await;
+        let admin = &house.admin;
+        let old = signs(&house);
+        let next = stage(admin, &root()).await.unwrap().kid;
+        let who = root();
+        let (first, second) = tokio::join!(remove(admin, &who, &next), remove(admin, &who, &old));
+        assert_eq!((first.unwrap().state.as_str(), second.unwrap().state.as_str()), ("retired", "retired"));
+        assert!(![old, next].contains(&signs(&house)), "a new one");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_is_for_somebody() {
+    let (house, _) = house().await;
+    let of = |client: &str| CutOrder { client: Some(client.into()), reason: None };
+    let fault = cut(&house.admin, &root(), &of("nobody")).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::NotFound, "{fault}");
+    assert!(house.admin.feed.snapshot().tokens.cuts.clients.is_empty());
+    let ci = crate::admin::clients::AddClient { name: "ci".into(), roles: vec!["demo".into()], ..Default::default() };
+    crate::admin::clients::add(&house.admin, &root(), ci).await.unwrap();
+    assert_eq!(cut(&house.admin, &root(), &of("ci")).await.unwrap().client.as_deref(), Some("ci"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_ended_and_used_outlives_a_restart() {
     let (house, clock) = house().await;
     let now = clock.now();
@@ -119,6 +145,8 @@ async fn what_was_ended_and_used_outlives_a_restart() {
 async fn the_deny_list_ends_tokens_keys_and_secrets_in_an_older_database() {
     let (house, clock) = house().await;
     let admin = &house.admin;
+    let ci = crate::admin::clients::AddClient { name: "ci".into(), roles: vec!["demo".into()], ..Default::default() };
+    crate::admin::clients::add(admin, &root(), ci).await.unwrap();
     let old = signs(&house);
     let older = house.path().join("older.db");
     admin.db.copy_to(&older).await.unwrap();

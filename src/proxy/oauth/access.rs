@@ -23,7 +23,7 @@ struct Claims {
     sub: String,
     client_id: String,
     aud: String,
-    iat: i64,
+    issued_ms: i64,
     exp: i64,
     jti: String,
     scope: String,
@@ -122,7 +122,7 @@ fn verify(snapshot: &Snapshot, token: &str) -> Result<Opened, &'static str> {
     let token = Token {
         jti: claims.jti.into(),
         issuer: Issuer::Own { key: key.clone() },
-        issued_at: moment(claims.iat),
+        issued_at: Timestamp(claims.issued_ms),
         expires_at: moment(claims.exp),
         scopes: Scopes::parse(&claims.scope).map_err(|_| "auth.malformed")?,
     };

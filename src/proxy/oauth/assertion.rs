@@ -9,6 +9,7 @@ use super::client::Proven;
 use super::documents::token_endpoint;
 use super::fault::OauthFault;
 use super::replay::Again;
+use crate::base::clock::Timestamp;
 use crate::crypto::jwt;
 use crate::policy::Snapshot;
 use crate::policy::tokens::AssertionKey;
@@ -97,22 +98,60 @@ fn judge(shared: &Shared, base: &str, claims: &Claims) -> Result<(), OauthFault>
     if claims.nbf.is_some_and(|nbf| nbf > now + skew) || claims.iat.is_some_and(|iat| iat > now + skew) {
         return wrong("it is not valid yet");
     }
-    // What was shown to the process before this one is not remembered, so nothing that it may have seen counts.
-    let made = claims.iat.unwrap_or(claims.exp - life);
-    if made < (shared.oauth.began.0 / 1_000) as f64 {
-        return wrong("it was made before this server started; make a new one");
+    unseen(claims, shared.oauth.began, now)
+}
+
+/// What was shown to the process before this one is not remembered, so nothing that it may have taken counts: it took what seemed to be made up to a
+/// minute after its end, by clocks that run fast.
+fn unseen(claims: &Claims, began: Timestamp, now: f64) -> Result<(), OauthFault> {
+    let (began, skew) = (began.0 as f64 / 1_000.0, SKEW as f64);
+    let made = claims.iat.unwrap_or(claims.exp - LIFE as f64);
+    if made > began + skew {
+        return Ok(());
     }
-    Ok(())
+    // Whoever made it just now only has to wait; a client that is told it did not prove itself may give up for good.
+    let over = began + skew + 1.0;
+    if made >= began && now <= over {
+        return Err(OauthFault::Early { seconds: (over - now).ceil().max(1.0) as u64 });
+    }
+    Err(OauthFault::Assertion("it was made before this server started, or within a minute of that; make a new one"))
 }
 
 fn once(shared: &Shared, client: &Arc<str>, key: &AssertionKey, claims: &Claims) -> Result<(), OauthFault> {
     let jti = claims.jti.as_deref().filter(|jti| !jti.is_empty() && jti.len() <= LONGEST_ID);
     let jti = jti.ok_or(OauthFault::Assertion("jti is missing or too long"))?;
     let now = shared.clock.now();
-    let until = crate::base::clock::Timestamp((claims.exp * 1_000.0).ceil() as i64);
+    let until = Timestamp((claims.exp * 1_000.0).ceil() as i64);
     let shown = format!("{}\n{jti}", key.id);
     shared.oauth.replays.show(client, &shown, until, now).map_err(|again| match again {
         Again::Shown => OauthFault::Assertion("it was used before; make a new one for each request"),
         Again::TooMany => OauthFault::TooMany { seconds: 60 },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(iat: Option<f64>, exp: f64) -> Claims {
+        let one = || "ci".to_owned();
+        Claims { iss: one(), sub: one(), aud: Audience::One(one()), exp, iat, nbf: None, jti: None }
+    }
+
+    #[test]
+    fn what_the_process_before_may_have_seen_does_not_count() {
+        let began = Timestamp(1_000_000_000);
+        let at = |iat, exp, now| unseen(&claims(iat, exp), began, now);
+        let early = |seconds| Err(OauthFault::Early { seconds });
+        assert_eq!(at(Some(1_000_055.0), 1_000_200.0, 1_000_001.0), early(60), "from a clock that runs fast, perhaps shown before");
+        assert_eq!(at(None, 1_000_355.0, 1_000_001.0), early(60), "without a time it may be as old as its end allows");
+        assert!(
+            matches!(at(Some(1_000_055.0), 1_000_200.0, 1_000_090.0), Err(OauthFault::Assertion(_))),
+            "waiting does not help it"
+        );
+        assert!(matches!(at(Some(999_990.0), 1_000_200.0, 1_000_001.0), Err(OauthFault::Assertion(_))), "made before");
+        for (iat, exp, now) in [(Some(1_000_061.0), 1_000_200.0, 1_000_061.5), (None, 1_000_361.0, 1_000_062.0)] {
+            assert_eq!(at(iat, exp, now), Ok(()), "{iat:?}");
+        }
+    }
 }

@@ -62,11 +62,14 @@ pub(super) fn prove(
         }
     };
     let proven = found.map_err(|fault| {
+        // A right one that is too early is no guess.
+        if matches!(fault, OauthFault::Early { .. }) {
+            return fault;
+        }
         if let Some(kid) = proof.claimed() {
             shared.feed.places().note(kid, from, shared.clock.now(), false);
         }
-        let client = named.and_then(|name| snapshot.clients.get_key_value(name.as_str())).map(|(name, _)| name.clone());
-        shared.oauth.throttle.wrong(from, client).map_or_else(|seconds| OauthFault::TooMany { seconds }, |()| fault)
+        shared.oauth.throttle.wrong(from, named.as_deref()).map_or_else(|seconds| OauthFault::TooMany { seconds }, |()| fault)
     })?;
     let now = shared.clock.now();
     shared.feed.uses().mark(&proven.kid, now);

@@ -10,7 +10,7 @@ use crate::base::clock::Timestamp;
 use crate::config::IssuerConfig;
 use crate::crypto::jwt::{self, Alg, Head};
 use crate::crypto::keys::sha256;
-use crate::policy::principal::Issuer;
+use crate::policy::principal::{Foreign, Issuer};
 use crate::policy::{Principal, Scopes, Snapshot, Token};
 use crate::proxy::Shared;
 use crate::proxy::origin::Admitted;
@@ -35,7 +35,9 @@ pub(in crate::proxy) async fn prepare(shared: &Shared, token: &str) {
     let snapshot = shared.feed.snapshot();
     let Some(config) = named(&snapshot, token) else { return };
     let Some(head) = jwt::head(token) else { return };
-    shared.oauth.issuers.see(config, head.kid.as_deref()).await;
+    if shared.oauth.issuers.see(config, head.kid.as_deref()).await {
+        shared.feed.look_again();
+    }
 }
 
 /// The principal of a token of this issuer.
@@ -65,13 +67,13 @@ pub(super) fn read(
     if early("nbf") || early("iat") {
         return Err("auth.not_yet");
     }
-    let client = text(claims, &config.client_claim).and_then(|value| config.client(value)).ok_or("auth.unknown")?;
-    let (client, _) = snapshot.clients.get_key_value(client).ok_or("auth.unknown")?;
+    let value = text(claims, &config.client_claim).ok_or("auth.unknown")?;
+    let (client, _) = config.client(value).and_then(|client| snapshot.clients.get_key_value(client)).ok_or("auth.unknown")?;
     let facts = Token {
         jti: jti(claims, token),
-        issuer: Issuer::External(config.name.as_str().into()),
-        // Without a time of issue it is as old as can be: any cut ends it.
-        issued_at: moment(claims, "iat").unwrap_or_default(),
+        issuer: Issuer::External(Arc::new(foreign(config, value, &opened.thumbprint))),
+        // By a clock that may run fast. Without a time of issue it is as old as can be: any cut ends it.
+        issued_at: moment(claims, "iat").unwrap_or_default().plus_ms(-SKEW_MS),
         expires_at,
         scopes: scopes(claims, &config.scope_claim),
     };
@@ -79,6 +81,22 @@ pub(super) fn read(
     let principal = Principal { client: client.clone(), kid, token: Some(Arc::new(facts)), canary: None };
     shared.feed.counts_by(snapshot, &principal, now)?;
     Ok(principal)
+}
+
+fn foreign(config: &IssuerConfig, value: &str, key: &Arc<str>) -> Foreign {
+    let (name, issuer, claim) = (config.name.clone(), config.issuer.clone(), config.client_claim.clone());
+    Foreign { name, issuer, claim, value: value.to_owned(), key: key.clone() }
+}
+
+/// Whether the key that signed a principal's token is still one of its issuer's; a principal of our own needs none.
+///
+/// # Errors
+/// The slug that says why not.
+pub(super) fn key_counts(shared: &Shared, snapshot: &Snapshot, principal: &Principal) -> Result<(), &'static str> {
+    let Some(Issuer::External(foreign)) = principal.token.as_ref().map(|token| &token.issuer) else { return Ok(()) };
+    let config = snapshot.settings.issuers.iter().find(|config| config.name == foreign.name);
+    let counts = config.is_some_and(|config| shared.oauth.issuers.has(config, &foreign.key));
+    counts.then_some(()).ok_or("auth.revoked")
 }
 
 /// A token of an issuer whose signature holds.

@@ -20,6 +20,8 @@ pub enum OauthFault {
     Assertion(&'static str),
     /// Too many wrong proofs from here, or too many tokens for this client; seconds to wait.
     TooMany { seconds: u64 },
+    /// An assertion that the process before this one may have seen; seconds until none can be any more.
+    Early { seconds: u64 },
     /// Another grant than client_credentials.
     Grant,
     /// A scope there is none of, or that this client's grants do not reach.
@@ -43,7 +45,7 @@ impl OauthFault {
             Self::Grant => "unsupported_grant_type",
             Self::Scope(_) => "invalid_scope",
             Self::Target(_) => "invalid_target",
-            Self::TooMany { .. } | Self::Ledger | Self::NoKey | Self::NotStored => "temporarily_unavailable",
+            Self::TooMany { .. } | Self::Early { .. } | Self::Ledger | Self::NoKey | Self::NotStored => "temporarily_unavailable",
         }
     }
 
@@ -58,7 +60,7 @@ impl OauthFault {
             Self::Scope(_) => "oauth.invalid_scope",
             Self::Target(_) => "oauth.invalid_target",
             Self::Ledger => "ledger.unavailable",
-            Self::NoKey | Self::NotStored => "oauth.unavailable",
+            Self::Early { .. } | Self::NoKey | Self::NotStored => "oauth.unavailable",
         }
     }
 
@@ -69,7 +71,7 @@ impl OauthFault {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Client { .. } | Self::Assertion(_) => StatusCode::UNAUTHORIZED,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Ledger | Self::NoKey | Self::NotStored => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Early { .. } | Self::Ledger | Self::NoKey | Self::NotStored => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         }
     }
@@ -82,7 +84,7 @@ impl OauthFault {
     /// Seconds to wait before trying again.
     pub fn wait(&self) -> Option<u64> {
         match self {
-            Self::TooMany { seconds } => Some(*seconds),
+            Self::TooMany { seconds } | Self::Early { seconds } => Some(*seconds),
             Self::Ledger | Self::NoKey | Self::NotStored => Some(5),
             _ => None,
         }
@@ -103,6 +105,9 @@ impl OauthFault {
             }
             Self::Assertion(what) => format!("The assertion does not count: {what}."),
             Self::TooMany { seconds } => format!("Too many requests. Wait {seconds} s, then try again."),
+            Self::Early { seconds } => format!(
+                "This server has just started, and takes no assertion that was made within its first minute. Wait {seconds} s, then make a new one."
+            ),
             Self::Grant => "Only grant_type=client_credentials is served here.".into(),
             Self::Scope(what) => format!("{what} Nothing was given. Ask the operator."),
             Self::Target(what) => format!("{what} Send resource=, the URL of the MCP server exactly as its metadata names it."),

@@ -40,6 +40,32 @@ struct Known {
     keys: Vec<IssuerKey>,
     fetched: Option<Instant>,
     tried: Option<Instant>,
+    /// Keys beyond the most that are kept, at the last look.
+    beyond: usize,
+}
+
+/// What an issuer publishes: the keys that are kept, and how many more can be used.
+struct Seen {
+    keys: Vec<IssuerKey>,
+    beyond: usize,
+}
+
+impl Known {
+    /// Takes in what was seen; gives whether a key went.
+    fn take(&mut self, config: &IssuerConfig, seen: Seen) -> bool {
+        // Said when it changes, not at each look.
+        if seen.beyond > 0 && seen.beyond != self.beyond {
+            let beyond = seen.beyond;
+            tracing::warn!(
+                issuer = config.name,
+                beyond,
+                "an issuer publishes more than {MOST_KEYS} keys; tokens of the others are refused"
+            );
+        }
+        let went = self.keys.iter().any(|key| !seen.keys.iter().any(|now| now.thumbprint == key.thumbprint));
+        (self.keys, self.beyond, self.fetched) = (seen.keys, seen.beyond, Some(Instant::now()));
+        went
+    }
 }
 
 /// All of them, by name.
@@ -67,24 +93,32 @@ struct Published {
 }
 
 impl Issuers {
-    /// Looks at an issuer where that is due: its keys are old, or none is called so. One look at a time, and one a minute.
-    pub(super) async fn see(&self, config: &IssuerConfig, kid: Option<&str>) {
+    /// Looks at an issuer where that is due: its keys are old, or none is called so. One look at a time, and one a minute. Gives whether a key
+    /// went since the last one.
+    pub(super) async fn see(&self, config: &IssuerConfig, kid: Option<&str>) -> bool {
         if !self.is_due(config, kid) {
-            return;
+            return false;
         }
         let _turn = self.turn.lock().await;
         // Somebody else may have looked meanwhile.
         if !self.is_due(config, kid) {
-            return;
+            return false;
         }
         self.with(config, |known| known.tried = Some(Instant::now()));
         match timeout(PATIENCE, fetch(config, &self.lookup)).await.unwrap_or_else(|_| Err(outbound::late())) {
-            Ok(keys) => self.with(config, |known| {
-                known.keys = keys;
-                known.fetched = Some(Instant::now());
-            }),
-            Err(why) => tracing::warn!(issuer = config.name, why, "the keys of an issuer cannot be seen"),
+            Ok(seen) => self.with(config, |known| known.take(config, seen)),
+            Err(why) => {
+                tracing::warn!(issuer = config.name, why, "the keys of an issuer cannot be seen");
+                false
+            }
         }
+    }
+
+    /// Forgets keys that nobody could look at for too long; gives whether there were any.
+    pub(super) fn sweep(&self) -> bool {
+        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = |known: &&mut Known| !known.keys.is_empty() && known.fetched.is_none_or(|at| at.elapsed() >= OLDEST);
+        all.values_mut().filter(old).map(|known| known.keys.clear()).count() > 0
     }
 
     /// The keys of an issuer that count now.
@@ -122,7 +156,7 @@ impl Issuers {
     }
 }
 
-async fn fetch(config: &IssuerConfig, lookup: &Lookup) -> Result<Vec<IssuerKey>, String> {
+async fn fetch(config: &IssuerConfig, lookup: &Lookup) -> Result<Seen, String> {
     let mut last = String::new();
     for url in config.metadata() {
         match document::<Metadata>(config, lookup, &url).await {
@@ -135,15 +169,16 @@ async fn fetch(config: &IssuerConfig, lookup: &Lookup) -> Result<Vec<IssuerKey>,
     Err(last)
 }
 
-/// The keys that can be used. Of the others an issuer may have as many as it likes.
-fn keys(published: Published) -> Result<Vec<IssuerKey>, String> {
+/// The keys that can be used, up to a bound. Of the others an issuer may have as many as it likes.
+fn keys(published: Published) -> Result<Seen, String> {
     let read = |value: serde_json::Value| {
         let jwk: Jwk = serde_json::from_value(value).ok()?;
         let key = jwk.verifying().ok()?;
         Some(IssuerKey { thumbprint: jwk.thumbprint().into(), kid: jwk.kid, key })
     };
-    let keys: Vec<IssuerKey> = published.keys.into_iter().filter_map(read).take(MOST_KEYS).collect();
-    if keys.is_empty() { Err("it publishes no key that can be used".to_owned()) } else { Ok(keys) }
+    let mut usable = published.keys.into_iter().filter_map(read);
+    let keys: Vec<IssuerKey> = usable.by_ref().take(MOST_KEYS).collect();
+    if keys.is_empty() { Err("it publishes no key that can be used".to_owned()) } else { Ok(Seen { keys, beyond: usable.count() }) }
 }
 
 async fn document<T: serde::de::DeserializeOwned>(config: &IssuerConfig, lookup: &Lookup, url: &str) -> Result<T, String> {
@@ -195,7 +230,19 @@ mod tests {
         assert!(issuers.is_due(&config, Some("a")) && issuers.has(&config, &one.thumbprint), "old, and counts meanwhile");
         tokio::time::advance(OLDEST).await;
         assert!(!issuers.has(&config, &one.thumbprint) && issuers.keys(&config).is_empty(), "too old");
+        assert!(issuers.sweep() && !issuers.sweep(), "and whoever hangs on them is told once");
         let moved = IssuerConfig { issuer: "https://other.example.com".into(), ..config };
         assert!(issuers.keys(&moved).is_empty() && issuers.is_due(&moved, Some("a")), "another issuer under that name");
+    }
+    #[tokio::test]
+    async fn keys_beyond_the_most_are_counted_and_a_key_that_went_is_noticed() {
+        let key = || serde_json::to_value(crate::crypto::jwt::SigningKey::generate().expect("a key").public).expect("JSON");
+        let all: Vec<_> = (0..MOST_KEYS + 7).map(|_| key()).collect();
+        let seen = keys(Published { keys: all.clone() }).expect("keys");
+        assert_eq!((seen.keys.len(), seen.beyond), (MOST_KEYS, 7), "those beyond are told of, not dropped in silence");
+        let (mut known, config) = (Known::default(), config());
+        assert!(!known.take(&config, seen) && known.beyond == 7, "none went");
+        assert!(!known.take(&config, keys(Published { keys: all.clone() }).expect("keys")));
+        assert!(known.take(&config, keys(Published { keys: all[1..].to_vec() }).expect("keys")), "the first one went");
     }
 }

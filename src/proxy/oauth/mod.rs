@@ -30,6 +30,7 @@ use super::pipeline::Outcome;
 use super::refuse::Refusal;
 use super::route::Route;
 use crate::base::clock::Timestamp;
+use crate::policy::{Principal, Snapshot};
 use form::Form;
 use verdicts::Verdicts;
 
@@ -60,12 +61,22 @@ impl Desk {
         }
     }
 
-    /// Forgets what counts no more. Called once a minute.
-    pub fn sweep(&self, now: Timestamp) {
+    /// Forgets what counts no more; gives whether keys of an issuer elsewhere are among it. Called once a minute.
+    pub fn sweep(&self, now: Timestamp) -> bool {
         self.replays.sweep(now);
         self.own.sweep(now);
         self.foreign.sweep(now);
+        self.issuers.sweep()
     }
+}
+
+/// Whether a principal counts by a policy, and by the keys of the issuer of its token.
+///
+/// # Errors
+/// The slug that says why not.
+pub(super) fn counts_by(shared: &Shared, snapshot: &Snapshot, principal: &Principal) -> Result<(), &'static str> {
+    external::key_counts(shared, snapshot, principal)?;
+    shared.feed.counts_by(snapshot, principal, shared.clock.now())
 }
 
 /// Serves the token and the revocation endpoint; they check the client themselves.

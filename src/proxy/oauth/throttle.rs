@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::time::Instant;
 
+use crate::crypto::keys::sha256;
+
 const MOST: usize = 4_096;
 
 /// How fast a bucket fills, and how much it holds.
@@ -63,7 +65,8 @@ impl<K: Hash + Eq> Buckets<K> {
 #[derive(Default)]
 struct All {
     from: Buckets<IpAddr>,
-    wrong: Buckets<Arc<str>>,
+    /// By the digest of the name that was claimed, so that a long one takes no more room.
+    wrong: Buckets<[u8; 32]>,
     given: Buckets<Arc<str>>,
 }
 
@@ -72,13 +75,13 @@ struct All {
 pub(super) struct Throttle(Mutex<All>);
 
 impl Throttle {
-    /// Counts a wrong proof; `client` is one that exists.
+    /// Counts a wrong proof; `client` is whom it names. Whether there is one makes no difference, or the answer would tell.
     ///
     /// # Errors
     /// Seconds to wait when there were too many.
-    pub(super) fn wrong(&self, from: IpAddr, client: Option<Arc<str>>) -> Result<(), u64> {
+    pub(super) fn wrong(&self, from: IpAddr, client: Option<&str>) -> Result<(), u64> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_client = client.map_or(Ok(()), |client| all.wrong.take(client, WRONG_FOR));
+        let of_client = client.map_or(Ok(()), |client| all.wrong.take(sha256(client.as_bytes()), WRONG_FOR));
         all.from.take(place(from), WRONG_FROM).and(of_client)
     }
 
@@ -115,13 +118,14 @@ mod tests {
         assert!(throttle.wrong(from(1), None).is_err_and(|seconds| (1..=2).contains(&seconds)));
         assert!(throttle.wrong(from(2), None).is_ok(), "another address is another bucket");
         let client: Arc<str> = "ci".into();
-        let borne = (10..200).filter(|n| throttle.wrong(from(*n), Some(client.clone())).is_ok()).count();
+        let borne = (10..200).filter(|n| throttle.wrong(from(*n), Some(&client)).is_ok()).count();
         assert_eq!(borne, 60, "from many addresses for one client");
         assert!(throttle.give(&client).is_ok(), "the right one is not held back");
         for n in 1_000..20_000 {
-            let _counted = throttle.wrong(from(n), None);
+            let _counted = throttle.wrong(from(n), Some(&format!("invented-{n}")));
         }
-        assert!(throttle.0.lock().expect("lock").from.0.len() <= MOST);
+        let all = throttle.0.lock().expect("lock");
+        assert!(all.from.0.len() <= MOST && all.wrong.0.len() <= MOST);
         let v6 = |text: &str| text.parse::<IpAddr>().expect("address");
         assert_eq!(place(v6("2606:4700::1")), place(v6("2606:4700::ffff:1")));
     }

@@ -13,8 +13,9 @@ use crate::audit::{Durability, Event};
 use crate::base::clock::Timestamp;
 use crate::base::ids::mint;
 use crate::config::Class;
+use crate::policy::decide::reach;
 use crate::policy::tokens::{LIFE_MS, Signer};
-use crate::policy::{Asked, Decision, Scopes, Snapshot, decide};
+use crate::policy::{Scopes, Snapshot};
 use crate::proxy::Shared;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::origin::Admitted;
@@ -23,8 +24,8 @@ use crate::proxy::pipeline::Outcome;
 /// What kind of token it is (RFC 9068 section 2.1).
 pub(super) const TYPE: &str = "at+jwt";
 
-/// Things of a server that count as reading without being a tool.
-const FACETS: [&str; 4] = ["resources", "prompts", "completion", "tasks"];
+/// The claim that says to the millisecond when it was issued: cuts are as exact.
+pub(super) const ISSUED: &str = "issued_ms";
 
 /// Answers a token request.
 ///
@@ -85,7 +86,7 @@ fn target(snapshot: &Snapshot, base: &str, form: &Form) -> Result<Arc<str>, Oaut
 fn scopes(snapshot: &Snapshot, proven: &Proven, server: &str, asked: Option<&str>) -> Result<Scopes, OauthFault> {
     let unknown = || OauthFault::Scope("There is no such scope.".into());
     let asked = asked.map_or(Ok(Scopes::of(Class::Read)), |text| Scopes::parse(text).map_err(|_| unknown()))?;
-    let most = reached(snapshot, proven, server);
+    let most = reach(snapshot, &proven.client, server);
     if asked.top() <= most {
         return Ok(asked);
     }
@@ -93,18 +94,6 @@ fn scopes(snapshot: &Snapshot, proven: &Proven, server: &str, asked: Option<&str
         None => "This client has no grant on that server.".into(),
         Some(class) => format!("This client's grants on that server reach {} at most.", Scopes::of(class)),
     }))
-}
-
-/// The most dangerous class that the client's grants reach on a server, by the function that decides calls.
-fn reached(snapshot: &Snapshot, proven: &Proven, server: &str) -> Option<Class> {
-    let entry = snapshot.servers.get(server)?;
-    let tools = entry.config.tools.keys().map(|tool| Asked::Tool(tool));
-    let all = tools.chain(FACETS.into_iter().map(Asked::Facet));
-    let permitted = all.filter_map(|asked| match decide(snapshot, &proven.client, server, asked) {
-        Decision::Permit { class, .. } => Some(class),
-        Decision::Refuse { .. } => None,
-    });
-    permitted.max()
 }
 
 struct Given {
@@ -120,7 +109,8 @@ fn sign(shared: &Shared, proven: &Proven, (base, server): (&str, &str), scopes: 
     let now = shared.clock.now();
     let jti = mint("tok", now, shared.entropy.as_ref());
     let client = proven.client.name.as_ref();
-    let (signer, issued_at) = signer(shared, client, now)?;
+    let (signer, issued) = signer(shared, client, now)?;
+    let issued_at = issued.0.div_euclid(1_000);
     let expires = issued_at + LIFE_MS / 1_000;
     let resource = format!("{base}/mcp/{server}");
     let claims = json!({
@@ -129,6 +119,7 @@ fn sign(shared: &Shared, proven: &Proven, (base, server): (&str, &str), scopes: 
         "client_id": client,
         "aud": resource,
         "iat": issued_at,
+        ISSUED: issued.0,
         "exp": expires,
         "jti": jti,
         "scope": scopes.to_string(),
@@ -142,19 +133,17 @@ fn sign(shared: &Shared, proven: &Proven, (base, server): (&str, &str), scopes: 
     Ok(Given { text, jti, expires_at, resource, scope: scopes.to_string(), key })
 }
 
-/// The key that signs, and the second from which the token counts. Before a key is used, its last expiry is noted, and only then is it looked
+/// The key that signs, and when the token counts as issued. Before a key is used, its last expiry is noted, and only then is it looked
 /// whether it still signs: so whoever replaces it knows of every token that it ever signed.
-fn signer(shared: &Shared, client: &str, now: Timestamp) -> Result<(Signer, i64), OauthFault> {
+fn signer(shared: &Shared, client: &str, now: Timestamp) -> Result<(Signer, Timestamp), OauthFault> {
     loop {
         let snapshot = shared.feed.snapshot();
         let signer = snapshot.tokens.signer.clone().ok_or(OauthFault::NoKey)?;
-        // Tokens count seconds, cuts milliseconds: one that is given after a cut must not look like one before it.
-        let cut = snapshot.tokens.cuts.of(client).map_or(0, |cut| cut.0.saturating_add(999).div_euclid(1_000));
-        let issued_at = now.0.div_euclid(1_000).max(cut.min(now.0.div_euclid(1_000) + 1));
-        shared.feed.issued().mark(&signer.kid, Timestamp((issued_at * 1_000).saturating_add(LIFE_MS)));
+        let issued = snapshot.tokens.cuts.issue(client, now);
+        shared.feed.issued().mark(&signer.kid, Timestamp((issued.0.div_euclid(1_000) * 1_000).saturating_add(LIFE_MS)));
         let still = shared.feed.snapshot().tokens.signer.as_ref().is_some_and(|current| current.kid == signer.kid);
         if still {
-            return Ok((signer, issued_at));
+            return Ok((signer, issued));
         }
     }
 }

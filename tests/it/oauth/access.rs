@@ -45,7 +45,7 @@ fn signed(sea: &Sea) -> Vec<(&'static str, String)> {
         of("without scope", "scope", json!("")),
         of("with a time that is text", "exp", json!("4102444800")),
     ];
-    for name in ["iss", "sub", "client_id", "aud", "iat", "exp", "jti", "scope", "credential"] {
+    for name in ["iss", "sub", "client_id", "aud", "issued_ms", "exp", "jti", "scope", "credential"] {
         all.push(("a claim is missing", sign(&without(good.clone(), name))));
     }
     all.push(("an assertion, not a token", signer.key.sign(("JWT", &signer.kid), &good).expect("signed")));

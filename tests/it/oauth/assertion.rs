@@ -30,8 +30,9 @@ impl Signing {
         Self { kid: text("kid"), id: text("id"), sea, key }
     }
 
+    /// Made by a clock that is a minute ahead: nothing else counts in the first minute.
     fn claims(&self, jti: &str) -> Value {
-        json!({"iss": "signer", "sub": "signer", "aud": format!("{}/oauth/token", self.sea.base), "iat": now(), "exp": now() + 60, "jti": jti})
+        json!({"iss": "signer", "sub": "signer", "aud": format!("{}/oauth/token", self.sea.base), "iat": now() + 60, "exp": now() + 120, "jti": jti})
     }
 
     fn sign(&self, claims: &Value) -> String {
@@ -66,6 +67,22 @@ async fn an_assertion_counts_once() {
     let token = first.json()["access_token"].as_str().expect("a token").to_owned();
     assert_eq!(signing.sea.call(&token, "echo").await.code(), 0);
     assert_eq!(signing.sea.app.last_call().await["kid"], signing.id, "the ledger names the key by what it is");
+}
+
+#[tokio::test]
+async fn an_assertion_that_the_process_before_may_have_seen_is_told_to_wait() {
+    let signing = Signing::start().await;
+    for (name, value) in [("iat", json!(now())), ("iat", json!(now() + 50)), ("exp", json!(now() + 355))] {
+        let mut claims = signing.claims(&format!("{name} {value}"));
+        claims[name] = value;
+        if name == "exp" {
+            claims.as_object_mut().expect("claims").remove("iat");
+        }
+        let reply = signing.show(&signing.sign(&claims)).await;
+        assert_eq!((reply.status, &reply.json()["error"]), (503, &json!("temporarily_unavailable")), "{claims}: {}", reply.json());
+        let wait = reply.header("retry-after").and_then(|wait| wait.parse::<u64>().ok());
+        assert!(wait.is_some_and(|wait| (1..=61).contains(&wait)), "{wait:?}");
+    }
 }
 
 #[tokio::test]

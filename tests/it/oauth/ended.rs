@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::{Sea, basic};
 use crate::proxy::{call, modern};
 use crate::support::upstream::{event, json_answer, sse_answer};
-use crate::support::wire;
+use crate::support::{TestApp, wire};
 
 async fn revoke(sea: &Sea, auth: &str, token: &str) -> u16 {
     sea.post("/oauth/revoke", &[("Authorization", auth)], &[("token", token), ("token_type_hint", "access_token")]).await.status
@@ -37,11 +37,33 @@ async fn atk_o08_only_its_own_client_ends_a_token() {
 }
 
 #[tokio::test]
-async fn an_ended_token_stays_ended_after_a_restart() {
+async fn ending_a_token_again_and_again_is_one_line_and_is_held_back() {
     let sea = Sea::start().await;
+    let (token, other) = (sea.token("tools:read").await, sea.token("tools:read").await);
+    let auth = basic("bot", &sea.secret);
+    let mut statuses = std::collections::BTreeMap::<u16, u32>::new();
+    let begun = Instant::now();
+    for _ in 0..1_000 {
+        *statuses.entry(revoke(&sea, &auth, &token).await).or_default() += 1;
+    }
+    // The bucket of tokens: 200 at once, then 20 a second.
+    let most = 200 + 20 * (begun.elapsed().as_secs() as u32 + 1);
+    assert!(statuses[&200] <= most && statuses.keys().all(|status| matches!(status, 200 | 429)), "{statuses:?}, {most} at most");
+    sea.app.settle().await;
+    let lines = sea.app.ledger_text().lines().filter(|line| line.contains("\"token.revoke\"")).count();
+    assert_eq!(lines, 1, "one token was ended");
+    assert_eq!(sea.call(&token, "echo").await.status, 401);
+    assert_eq!(sea.call(&other, "echo").await.code(), 0);
+}
+
+#[tokio::test]
+async fn an_ended_token_stays_ended_after_a_restart() {
+    // The port is another one after the restart; a token is for the name it was given by.
+    let mut sea = Sea::of(TestApp::start_with("public_url = \"https://mcp.example.com\"\n").await).await;
+    sea.base = "https://mcp.example.com".to_owned();
     let (ended, other) = (sea.token("tools:read").await, sea.token("tools:read").await);
     assert_eq!(revoke(&sea, &basic("bot", &sea.secret), &ended).await, 200);
-    let (port, list) = (sea.app.proxy.port(), sea.app.data.path().join("archives/deny-list.json"));
+    let list = sea.app.data.path().join("archives/deny-list.json");
     let told = Instant::now();
     loop {
         let text = std::fs::read_to_string(&list).unwrap_or_default();
@@ -52,13 +74,9 @@ async fn an_ended_token_stays_ended_after_a_restart() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let app = sea.app.restart().await;
-    // The port is another one now, and with it our name; a token is for the name it was given by.
-    let host = format!("localhost:{port}");
     let body = call(1, "echo", json!({})).to_string();
     for (token, status) in [(&ended, 401), (&other, 200)] {
-        let mut headers = modern("tools/call", "echo");
-        headers.push(("Host", &host));
-        let reply = app.post_to("/mcp/up", token, &headers, body.as_bytes()).await;
+        let reply = app.post_to("/mcp/up", token, &modern("tools/call", "echo"), body.as_bytes()).await;
         assert_eq!(reply.status, status, "{}", reply.json());
     }
 }
@@ -86,7 +104,7 @@ async fn begin(sea: &Sea, token: &str) -> tokio_rustls::client::TlsStream<tokio:
     stream
 }
 
-async fn until(stream: &mut (impl tokio::io::AsyncRead + Unpin), word: &str) -> String {
+pub(super) async fn until(stream: &mut (impl tokio::io::AsyncRead + Unpin), word: &str) -> String {
     let (mut seen, mut buffer) = (Vec::new(), [0u8; 8192]);
     let read = async {
         while !String::from_utf8_lossy(&seen).contains(word) {
@@ -145,8 +163,8 @@ async fn a_revoked_key_cuts_its_calls_under_way_as_well() {
 }
 
 /// The server's own stream of a session that a token began, on which nothing has come yet.
-async fn idle(sea: &Sea, token: &str) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
-    sea.app.upstream.script(|hit| match (hit.method.as_str(), hit.rpc().as_str()) {
+pub(super) async fn idle(app: &TestApp, token: &str) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+    app.upstream.script(|hit| match (hit.method.as_str(), hit.rpc().as_str()) {
         ("GET", _) => Some(sse_answer(Vec::new(), true)),
         (_, "initialize") => {
             let result = json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "s", "version": "1"}});
@@ -159,13 +177,13 @@ async fn idle(sea: &Sea, token: &str) -> tokio_rustls::client::TlsStream<tokio::
     let asked = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}});
     let body = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": asked}).to_string();
     let headers = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")];
-    let begun = sea.app.post(token, &headers, body.as_bytes()).await;
+    let begun = app.post(token, &headers, body.as_bytes()).await;
     let session = begun.header("mcp-session-id").expect("a session").to_owned();
-    let mut stream = wire::connect(sea.app.proxy, &sea.app.ca).await;
+    let mut stream = wire::connect(app.proxy, &app.ca).await;
     let head = format!(
         "GET /mcp/up HTTP/1.1\r\nHost: localhost:{}\r\nAuthorization: Bearer {token}\r\nAccept: text/event-stream\r\n\
          MCP-Protocol-Version: 2025-11-25\r\nMcp-Session-Id: {session}\r\n\r\n",
-        sea.app.proxy.port()
+        app.proxy.port()
     );
     stream.write_all(head.as_bytes()).await.expect("sent");
     let seen = until(&mut stream, "\r\n\r\n").await;
@@ -178,7 +196,7 @@ async fn what_ends_a_token_ends_a_stream_on_which_nothing_comes() {
     let sea = Sea::start().await;
     for how in ["token", "cut", "client"] {
         let token = sea.token("tools:read").await;
-        let mut stream = idle(&sea, &token).await;
+        let mut stream = idle(&sea.app, &token).await;
         let mut byte = [0u8; 256];
         let rests = tokio::time::timeout(Duration::from_millis(300), stream.read(&mut byte)).await;
         assert!(rests.is_err(), "{how}: it stays open while its token counts");
@@ -209,6 +227,19 @@ async fn a_cut_ends_what_was_given_before_and_nothing_after() {
             .code(),
         0
     );
+}
+
+#[tokio::test]
+async fn of_two_cuts_within_one_second_each_ends_what_was_given_before_it() {
+    let sea = Sea::start().await;
+    for order in [json!({}), json!({"client": "bot"}), json!({}), json!({"client": "bot"})] {
+        let before = sea.token("tools:read").await;
+        assert_eq!(sea.call(&before, "echo").await.code(), 0, "given after the last cut");
+        sea.app.api("POST", "/api/v1/tokens/cut", order.clone()).await;
+        assert_eq!(sea.call(&before, "echo").await.status, 401, "{order}");
+    }
+    let (status, told) = sea.app.api_status("POST", "/api/v1/tokens/cut", json!({"client": "bott"})).await;
+    assert_eq!(status, 404, "a client there is none of: {told}");
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::service::service_fn;
@@ -10,7 +11,9 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use lifeboat::crypto::jwk::Jwk;
 use lifeboat::crypto::jwt::{NewKey, SigningKey};
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 
+use super::ended::idle;
 use super::now;
 use crate::proxy::{call, modern};
 use crate::support::TestApp;
@@ -105,6 +108,81 @@ async fn a_token_of_a_named_issuer_counts_within_its_scopes_and_the_clients_gran
     assert_eq!(try_with(&app, &sign(&key, "one", &none), "echo").await.status, 403);
     app.api("POST", "/api/v1/tokens/cut", json!({})).await;
     assert_eq!(try_with(&app, &token, "echo").await.status, 401, "a cut ends tokens of issuers elsewhere too");
+}
+
+#[tokio::test]
+async fn atk_p04_a_token_without_a_scope_neither_listens_nor_answers_nor_ends_a_session() {
+    let (idp, app, key) = open("").await;
+    let begin = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params":
+        {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "c", "version": "1"}}});
+    let plain = [("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")];
+    let begun = app.post(&app.writer, &plain, begin.to_string().as_bytes()).await;
+    let session = begun.header("mcp-session-id").unwrap_or("none").to_owned();
+    let mut none = claims(&idp, &app);
+    none["scope"] = json!("openid");
+    let token = format!("Bearer {}", sign(&key, "one", &none));
+    app.upstream.forget();
+    let answer = json!({"jsonrpc": "2.0", "id": 1, "result": {"action": "accept"}}).to_string();
+    for (method, body) in [
+        ("GET", ""),
+        ("DELETE", ""),
+        ("POST", answer.as_str()),
+        ("POST", &json!({"jsonrpc": "2.0", "id": 2, "method": "ping"}).to_string()),
+    ] {
+        let mut headers = vec![("Authorization", token.as_str()), ("Mcp-Session-Id", session.as_str())];
+        headers.extend([("Content-Type", "application/json"), ("Accept", "application/json, text/event-stream")]);
+        let headers = if session == "none" { [&headers[..1], &headers[2..]].concat() } else { headers };
+        let reply = app.bare(method, "/mcp/up", &headers, body.as_bytes()).await;
+        assert_eq!(reply.status, 403, "{method} {body}");
+        let challenge = reply.header("www-authenticate").unwrap_or_default();
+        assert!(challenge.contains("error=\"insufficient_scope\"") && challenge.contains("scope=\"tools:read\""), "{challenge}");
+    }
+    assert_eq!(app.upstream.hits().len(), 0, "nothing of it reached the server");
+}
+
+/// Changes a word of `lifeboat.toml`, as somebody does who has a shell.
+async fn edit(app: &TestApp, from: &str, to: &str) {
+    let config = app.data.path().join("config");
+    let before = std::fs::read_to_string(config.join("lifeboat.toml")).expect("the file");
+    assert!(before.contains(from), "{before}");
+    std::fs::write(config.join("lifeboat.toml"), before.replace(from, to)).expect("written");
+    let author = ["-c", "user.name=ana", "-c", "user.email=ana@example.org", "-c", "safe.directory=*"];
+    let git = std::process::Command::new("git").args(author).args(["commit", "-qam", "issuer"]).current_dir(config).output();
+    assert!(git.expect("git runs").status.success());
+    lifeboat::admin::publish::publish(app.app.admin()).await.expect("it is valid");
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_what_let_its_token_of_an_issuer_elsewhere_in() {
+    for how in ["unmapped", "moved", "another claim", "removed"] {
+        let (idp, app, key) = open("client_claim = \"azp\"\nclients = { \"0oa1\" = \"writer\", \"0oa2\" = \"reader\" }\n").await;
+        let mut claims = claims(&idp, &app);
+        claims["azp"] = json!("0oa1");
+        let mut stream = idle(&app, &sign(&key, "one", &claims)).await;
+        let mut byte = [0u8; 256];
+        edit(&app, "\"0oa2\" = \"reader\"", "\"0oa2\" = \"writer\"").await;
+        let rests = tokio::time::timeout(Duration::from_millis(300), stream.read(&mut byte)).await;
+        assert!(rests.is_err(), "{how}: what does not concern it does not end it");
+        match how {
+            "unmapped" => edit(&app, "\"0oa1\" = \"writer\"", "\"0oa1\" = \"reader\"").await,
+            "moved" => edit(&app, &idp.url, "https://id.example.com").await,
+            "another claim" => edit(&app, "\"azp\"", "\"sub\"").await,
+            _ => edit(&app, "name = \"idp\"", "name = \"other\"").await,
+        }
+        let ended = async { while stream.read(&mut byte).await.is_ok_and(|count| count > 0) {} };
+        assert!(tokio::time::timeout(Duration::from_secs(2), ended).await.is_ok(), "{how}: the stream goes on");
+    }
+}
+
+#[tokio::test]
+async fn a_cut_ends_a_token_of_an_issuer_whose_clock_runs_fast() {
+    let (idp, app, key) = open("").await;
+    let mut claims = claims(&idp, &app);
+    claims["iat"] = json!(now() + 55);
+    let token = sign(&key, "one", &claims);
+    assert_eq!(try_with(&app, &token, "echo").await.code(), 0);
+    app.api("POST", "/api/v1/tokens/cut", json!({})).await;
+    assert_eq!(try_with(&app, &token, "echo").await.status, 401);
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ impl Sea {
     /// What a token of `bot` for `up` says, to be changed by a test.
     pub(super) fn claims(&self) -> Value {
         let now = now();
-        json!({"iss": self.base, "sub": "bot", "client_id": "bot", "aud": self.resource(), "iat": now, "exp": now + 600,
+        json!({"iss": self.base, "sub": "bot", "client_id": "bot", "aud": self.resource(), "iat": now, "issued_ms": now * 1_000, "exp": now + 600,
             "jti": "tok_test", "scope": "tools:write", "credential": self.kid})
     }
 }

@@ -291,6 +291,8 @@ fn snapshot(upstream: &str, settings: &str) -> Snapshot {
     desired.clients.insert("other".into(), toml::from_str("roles = [\"r\"]").expect("client"));
     desired.roles.insert("n".into(), toml::from_str("[[grant]]\ntools = [\"s/look\"]\nclasses = [\"read\"]").expect("role"));
     desired.clients.insert("narrow".into(), toml::from_str("roles = [\"n\"]").expect("client"));
+    desired.roles.insert("e".into(), toml::from_str("[[grant]]\ntools = [\"else/*\"]\nclasses = [\"read\"]").expect("role"));
+    desired.clients.insert("outsider".into(), toml::from_str("roles = [\"e\"]").expect("client"));
     let key = |kid: &str, client: &str| KeyEntry {
         kid: kid.into(),
         client: client.into(),
@@ -299,7 +301,8 @@ fn snapshot(upstream: &str, settings: &str) -> Snapshot {
     };
     let mut expired = key("expiredk", "ci");
     expired.expires_at = Some(Timestamp(1));
-    let keys = vec![key("abcdefgh", "ci"), key("otherkey", "other"), key("narrowke", "narrow"), expired];
+    let keys =
+        vec![key("abcdefgh", "ci"), key("otherkey", "other"), key("narrowke", "narrow"), key("outsider", "outsider"), expired];
     let headers = vec![("authorization".to_owned(), lifeboat::base::secret::Secret::new("Bearer upstream".to_owned()))];
     let secrets = ServerSecrets { approved: true, headers, ..ServerSecrets::default() };
     Snapshot::build(Revision::default(), &desired, keys, HashMap::from([("s".to_owned(), secrets)])).expect("snapshot")

@@ -1,11 +1,13 @@
 //! Legacy sessions and the server's own stream.
 
 use bytes::Bytes;
-use http_body_util::BodyExt;
+use http::Request;
+use http_body_util::{BodyExt, Full};
+use lifeboat::policy::Snapshot;
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use super::rig::{KEY, Rig, Script, Seen, json_answer, until};
+use super::rig::{KEY, Rig, Script, Seen, bearer, json_answer, modern, piece, until};
 
 fn initialize() -> String {
     let params = json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}});
@@ -38,6 +40,74 @@ async fn pit_25_the_proxy_shows_its_own_session_and_keeps_it_to_its_client() {
     assert_eq!(rig.send(end).await.status, 200);
     assert_eq!(rig.seen.lock().expect("lock").last().expect("seen").method, "DELETE");
     assert_eq!(rig.send(rig.post(&ping, &[("mcp-session-id", &id)])).await.status, 404);
+}
+
+/// What a client without any grant on this server may ask of it.
+fn of_an_outsider(rig: &Rig, session: &str) -> Vec<(String, Request<Full<Bytes>>)> {
+    let mut all = Vec::new();
+    for message in [
+        serde_json::from_str(&initialize()).expect("JSON"),
+        json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+        json!({"jsonrpc": "2.0", "method": "notifications/roots/list_changed"}),
+        json!({"jsonrpc": "2.0", "id": 1, "method": "ping"}),
+        json!({"jsonrpc": "2.0", "id": 1, "method": "logging/setLevel", "params": {"level": "debug"}}),
+        json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"}),
+        json!({"jsonrpc": "2.0", "id": 1, "result": {"action": "accept", "content": {}}}),
+        json!({"jsonrpc": "2.0", "id": 1, "error": {"code": -1, "message": "no"}}),
+    ] {
+        all.push((message.to_string(), rig.post_as("outsider", &message)));
+    }
+    for method in ["server/discover", "subscriptions/listen", "tools/list"] {
+        let (body, headers) = modern(method, None, 7, json!({"notifications": {"toolsListChanged": true}}));
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let mut request = rig.post(&body, &headers);
+        request.headers_mut().insert("authorization", bearer("outsider").parse().expect("a header"));
+        all.push((format!("modern {method}"), request));
+    }
+    let bearer = bearer("outsider");
+    for method in ["GET", "DELETE"] {
+        let headers = [("authorization", bearer.as_str()), ("accept", "text/event-stream")];
+        all.push((method.to_owned(), rig.request(method, "/mcp/s", &headers, "")));
+        let headers = [&headers[..], &[("mcp-session-id", session)]].concat();
+        all.push((format!("{method} in a session"), rig.request(method, "/mcp/s", &headers, "")));
+    }
+    all
+}
+
+#[tokio::test]
+async fn atk_p04_a_client_without_a_grant_on_a_server_has_no_business_there() {
+    let rig = Rig::start(with_session).await;
+    let session = rig.session("abcdefgh").await;
+    let before = rig.hits();
+    for (what, request) in of_an_outsider(&rig, &session) {
+        let answer = rig.send(request).await;
+        assert_eq!((answer.status, answer.reason()), (200, json!("policy.no_grant")), "{what}");
+        assert!(!answer.headers.contains_key("mcp-session-id"), "{what}");
+    }
+    let ghost = rig.request("GET", "/mcp/ghost", &[("authorization", &bearer("outsider")), ("accept", "text/event-stream")], "");
+    assert_eq!(rig.send(ghost).await.reason(), "policy.unknown_server");
+    assert_eq!(rig.hits(), before, "nothing of it reached the server");
+    assert!(rig.feed.snapshot().clients.contains_key("outsider"));
+}
+
+#[tokio::test]
+async fn atk_p04_a_stream_ends_with_the_last_grant_of_its_client() {
+    let (events, stream) = mpsc::channel::<Bytes>(8);
+    let stream = std::sync::Mutex::new(Some(stream));
+    let rig = Rig::start(move |request| match request.method.as_str() {
+        "GET" => Script::Stream(stream.lock().expect("lock").take().expect("once")),
+        _ => with_session(request),
+    })
+    .await;
+    let session = rig.session("narrowke").await;
+    let mut body = rig.listen(&session, "narrowke", None).await.into_body();
+    events.send("data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}\n\n".into()).await.expect("sent");
+    assert!(piece(&mut body).await.contains("notifications/message"));
+    let mut policy = Snapshot::clone(&rig.feed.snapshot());
+    let without = policy.clients["outsider"].clone();
+    policy.clients.insert("narrow".into(), without);
+    rig.feed.publish(policy);
+    assert_eq!(piece(&mut body).await, "", "it has ended");
 }
 
 #[tokio::test]

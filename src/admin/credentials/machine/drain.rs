@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admin::credentials::model::Rotation;
 use crate::base::clock::Timestamp;
+use crate::policy::places::OTHERS;
 
 /// How often it is looked at who moved.
 const LOOK_MS: i64 = 2_000;
@@ -31,7 +32,9 @@ pub struct Place {
 impl Place {
     /// A place by what was seen there.
     pub fn new(place: String, old_last: Option<Timestamp>, new_last: Option<Timestamp>) -> Self {
-        let moved = new_last.is_some_and(|new| old_last.is_none_or(|old| old < new));
+        // Of places that are not told apart, one may use the new version while another uses the old one.
+        let is_one = place != OTHERS;
+        let moved = new_last.is_some_and(|new| old_last.is_none_or(|old| is_one && old < new));
         Self { place, old_last, new_last, new_calls: 0, refused: 0, moved }
     }
 }
@@ -103,5 +106,19 @@ fn who(drain: &Drain, fetched: bool, holder: Option<&str>) -> String {
     match still.as_slice() {
         [] => format!("the overlap is over and nobody has used the new one yet{holder}"),
         still => format!("the overlap is over and still on the old one: {}{holder}", still.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_that_are_not_told_apart_have_not_moved_while_one_of_them_used_the_old_version() {
+        let moved = |place: &str, old: Option<i64>, new: Option<i64>| {
+            Place::new(place.to_owned(), old.map(Timestamp), new.map(Timestamp)).moved
+        };
+        assert!(moved("10.0.0.1", Some(1), Some(2)) && moved(OTHERS, None, Some(2)));
+        assert!(!moved(OTHERS, Some(1), Some(2)) && !moved("10.0.0.1", Some(2), Some(2)));
     }
 }
