@@ -1,7 +1,7 @@
 //! Signing in: the password, then the code where there is a second factor, and both once more where a login is too old. Nobody learns whether
 //! a name exists, and every sign-in makes a new session id.
 
-use super::memory::{Half, State};
+use super::memory::{Checked, Half, State};
 use super::model::{NotSignedIn, SignedIn, Visitor};
 use super::second::{self, Counted};
 use super::sessions::{begin, end};
@@ -35,19 +35,28 @@ pub async fn login(
 ) -> Result<SignedIn, NotSignedIn> {
     // A name nobody can have is one name for the throttle, so that strangers cannot fill it with inventions.
     let account = if check_name(name).is_ok() { name } else { "" };
-    check_password(admin, account, secret, visitor).await?;
-    if admin.operators.state().accounts.get(account).is_some_and(second::has) {
+    let checked = check_password(admin, account, secret, visitor).await?;
+    if checked.second.is_some() {
         // The try stays counted until the code has come too: whoever has only the password is no friend yet.
-        return Err(NotSignedIn::Code(half(admin, account, came.1)));
+        return Err(half(admin, checked, came.1).map_or(NotSignedIn::Wrong, NotSignedIn::Code));
     }
-    Ok(enter(admin, account, visitor, (came.0, "login.ok", None)).await)
+    enter(admin, &checked, visitor, (came.0, "login.ok", None)).await
 }
 
 // A new session in place of the one that was shown; a reason that was typed and not used goes along.
-async fn enter(admin: &Admin, account: &str, visitor: &Visitor, how: (Option<&str>, &str, Option<Counted>)) -> SignedIn {
-    let (replaced, action, counted) = how;
-    admin.operators.throttle().succeeded(account, visitor.remote);
+async fn enter(
+    admin: &Admin,
+    checked: &Checked,
+    visitor: &Visitor,
+    how: (Option<&str>, &str, Option<Counted>),
+) -> Result<SignedIn, NotSignedIn> {
+    let (account, (replaced, action, counted)) = (checked.operator.as_str(), how);
     let draft = sessions::draft(admin, account);
+    let Some(signed) = begin(admin, checked, visitor).await else {
+        told(admin, account, visitor, ("login.refused", None)).await;
+        return Err(NotSignedIn::Wrong);
+    };
+    admin.operators.throttle().succeeded(account, visitor.remote);
     if let Some(token) = replaced {
         end(admin, token).await;
     }
@@ -56,23 +65,28 @@ async fn enter(admin: &Admin, account: &str, visitor: &Visitor, how: (Option<&st
         Counted::Recovery(_) => "recovery_code",
     });
     told(admin, account, visitor, (action, second)).await;
-    let signed = begin(admin, account, visitor).await;
     if draft.is_some() {
         sessions::keep_draft(admin, account, draft);
     }
-    signed
+    Ok(signed)
 }
 
-async fn check_password(admin: &Admin, account: &str, secret: &Secret<String>, visitor: &Visitor) -> Result<(), NotSignedIn> {
+async fn check_password(
+    admin: &Admin,
+    account: &str,
+    secret: &Secret<String>,
+    visitor: &Visitor,
+) -> Result<Checked, NotSignedIn> {
     let now = admin.clock.now();
     if let Err(wait) = take_turn(&mut admin.operators.throttle(), account, visitor, now) {
         admin.recorder.stranger(visitor.remote, "login.throttled");
         return Err(wait);
     }
-    let stored = admin.operators.state().accounts.get(account).filter(|a| a.disabled_at.is_none()).map(|a| a.password_phc.clone());
-    let exists = stored.is_some();
-    if password::check(stored, secret).await? {
-        return Ok(());
+    let found = admin.operators.state().to_check(account);
+    let right = password::check(found.as_ref().map(|checked| checked.password_phc.clone()), secret).await?;
+    let exists = found.is_some();
+    if let Some(checked) = found.filter(|_| right) {
+        return Ok(checked);
     }
     if exists {
         told(admin, account, visitor, ("login.refused", None)).await;
@@ -92,16 +106,20 @@ fn take_turn(throttle: &mut Throttle, account: &str, visitor: &Visitor, now: Tim
     Ok(())
 }
 
-fn half(admin: &Admin, operator: &str, next: &str) -> Secret<String> {
+// None when the account is another one by now.
+fn half(admin: &Admin, checked: Checked, next: &str) -> Option<Secret<String>> {
     let (now, token) = (admin.clock.now(), keys::token(admin.entropy.as_ref()));
     let mut state = admin.operators.state();
+    if !state.stands(&checked) {
+        return None;
+    }
     state.halves.retain(|_, half| lives(half, now));
     if state.halves.len() >= HALVES {
         state.halves.clear();
     }
-    let half = Half { operator: operator.to_owned(), at: now, next: next.to_owned(), wrong: 0 };
+    let half = Half { checked, at: now, next: next.to_owned(), wrong: 0 };
     state.halves.insert(keys::hash_text(token.reveal()), half);
-    token
+    Some(token)
 }
 
 fn lives(half: &Half, now: Timestamp) -> bool {
@@ -112,7 +130,7 @@ fn lives(half: &Half, now: Timestamp) -> bool {
 pub fn waits(admin: &Admin, token: &str) -> Option<String> {
     let now = admin.clock.now();
     let state = admin.operators.state();
-    state.halves.get(&keys::hash_text(token)).filter(|half| lives(half, now)).map(|half| half.operator.clone())
+    state.halves.get(&keys::hash_text(token)).filter(|half| lives(half, now)).map(|half| half.checked.operator.clone())
 }
 
 /// The second step: signs in by a code of the authenticator or a recovery code. Gives where to go too.
@@ -127,14 +145,10 @@ pub async fn login_code(
     replaced: Option<&str>,
 ) -> Result<(SignedIn, String), NotSignedIn> {
     let (now, id) = (admin.clock.now(), keys::hash_text(token));
-    let may =
-        |state: &State, operator: &str| state.accounts.get(operator).is_some_and(|a| a.disabled_at.is_none() && second::has(a));
-    let found = {
-        let state = admin.operators.state();
-        state.halves.get(&id).filter(|half| lives(half, now) && may(&state, &half.operator)).cloned()
-    };
-    let half = found.ok_or(NotSignedIn::Over)?;
-    let counted = check_code(admin, &half.operator, typed, visitor).await;
+    let find = |state: &State| state.halves.get(&id).filter(|half| lives(half, now) && state.stands(&half.checked)).cloned();
+    let half = find(&admin.operators.state()).ok_or(NotSignedIn::Over)?;
+    let operator = half.checked.operator.as_str();
+    let counted = check_code(admin, operator, typed, visitor).await;
     if let Err(NotSignedIn::Wrong) = counted {
         let mut state = admin.operators.state();
         let over = state.halves.get_mut(&id).is_none_or(|half| {
@@ -149,8 +163,8 @@ pub async fn login_code(
     let counted = counted?;
     // Taken out by whoever is first: one first step makes one session.
     admin.operators.state().halves.remove(&id).ok_or(NotSignedIn::Over)?;
-    let signed = enter(admin, &half.operator, visitor, (replaced, "login.ok", Some(counted))).await;
-    warn_of_wrong(admin, &half.operator, &signed, counted);
+    let signed = enter(admin, &half.checked, visitor, (replaced, "login.ok", Some(counted))).await?;
+    warn_of_wrong(admin, operator, &signed, counted);
     Ok((signed, half.next))
 }
 
@@ -196,10 +210,10 @@ pub async fn again(
     visitor: &Visitor,
 ) -> Result<SignedIn, NotSignedIn> {
     let (token, secret, code) = shown;
-    check_password(admin, &actor.name, secret, visitor).await?;
-    let asks = admin.operators.state().accounts.get(&actor.name).is_some_and(second::has);
+    let checked = check_password(admin, &actor.name, secret, visitor).await?;
+    let asks = checked.second.is_some();
     let counted = if asks { Some(check_code(admin, &actor.name, code, visitor).await?) } else { None };
-    Ok(enter(admin, &actor.name, visitor, (Some(token), "login.again", counted)).await)
+    enter(admin, &checked, visitor, (Some(token), "login.again", counted)).await
 }
 
 // An operator who cannot be written down may still sign in, for the stop button; the log keeps it.

@@ -158,6 +158,7 @@ pub async fn reset(admin: &Admin, actor: &Actor, name: &str, secret: &Secret<Str
 }
 
 async fn apply(admin: &Admin, name: &str, change: Change<'_>) -> Verb<()> {
+    let _turn = admin.operators.changes.lock().await;
     let now = admin.clock.now();
     let (role, disabled, phc) = match &change {
         Change::Role(role) => (Some(*role), None, None),
@@ -166,22 +167,27 @@ async fn apply(admin: &Admin, name: &str, change: Change<'_>) -> Verb<()> {
     };
     let ends_keys = role.is_none();
     store::change(&admin.db, name, change, now).await?;
-    let mut state = admin.operators.state();
-    if let Some(account) = state.accounts.get_mut(name) {
-        account.role = role.unwrap_or(account.role);
-        account.disabled_at = disabled.unwrap_or(account.disabled_at);
-        if let Some(phc) = phc {
-            (account.password_phc, account.second) = (phc, None);
+    let over = {
+        let mut state = admin.operators.state();
+        if let Some(account) = state.accounts.get_mut(name) {
+            account.role = role.unwrap_or(account.role);
+            account.disabled_at = disabled.unwrap_or(account.disabled_at);
+            if let Some(phc) = phc {
+                (account.password_phc, account.second) = (phc, None);
+            }
         }
-    }
-    state.end_sessions(name, None);
-    if ends_keys {
-        for key in state.keys.values_mut().filter(|key| key.operator == name && key.revoked_at.is_none()) {
-            key.revoked_at = Some(now);
+        if ends_keys {
+            for key in state.keys.values_mut().filter(|key| key.operator == name && key.revoked_at.is_none()) {
+                key.revoked_at = Some(now);
+            }
         }
-    }
-    drop(state);
+        state.end_sessions(name, None)
+    };
     vaults::tell_revoked(admin);
+    // Also those that began after the change was written and before it stood here.
+    if let Err(fault) = store::end_sessions(&admin.db, &over).await {
+        tracing::warn!(%fault, operator = name, "an ended session may still be in the database");
+    }
     Ok(())
 }
 

@@ -104,14 +104,19 @@ pub async fn set_password(admin: &Admin, actor: &Actor, secret: &Secret<String>,
     if !admin.operators.state().accounts.contains_key(&actor.name) {
         return Err(Fault::denied("Only an operator has a password. On the host: lifeboat operator reset NAME --password-stdin"));
     }
-    let phc = password::make(secret).await?;
+    let (phc, own) = (password::make(secret).await?, keys::hash_text(token));
+    let _turn = admin.operators.changes.lock().await;
+    if admin.operators.state().sessions.get(&own).is_none_or(|session| session.operator != actor.name) {
+        // A reset or an end of this session came first, and its password is the one that stays.
+        return Err(Fault::denied("This session ended meanwhile. The password is as it was"));
+    }
     store::set_password(&admin.db, &actor.name, &phc).await?;
     let over = {
         let mut state = admin.operators.state();
         if let Some(account) = state.accounts.get_mut(&actor.name) {
             account.password_phc = phc;
         }
-        state.end_sessions(&actor.name, Some(keys::hash_text(token)))
+        state.end_sessions(&actor.name, Some(own))
     };
     store::end_sessions(&admin.db, &over).await?;
     vaults::tell_revoked(admin);

@@ -1,0 +1,64 @@
+//! What changes while somebody signs in: a password takes a while to compare, and what was replaced meanwhile opens nothing.
+
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use super::operators::{self, AddOperator, NotSignedIn, SignedIn, Touch};
+use super::tests_ask::{PASSWORD, secret, session, visitor};
+use super::tests_house::{House, root};
+use super::{Admin, OperatorRole};
+
+const OTHER: &str = "another long password";
+
+async fn add(admin: &Admin, name: &str, role: OperatorRole) {
+    let input = AddOperator { name: name.into(), role, password: secret(PASSWORD) };
+    operators::add(admin, &root(), input).await.unwrap();
+}
+
+/// Lets a sign-in begin to compare, and go no further.
+async fn begun(login: Pin<&mut impl Future<Output = Result<SignedIn, NotSignedIn>>>) {
+    assert!(tokio::time::timeout(Duration::ZERO, login).await.is_err(), "the password is still being compared");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_a03_a_password_that_was_reset_while_it_was_compared_opens_nothing() {
+    let house = House::open().await;
+    let admin = &house.admin;
+    add(admin, "ana", OperatorRole::Operator).await;
+    let (old, from) = (secret(PASSWORD), visitor());
+    let mut login = pin!(operators::login(admin, "ana", &old, &from, (None, "/")));
+    begun(login.as_mut()).await;
+    operators::reset(admin, &root(), "ana", &secret(OTHER)).await.unwrap();
+    assert!(matches!(login.await, Err(NotSignedIn::Wrong)));
+    assert!(operators::session_list(admin, &root(), Some("ana")).unwrap().sessions.is_empty());
+    assert!(operators::login(admin, "ana", &secret(OTHER), &from, (None, "/")).await.is_ok(), "the new one does");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_a03_an_operator_disabled_while_its_password_was_compared_is_not_signed_in() {
+    let house = House::open().await;
+    let admin = &house.admin;
+    add(admin, "ana", OperatorRole::Operator).await;
+    let (password, from) = (secret(PASSWORD), visitor());
+    let mut login = pin!(operators::login(admin, "ana", &password, &from, (None, "/")));
+    begun(login.as_mut()).await;
+    operators::disable(admin, &root(), "ana").await.unwrap();
+    assert!(matches!(login.await, Err(NotSignedIn::Wrong)));
+    let dir = house.close().await;
+    let again = House::open_at(dir).await;
+    assert!(again.admin.operators.state().sessions.is_empty(), "also after a restart");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn atk_a03_a_session_that_a_reset_ended_sets_no_password_of_its_own() {
+    let house = House::open().await;
+    let admin = &house.admin;
+    let token = session(admin, OperatorRole::Operator).await;
+    let actor = operators::who(admin, &token, Touch::Yes).unwrap();
+    let mine = secret("a password of the thief");
+    let mut set = pin!(operators::set_password(admin, &actor, &mine, &token));
+    assert!(tokio::time::timeout(Duration::ZERO, set.as_mut()).await.is_err(), "it is still being hashed");
+    operators::reset(admin, &root(), "operator", &secret(OTHER)).await.unwrap();
+    assert!(set.await.is_err(), "the session has ended");
+    assert!(operators::login(admin, "operator", &secret(OTHER), &visitor(), (None, "/")).await.is_ok());
+}
