@@ -62,3 +62,32 @@ async fn atk_a03_a_session_that_a_reset_ended_sets_no_password_of_its_own() {
     assert!(set.await.is_err(), "the session has ended");
     assert!(operators::login(admin, "operator", &secret(OTHER), &visitor(), (None, "/")).await.is_ok());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_admins_who_disable_each_other_at_the_same_moment_leave_one() {
+    let house = House::open().await;
+    let admin = &house.admin;
+    add(admin, "ana", OperatorRole::Admin).await;
+    add(admin, "bob", OperatorRole::Admin).await;
+    let actor = root();
+    let (one, other) = tokio::join!(operators::disable(admin, &actor, "ana"), operators::disable(admin, &actor, "bob"));
+    assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+    let refused = one.err().or(other.err()).unwrap();
+    assert!(refused.message.contains("is the only admin"), "{refused}");
+    assert_eq!(operators::admins(admin).len(), 1);
+    let dir = house.close().await;
+    assert_eq!(operators::admins(&House::open_at(dir).await.admin).len(), 1, "also in the database");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_who_goes_and_one_who_becomes_another_at_the_same_moment_leave_one() {
+    let house = House::open().await;
+    let admin = &house.admin;
+    add(admin, "ana", OperatorRole::Admin).await;
+    add(admin, "bob", OperatorRole::Admin).await;
+    let actor = root();
+    let less = operators::set_role(admin, &actor, "bob", OperatorRole::Viewer);
+    let (one, other) = tokio::join!(operators::disable(admin, &actor, "ana"), less);
+    assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+    assert_eq!(operators::admins(admin).len(), 1);
+}

@@ -191,9 +191,10 @@ async fn apply(admin: &Admin, name: &str, change: Change<'_>) -> Verb<()> {
     Ok(())
 }
 
+// Says so before anything is asked of the database, which decides.
 fn keep_one_admin(admin: &Admin, name: &str) -> Verb<()> {
     match admins(admin).as_slice() {
-        [only] if only == name => Err(Fault::conflict(format!("{name} is the only admin. Add another one first"))),
+        [only] if only == name => Err(store::only_admin(name)),
         _ => Ok(()),
     }
 }
