@@ -116,6 +116,10 @@ pub async fn totp_confirm(admin: &Admin, actor: &Actor, token: &str, typed: &str
         let mut state = admin.operators.state();
         if let Some(session) = state.sessions.get_mut(&id) {
             session.pending = None;
+            // A code came from here: its place is known, and strangers with the password do not slow it.
+            if let Ok(remote) = session.remote.parse() {
+                admin.operators.codes().succeeded(&actor.name, remote);
+            }
         }
         if let Some(account) = state.accounts.get_mut(&actor.name) {
             account.second = Some(second);
