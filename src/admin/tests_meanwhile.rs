@@ -3,7 +3,7 @@
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
-use super::operators::{self, AddOperator, NotSignedIn, SignedIn, Touch};
+use super::operators::{self, AddKey, AddOperator, NotSignedIn, SignedIn, Touch};
 use super::tests_ask::{PASSWORD, secret, session, visitor};
 use super::tests_house::{House, root};
 use super::{Admin, OperatorRole};
@@ -90,4 +90,40 @@ async fn an_admin_who_goes_and_one_who_becomes_another_at_the_same_moment_leave_
     let (one, other) = tokio::join!(operators::disable(admin, &actor, "ana"), less);
     assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
     assert_eq!(operators::admins(admin).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_access_of_the_only_admin_ends_and_the_account_stays() {
+    let house = House::open().await;
+    let admin = &house.admin;
+    let token = session(admin, OperatorRole::Admin).await;
+    let person = operators::who(admin, &token, Touch::Yes).unwrap();
+    let key = operators::key_add(admin, &person, "admin", AddKey::default()).await.unwrap();
+    assert!(operators::disable(admin, &root(), "admin").await.is_err(), "it is the only one");
+    let ended = operators::end_access(admin, &root(), "admin").await.unwrap();
+    assert_eq!((ended.sessions, ended.keys), (1, vec![key.kid.clone()]));
+    assert!(operators::who(admin, &token, Touch::Yes).is_none() && operators::who_by_key(admin, &key.key).is_none());
+    let dir = house.close().await;
+    let again = House::open_at(dir).await;
+    assert!(operators::who(&again.admin, &token, Touch::Yes).is_none(), "also after a restart");
+    assert!(operators::who_by_key(&again.admin, &key.key).is_none());
+    assert!(operators::login(&again.admin, "admin", &secret(PASSWORD), &visitor(), (None, "/")).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_end_without_sessions_and_sessions_without_keys() {
+    let house = House::open().await;
+    let admin = &house.admin;
+    let token = session(admin, OperatorRole::Operator).await;
+    let person = operators::who(admin, &token, Touch::Yes).unwrap();
+    let key = operators::key_add(admin, &person, "operator", AddKey::default()).await.unwrap();
+    let ended = operators::sessions_end(admin, &root(), Some("operator"), None).await.unwrap();
+    assert_eq!(ended.ended, 1);
+    assert!(operators::who_by_key(admin, &key.key).is_some(), "the key stays");
+    let signed = operators::login(admin, "operator", &secret(PASSWORD), &visitor(), (None, "/")).await.unwrap();
+    assert_eq!(operators::key_end_all(admin, &root(), "operator").await.unwrap().ended, [key.kid.as_str()]);
+    assert!(operators::who_by_key(admin, &key.key).is_none());
+    assert!(operators::who(admin, signed.token.reveal(), Touch::Yes).is_some(), "the session stays");
+    let eve = operators::who(admin, signed.token.reveal(), Touch::Yes).unwrap();
+    assert!(operators::end_access(admin, &eve, "somebody").await.is_err(), "not somebody else's");
 }

@@ -171,6 +171,16 @@ impl State {
         self.to_check(&checked.operator).as_ref() == Some(checked)
     }
 
+    /// Ends the keys of an operator. Gives which ended.
+    pub fn end_keys(&mut self, operator: &str, now: Timestamp) -> Vec<String> {
+        let running = self.keys.iter_mut().filter(|(_, key)| key.operator == operator && key.revoked_at.is_none());
+        let ended = running.map(|(kid, key)| {
+            key.revoked_at = Some(now);
+            kid.clone()
+        });
+        ended.collect()
+    }
+
     /// Ends the sessions of an operator but one, and every sign-in of it that is half done. Gives what ended.
     pub fn end_sessions(&mut self, operator: &str, but: Option<[u8; 32]>) -> Vec<[u8; 32]> {
         self.halves.retain(|_, half| half.checked.operator != operator);
