@@ -282,7 +282,10 @@ mod tests {
         let client = Client { name, state, roles, rate: 0, burst: 0, concurrency: 0, keys, secrets, jwks };
         let view = ClientView::of(&client, Timestamp(2));
         let kids = |keys: &[KeyView]| keys.iter().map(|key| key.kid.clone()).collect::<Vec<_>>();
-        assert_eq!((kids(&view.keys), kids(&view.ended)), (vec!["lbk_a".into(), "lbk_c".into()], vec!["lbk_b".into(), "lbk_d".into()]));
+        assert_eq!(
+            (kids(&view.keys), kids(&view.ended)),
+            (vec!["lbk_a".into(), "lbk_c".into()], vec!["lbk_b".into(), "lbk_d".into()])
+        );
         assert_eq!(view.ends, "Its 2 keys and every token it got end now, and ci leaves the configuration.");
         let bare = Client { keys: Vec::new(), ..client };
         assert_eq!(ClientView::of(&bare, Timestamp(2)).ends, "ci leaves the configuration now.");

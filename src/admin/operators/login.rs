@@ -72,12 +72,7 @@ async fn enter(
     Ok(signed)
 }
 
-async fn check_password(
-    admin: &Admin,
-    account: &str,
-    secret: &Secret<String>,
-    visitor: &Visitor,
-) -> Result<Checked, NotSignedIn> {
+async fn check_password(admin: &Admin, account: &str, secret: &Secret<String>, visitor: &Visitor) -> Result<Checked, NotSignedIn> {
     let now = admin.clock.now();
     if let Err(wait) = take_turn(&mut admin.operators.throttle(), account, visitor, now) {
         admin.recorder.stranger(visitor.remote, "login.throttled");

@@ -220,7 +220,13 @@ impl Operators {
                 codes.succeeded(&session.operator, remote);
             }
         }
-        Self { state: Mutex::new(state), throttle: Mutex::new(throttle), codes: Mutex::new(codes), changes: tokio::sync::Mutex::default(), unread }
+        Self {
+            state: Mutex::new(state),
+            throttle: Mutex::new(throttle),
+            codes: Mutex::new(codes),
+            changes: tokio::sync::Mutex::default(),
+            unread,
+        }
     }
 
     /// The state, for one short look or change.

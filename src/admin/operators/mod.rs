@@ -21,8 +21,8 @@ pub use keys::{DEFAULT_DAYS, ShownKey, add as key_add, end_all as key_end_all, l
 pub use login::{HALF_MS, again, login, login_code, waits};
 pub use memory::{ABSOLUTE_MS, IDLE_MS, Operators};
 pub use model::{
-    AddKey, AddOperator, Ended, KeyAdded, KeyList, KeysEnded, NotSignedIn, Operator, OperatorKey, OperatorList, OperatorSession, SessionList,
-    SessionsEnded, SignedIn, Visitor,
+    AddKey, AddOperator, Ended, KeyAdded, KeyList, KeysEnded, NotSignedIn, Operator, OperatorKey, OperatorList, OperatorSession,
+    SessionList, SessionsEnded, SignedIn, Visitor,
 };
 pub use own::{end_access, session_end, session_list, session_name, sessions_end, set_password};
 pub use second::{

@@ -49,8 +49,7 @@ pub fn sentence(message: &str) -> String {
     let word = message.split_whitespace().next().unwrap_or_default();
     // A name or a command is written as it is typed.
     let is_name = word.trim_end_matches([':', ',']).contains(['/', ':', '.', '_']) || word == "lifeboat";
-    let first: String =
-        chars.next().map(|c| if is_name { c.to_string() } else { c.to_uppercase().collect() }).unwrap_or_default();
+    let first: String = chars.next().map(|c| if is_name { c.to_string() } else { c.to_uppercase().collect() }).unwrap_or_default();
     let end = if message.ends_with(['.', '!', '?']) { "" } else { "." };
     format!("{first}{}{end}", chars.as_str())
 }
