@@ -1,9 +1,10 @@
-//! What the commands over clients and tokens ask of the API. Never talks to anybody itself.
+//! What the commands over clients and tokens ask of the API, and how a list of clients reads. Never talks to anybody itself.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::{ClientCommand, ClientJwkCommand, ClientSecretCommand, TokenCommand};
 use super::order::{Order, segment, standard_input};
+use super::out;
 use crate::base::fault::Verb;
 
 pub(super) fn client(command: &ClientCommand) -> Verb<Order> {
@@ -43,5 +44,33 @@ pub(super) fn token(command: &TokenCommand) -> Order {
         TokenCommand::Retire { kid } => Order::post(one(kid, "retire"), json!({})),
         TokenCommand::Remove { kid } => Order::post(one(kid, "remove"), json!({})),
         TokenCommand::Cut { client, reason } => Order::post("/api/v1/tokens/cut", json!({"client": client, "reason": reason})),
+    }
+}
+
+/// Clients for people: keys and secrets that count, not those that ended.
+pub(super) fn text(value: &Value) -> String {
+    let counts = |list: &Value| list.as_array().map_or(0, |all| all.iter().filter(|one| one["state"] == "active").count());
+    let row = |client: &Value| {
+        let mut row = client.clone();
+        for field in ["keys", "secrets"] {
+            row[field] = json!(counts(&client[field]));
+        }
+        row
+    };
+    let rows: Vec<Value> = value["clients"].as_array().into_iter().flatten().map(row).collect();
+    out::text(&json!({ "clients": rows }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_counts_what_counts() {
+        let key = |state: &str| json!({"kid": "a", "state": state});
+        let ci = json!({"name": "ci", "keys": [key("active"), key("revoked"), key("expired")], "secrets": [key("revoked")]});
+        let shown = text(&json!({"clients": [ci]}));
+        assert_eq!(shown, "name  keys  secrets\nci    1     0");
+        assert_eq!(text(&json!({"clients": []})), "none");
     }
 }
