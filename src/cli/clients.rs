@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use super::args::{ClientCommand, ClientJwkCommand, ClientSecretCommand, TokenCommand};
 use super::order::{Order, segment, standard_input};
 use super::out;
+use crate::admin::clients::oauth::texts::{self, Facts};
 use crate::base::fault::Verb;
+use crate::config::paths::DataDir;
 
 pub(super) fn client(command: &ClientCommand) -> Verb<Order> {
     Ok(match command {
@@ -47,6 +49,24 @@ pub(super) fn token(command: &TokenCommand) -> Order {
     }
 }
 
+/// A client that was added, for people; with a secret, also how a script gets a token with it.
+pub(super) fn added(data: &DataDir, value: &Value) -> String {
+    let mut shown = value.clone();
+    if let Some(fields) = shown.as_object_mut() {
+        ["issuer", "resource"].into_iter().for_each(|field| drop(fields.remove(field)));
+    }
+    let text = |field: &str| value[field].as_str();
+    let (Some(client), Some(secret), Some(issuer), Some(url)) =
+        (text("client_id"), text("secret"), text("issuer"), text("resource"))
+    else {
+        return out::text(&shown);
+    };
+    let ca = data.ca_pem();
+    let ca = std::fs::canonicalize(&ca).unwrap_or(ca).display().to_string();
+    let usage = texts::curl(&Facts { url, issuer, ca: &ca, client, secret });
+    format!("{}\n\n--- snippet: curl ---\n{usage}--- end ---", out::text(&shown))
+}
+
 /// Clients for people: keys and secrets that count, not those that ended.
 pub(super) fn text(value: &Value) -> String {
     let counts = |list: &Value| list.as_array().map_or(0, |all| all.iter().filter(|one| one["state"] == "active").count());
@@ -64,6 +84,18 @@ pub(super) fn text(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_with_a_secret_is_told_how_to_use_it_and_one_with_a_key_is_not() {
+        let data = DataDir::new("/nowhere");
+        let oauth = json!({"client": "ci", "client_id": "ci", "kid": "a", "secret": "lbs_s", "roles": ["demo"], "expires_at": null,
+            "issuer": "https://localhost:8444", "resource": "https://localhost:8444/mcp/demo"});
+        let shown = added(&data, &oauth);
+        assert!(shown.contains("secret: lbs_s") && shown.contains("url = \"https://localhost:8444/oauth/token\""), "{shown}");
+        assert!(shown.contains("user = \"ci:lbs_s\"") && !shown.contains("issuer:"), "{shown}");
+        let key = json!({"client": "ci", "kid": "a", "key": "lbk_k", "roles": ["demo"], "expires_at": null});
+        assert!(!added(&data, &key).contains("curl"));
+    }
 
     #[test]
     fn a_list_counts_what_counts() {

@@ -117,7 +117,7 @@ fn tool(data: &DataDir, command: &Command, voice: Voice) -> Verb<u8> {
                 let value = serde_json::from_str(&text).unwrap_or(Value::Null);
                 match voice {
                     Voice::Json => out::say(text.trim_end()),
-                    Voice::Text => out::say(&out::plain(&shown(command, &value))),
+                    Voice::Text => out::say(&out::plain(&shown(data, command, &value))),
                 }
                 Ok(status_of(&order, &value))
             }
@@ -129,12 +129,13 @@ fn tool(data: &DataDir, command: &Command, voice: Voice) -> Verb<u8> {
 }
 
 /// A document for people; some commands have a form of their own.
-fn shown(command: &Command, value: &Value) -> String {
+fn shown(data: &DataDir, command: &Command, value: &Value) -> String {
     match command {
         Command::Doctor => doctor::text(value),
         Command::Server(ServerCommand::Import(_)) => import::text(value),
         Command::Policy(PolicyCommand::Test { .. }) => policy::text(value),
         Command::Client(ClientCommand::List) => clients::text(value),
+        Command::Client(ClientCommand::Add { .. }) => clients::added(data, value),
         Command::Credential(command) => credentials::text(command, value),
         Command::Config(ConfigCommand::Diff { .. } | ConfigCommand::Rollback { .. }) => difference::text(value),
         _ => out::text(value),
