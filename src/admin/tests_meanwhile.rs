@@ -40,10 +40,12 @@ async fn atk_a03_an_operator_disabled_while_its_password_was_compared_is_not_sig
     let admin = &house.admin;
     add(admin, "ana", OperatorRole::Operator).await;
     let (password, from) = (secret(PASSWORD), visitor());
-    let mut login = pin!(operators::login(admin, "ana", &password, &from, (None, "/")));
-    begun(login.as_mut()).await;
-    operators::disable(admin, &root(), "ana").await.unwrap();
-    assert!(matches!(login.await, Err(NotSignedIn::Wrong)));
+    {
+        let mut login = pin!(operators::login(admin, "ana", &password, &from, (None, "/")));
+        begun(login.as_mut()).await;
+        operators::disable(admin, &root(), "ana").await.unwrap();
+        assert!(matches!(login.await, Err(NotSignedIn::Wrong)));
+    }
     let dir = house.close().await;
     let again = House::open_at(dir).await;
     assert!(again.admin.operators.state().sessions.is_empty(), "also after a restart");
