@@ -39,6 +39,8 @@ mod tests_house;
 #[cfg(test)]
 mod tests_matrix;
 #[cfg(test)]
+mod tests_meanwhile;
+#[cfg(test)]
 mod tests_second;
 #[cfg(test)]
 mod tests_second_rebuilt;

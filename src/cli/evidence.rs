@@ -26,14 +26,38 @@ pub(super) fn evidence(data: &DataDir, command: &EvidenceCommand, voice: Voice) 
     let place = path.display().to_string();
     let document: Value =
         serde_json::from_str(&file(path)?).map_err(|cause| Fault::invalid(place, format!("is no JSON: {cause}")))?;
-    let checked = proof::check(&document, &key).unwrap_or_else(|| check_report(&document, &key));
-    let answer = match &checked {
-        Ok(sha256) => json!({"ok": true, "sha256": sha256, "signed_by": key_text(&key), "fault": null}),
-        Err(fault) => json!({"ok": false, "sha256": null, "signed_by": null, "fault": fault.message}),
-    };
+    let proof = proof::check(&document, &key);
+    let kind = if proof.is_some() { document["kind"].clone() } else { json!("drill") };
+    let checked = proof.unwrap_or_else(|| check_report(&document, &key));
+    let answer = answer(&document, &kind, &checked, &key_text(&key));
     match voice {
         Voice::Json => out::say(&answer.to_string()),
         Voice::Text => out::say(&out::text(&answer)),
     }
     Ok(if checked.is_ok() { DONE } else { CHECK_FAILED })
+}
+
+/// `ok` is about the signature; what the report says stands beside it, and only when it is as it was signed.
+fn answer(document: &Value, kind: &Value, checked: &Verb<String>, signed_by: &str) -> Value {
+    match checked {
+        Ok(sha256) => json!({"ok": true, "kind": kind, "passed": document["passed"], "summary": document["summary"],
+            "sha256": sha256, "signed_by": signed_by, "fault": null}),
+        Err(fault) => json!({"ok": false, "kind": null, "passed": null, "summary": null,
+            "sha256": null, "signed_by": null, "fault": fault.message}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_of_what_failed_says_so_and_one_that_was_changed_says_nothing() {
+        let report = json!({"passed": false, "summary": "two steps failed"});
+        let good = answer(&report, &json!("drill"), &Ok("ab".to_owned()), "ed25519/x");
+        assert_eq!((&good["ok"], &good["passed"], &good["kind"]), (&json!(true), &json!(false), &json!("drill")));
+        assert!(out::text(&good).contains("passed: false") && out::text(&good).contains("summary: two steps failed"));
+        let changed = answer(&report, &json!("drill"), &Err(Fault::invalid("report", "was changed")), "ed25519/x");
+        assert_eq!((&changed["ok"], &changed["passed"], &changed["summary"]), (&json!(false), &Value::Null, &Value::Null));
+    }
 }

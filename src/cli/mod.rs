@@ -21,6 +21,7 @@ mod rebuild;
 mod recovery;
 mod serve;
 mod stream;
+mod time;
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -34,7 +35,10 @@ use crate::base::fault::{Fault, FaultKind, Verb};
 use crate::config::paths::DataDir;
 use crate::demo;
 use crate::proxy::sandbox;
-use args::{AuditCommand, Cli, Command, ConfigCommand, KillCommand, PolicyCommand, RecipientCommand, ServerCommand};
+use args::{
+    AuditCommand, Cli, ClientCommand, Command, ConfigCommand, CredentialCommand, KillCommand, PolicyCommand, RecipientCommand,
+    ServerCommand,
+};
 use control::Control;
 use order::Order;
 use out::Voice;
@@ -45,6 +49,7 @@ const LAST_CHANCE: Duration = Duration::from_secs(6);
 
 const DONE: u8 = 0;
 const CHECK_FAILED: u8 = 2;
+const REFUSED: u8 = 3;
 const BAD_USAGE: u8 = 64;
 
 /// Runs one command and gives its exit status.
@@ -90,7 +95,15 @@ fn perform(cli: Cli) -> u8 {
         Command::Recipient(RecipientCommand::Prove { name, identity: Some(file), .. }) => recovery::prove(&data, name, file, voice),
         command => tool(&data, command, voice),
     };
-    ended.unwrap_or_else(|fault| out::fault(voice, &fault))
+    ended.unwrap_or_else(|fault| {
+        let status = out::fault(voice, &fault);
+        if is_refused(&cli.command, &fault) { REFUSED } else { status }
+    })
+}
+
+/// What was handed over once is refused for good.
+fn is_refused(command: &Command, fault: &Fault) -> bool {
+    matches!(command, Command::Credential(CredentialCommand::Fetch { .. })) && fault.kind == FaultKind::Conflict
 }
 
 fn tool(data: &DataDir, command: &Command, voice: Voice) -> Verb<u8> {
@@ -104,7 +117,7 @@ fn tool(data: &DataDir, command: &Command, voice: Voice) -> Verb<u8> {
                 let value = serde_json::from_str(&text).unwrap_or(Value::Null);
                 match voice {
                     Voice::Json => out::say(text.trim_end()),
-                    Voice::Text => out::say(&out::plain(&shown(command, &value))),
+                    Voice::Text => out::say(&out::plain(&shown(data, command, &value))),
                 }
                 Ok(status_of(&order, &value))
             }
@@ -116,11 +129,14 @@ fn tool(data: &DataDir, command: &Command, voice: Voice) -> Verb<u8> {
 }
 
 /// A document for people; some commands have a form of their own.
-fn shown(command: &Command, value: &Value) -> String {
+fn shown(data: &DataDir, command: &Command, value: &Value) -> String {
     match command {
         Command::Doctor => doctor::text(value),
         Command::Server(ServerCommand::Import(_)) => import::text(value),
         Command::Policy(PolicyCommand::Test { .. }) => policy::text(value),
+        Command::Client(ClientCommand::List) => clients::text(value),
+        Command::Client(ClientCommand::Add { .. }) => clients::added(data, value),
+        Command::Credential(command) => credentials::text(command, value),
         Command::Config(ConfigCommand::Diff { .. } | ConfigCommand::Rollback { .. }) => difference::text(value),
         _ => out::text(value),
     }

@@ -146,17 +146,16 @@ fn greet(welcome: &Welcome, voice: Voice) {
                 .to_string(),
         );
     }
+    // A pipe or a log file is no place for a secret; the file is readable by this account only.
+    if !welcome.secrets.is_empty() && std::io::stdout().is_terminal() {
+        // They begin with these addresses.
+        return out::say(&welcome.secrets);
+    }
     out::say(&format!(
         "dashboard: {}\nproxy: {}\nca: {}\nca sha256: {}",
         welcome.dashboard, welcome.proxy, welcome.ca, welcome.ca_sha256
     ));
-    if welcome.secrets.is_empty() {
-        return;
-    }
-    // A pipe or a log file is no place for a secret; the file is readable by this account only.
-    if std::io::stdout().is_terminal() {
-        out::say(&welcome.secrets);
-    } else {
+    if !welcome.secrets.is_empty() {
         out::say(&format!("secrets of the first run: {}", welcome.secrets_file));
     }
 }

@@ -1,10 +1,10 @@
-//! Operators' passwords: argon2id with 19 MiB, 2 passes, 1 lane. Never more than two at once, so that logins cannot take all memory, and
-//! never on a thread that serves requests.
+//! Operators' passwords: argon2id with 19 MiB, 2 passes, 1 lane. Never more than two at once, so that logins cannot take all memory, never on a
+//! thread that serves requests, and never more than a few that wait: a flood of strangers is refused instead of holding up everybody.
 
 use std::sync::LazyLock;
 
 use argon2::{Argon2, PasswordHash, PasswordHasher as _, PasswordVerifier as _};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::random::SystemEntropy;
 use crate::base::fault::{Fault, Verb};
@@ -15,6 +15,18 @@ use crate::base::secret::Secret;
 pub const MAX_PASSWORD: usize = 1024;
 
 static TURNS: Semaphore = Semaphore::const_new(2);
+static KNOWN: Semaphore = Semaphore::const_new(32);
+// So few that whoever is known never waits long behind them.
+static STRANGERS: Semaphore = Semaphore::const_new(8);
+
+/// Who waits for a turn. Each has places of its own, so that strangers take none from those who signed in before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Queue {
+    /// From a place that somebody signed in from, or signed in.
+    Known,
+    /// Anybody else.
+    Stranger,
+}
 
 /// A hash of a password nobody knows, for `dummy_verify`.
 static DUMMY: LazyLock<Option<String>> = LazyLock::new(|| {
@@ -26,28 +38,29 @@ static DUMMY: LazyLock<Option<String>> = LazyLock::new(|| {
 /// Hashes a password into a PHC string (`$argon2id$v=19$m=19456,t=2,p=1$…`).
 ///
 /// # Errors
-/// `Invalid` for an empty or overlong password; `Bug` when hashing fails.
+/// `Invalid` for an empty or overlong password; `Unavailable` when too many wait; `Bug` when hashing fails.
 pub async fn hash(password: Secret<String>) -> Verb<String> {
     if password.reveal().is_empty() || password.reveal().len() > MAX_PASSWORD {
         return Err(Fault::invalid("password", format!("a password has 1 to {MAX_PASSWORD} bytes")));
     }
-    in_turn(move || hash_now(password.reveal().as_bytes())).await?
+    let hashed = in_turn(Queue::Known, move || hash_now(password.reveal().as_bytes())).await?;
+    hashed.unwrap_or_else(|| Err(Fault::unavailable("too many passwords are being looked at. Try again in a second")))
 }
 
-/// Whether the password is the one that was hashed. `false` for a hash that cannot be read.
+/// Whether the password is the one that was hashed. `false` for a hash that cannot be read; `None` when too many wait, and it was not looked at.
 ///
 /// # Errors
 /// `Unavailable` when no turn is to be had because the process is ending.
-pub async fn verify(password: Secret<String>, phc: String) -> Verb<bool> {
-    in_turn(move || verify_now(password.reveal(), &phc)).await
+pub async fn verify(password: Secret<String>, phc: String, queue: Queue) -> Verb<Option<bool>> {
+    in_turn(queue, move || verify_now(password.reveal(), &phc)).await
 }
 
-/// Takes as long as `verify` and is always false, so that an unknown operator cannot be told from a wrong password by the clock.
+/// Takes as long as `verify` and is never true, so that an unknown operator cannot be told from a wrong password by the clock.
 ///
 /// # Errors
 /// As `verify`.
-pub async fn dummy_verify(password: Secret<String>) -> Verb<bool> {
-    in_turn(move || {
+pub async fn dummy_verify(password: Secret<String>, queue: Queue) -> Verb<Option<bool>> {
+    in_turn(queue, move || {
         let matched = DUMMY.as_ref().is_some_and(|phc| verify_now(password.reveal(), phc));
         // Keeps the optimiser from leaving the work out; the answer does not depend on it.
         std::hint::black_box(matched);
@@ -56,10 +69,25 @@ pub async fn dummy_verify(password: Secret<String>) -> Verb<bool> {
     .await
 }
 
-async fn in_turn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Verb<T> {
+async fn in_turn<T: Send + 'static>(queue: Queue, work: impl FnOnce() -> T + Send + 'static) -> Verb<Option<T>> {
     let ending = || Fault::unavailable("the process is ending");
-    let _turn = TURNS.acquire().await.map_err(|_| ending())?;
-    tokio::task::spawn_blocking(work).await.map_err(|_| ending())
+    let Some(place) = place(queue) else { return Ok(None) };
+    let turn = TURNS.acquire().await.map_err(|_| ending())?;
+    let done = tokio::task::spawn_blocking(move || {
+        let done = work();
+        // Held until the work is done: who goes away meanwhile makes no room for more of it.
+        drop((turn, place));
+        done
+    });
+    done.await.map(Some).map_err(|_| ending())
+}
+
+fn place(queue: Queue) -> Option<SemaphorePermit<'static>> {
+    let places = match queue {
+        Queue::Known => &KNOWN,
+        Queue::Stranger => &STRANGERS,
+    };
+    places.try_acquire().ok()
 }
 
 fn hash_now(password: &[u8]) -> Verb<String> {
@@ -84,16 +112,55 @@ mod tests {
         Secret::new(text.to_owned())
     }
 
+    async fn right(password: &str, phc: &str) -> bool {
+        verify(secret(password), phc.to_owned(), Queue::Known).await.unwrap().unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn atk_a01_a_flood_of_strangers_is_refused_and_holds_up_nobody_known() {
+        let phc = hash(secret("correct horse")).await.unwrap();
+        let flood: Vec<_> = (0..400).map(|_| tokio::spawn(dummy_verify(secret("a guess"), Queue::Stranger))).collect();
+        while STRANGERS.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(right("correct horse", &phc).await, "there is a place");
+        let waiting = flood.iter().filter(|one| !one.is_finished()).count();
+        assert!(waiting <= 8, "{waiting} wait");
+        let mut looked_at = 0;
+        for one in flood {
+            looked_at += usize::from(one.await.unwrap().unwrap().is_some());
+        }
+        assert!((8..400).contains(&looked_at), "{looked_at} of 400 were looked at");
+    }
+
+    #[tokio::test]
+    async fn atk_a01_who_goes_away_keeps_the_place_until_the_work_is_done() {
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        let gone = tokio::spawn(in_turn(Queue::Stranger, move || wait.recv()));
+        while TURNS.available_permits() == 2 {
+            tokio::task::yield_now().await;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        gone.abort();
+        assert!(gone.await.is_err(), "nobody waits for it any more");
+        assert_eq!((TURNS.available_permits(), STRANGERS.available_permits()), (1, 7), "and it still works");
+        drop(go);
+        while TURNS.available_permits() < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        assert_eq!(STRANGERS.available_permits(), 8);
+    }
+
     #[tokio::test]
     async fn only_the_right_password_verifies() {
         let phc = hash(secret("correct horse")).await.unwrap();
         assert!(phc.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{phc}");
         assert_ne!(phc, hash(secret("correct horse")).await.unwrap());
-        assert!(verify(secret("correct horse"), phc.clone()).await.unwrap());
-        assert!(!verify(secret("correct horsE"), phc.clone()).await.unwrap());
-        assert!(!verify(secret(""), phc).await.unwrap());
-        assert!(!verify(secret("x"), "no hash".into()).await.unwrap());
-        assert!(!dummy_verify(secret("correct horse")).await.unwrap());
+        assert!(right("correct horse", &phc).await);
+        assert!(!right("correct horsE", &phc).await);
+        assert!(!right("", &phc).await);
+        assert!(!right("x", "no hash").await);
+        assert_eq!(dummy_verify(secret("correct horse"), Queue::Known).await.unwrap(), Some(false));
     }
 
     #[tokio::test]
@@ -105,12 +172,12 @@ mod tests {
     #[tokio::test]
     async fn a_dummy_takes_as_long_as_a_real_one() {
         let phc = hash(secret("a")).await.unwrap();
-        dummy_verify(secret("warm up")).await.unwrap();
+        dummy_verify(secret("warm up"), Queue::Stranger).await.unwrap();
         let begun = std::time::Instant::now();
-        verify(secret("b"), phc).await.unwrap();
+        verify(secret("b"), phc, Queue::Stranger).await.unwrap();
         let real = begun.elapsed();
         let begun = std::time::Instant::now();
-        dummy_verify(secret("b")).await.unwrap();
+        dummy_verify(secret("b"), Queue::Stranger).await.unwrap();
         assert!(begun.elapsed() > real / 8, "{:?} against {real:?}", begun.elapsed());
     }
 }

@@ -121,7 +121,7 @@ fn the_snippets_of_a_new_secret_run_verbatim() {
     let page = https::post_form(&lifeboat.admin, &lifeboat.ca(), "/clients/secrets", &cookies, &[("client", "pasted")]).unwrap();
     assert_eq!(page.status, 200, "{}", page.body);
     let blocks: Vec<String> = page.body.split("<pre").skip(1).map(pasted).collect();
-    assert_eq!(blocks.len(), 3, "the secret and two snippets");
+    assert_eq!(blocks.len(), 4, "the secret and three snippets");
     for snippet in &blocks[1..] {
         let ran = snippets::run(&lifeboat, snippet);
         let shown = text(&ran.stdout) + &text(&ran.stderr);

@@ -13,7 +13,7 @@ pub const CODE: &str = "again_code";
 /// The fields that are this page's own.
 pub const OWN: [&str; 3] = [PASSWORD, CODE, "again_operator"];
 
-// Fields of any form that may hold a secret: a page never shows one that was typed.
+// Fields of any form that may hold a secret: a page never shows one that was typed. A name that is harmless in one form is said in `secret_in`.
 const SECRETS: [(&str, &str, bool); 9] = [
     ("password", "The new password", false),
     ("secret", "Secret", false),
@@ -66,11 +66,18 @@ pub struct SecretField {
     pub long: bool,
 }
 
+/// What a field of the form that was sent to `path` holds, when that is a secret.
+fn secret_in(path: &str, name: &str) -> Option<(&'static str, &'static str, bool)> {
+    // There it is the name of a client; everywhere else it may be a certificate with its key.
+    let harmless = name == "client" && path.starts_with("/clients/");
+    SECRETS.into_iter().find(|(field, ..)| *field == name && !harmless)
+}
+
 impl AgainView {
     /// The page for a form that was sent to `path`.
     pub fn of(actor: &Actor, path: &str, fields: &Fields) -> Self {
         let own = fields.clone().without(&OWN);
-        let secret = |name: &str| SECRETS.into_iter().find(|(field, ..)| *field == name);
+        let secret = |name: &str| secret_in(path, name);
         let carried = own.pairs().filter(|(name, _)| secret(name).is_none());
         let asked = |(name, value): (&str, &str)| {
             let (_, label, long) = secret(name).filter(|_| !value.is_empty())?;
@@ -109,6 +116,19 @@ impl AgainView {
 mod tests {
     use super::*;
     use crate::admin::tests_house::root;
+
+    #[test]
+    fn the_client_of_a_secret_or_public_key_is_carried_and_a_certificate_is_not() {
+        for path in ["/clients/secrets", "/clients/jwks"] {
+            let view = AgainView::of(&root(), path, &Fields::parse("client=ci&expires=30"));
+            assert!(view.secrets.is_empty(), "{path}: {view:?}");
+            assert_eq!(view.carried, [("client".to_owned(), "ci".to_owned()), ("expires".to_owned(), "30".to_owned())], "{path}");
+        }
+        for path in ["/servers/add", "/servers/demo/secrets", "/elsewhere"] {
+            let view = AgainView::of(&root(), path, &Fields::parse("client=-----BEGIN"));
+            assert_eq!((view.carried.len(), view.secrets.len()), (0, 1), "{path}");
+        }
+    }
 
     #[test]
     fn atk_a15_what_is_secret_is_asked_for_again_and_never_carried() {

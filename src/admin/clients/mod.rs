@@ -73,7 +73,18 @@ pub async fn add(admin: &Admin, actor: &Actor, input: AddClient) -> Verb<ClientA
     let text = minted.text.reveal().clone();
     let (key, secret) = if input.oauth { (None, Some(text)) } else { (Some(text), None) };
     let client_id = input.oauth.then(|| input.name.clone());
-    Ok(ClientAdded { client: input.name, kid: minted.kid, key, client_id, secret, roles: input.roles, expires_at })
+    let (issuer, resource) = if input.oauth { addresses(admin) } else { (None, None) };
+    let (client, kid, roles) = (input.name, minted.kid, input.roles);
+    Ok(ClientAdded { client, kid, key, client_id, secret, issuer, resource, roles, expires_at })
+}
+
+/// Who gives tokens, and what one can be asked for.
+fn addresses(admin: &Admin) -> (Option<String>, Option<String>) {
+    let snapshot = admin.feed.snapshot();
+    let host = snapshot.settings.listen.hosts.first().cloned().unwrap_or_default();
+    let issuer = proxy_address(admin, &host);
+    let resource = snapshot.servers.keys().next().map(|server| format!("{issuer}/mcp/{server}"));
+    (Some(issuer), resource)
 }
 
 /// Ends what an earlier client of that name has left: where its file went without `revoke`, its keys and secrets would open the new one.

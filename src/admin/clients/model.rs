@@ -41,6 +41,12 @@ pub struct ClientAdded {
     /// The secret; absent when it has a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+    /// Who gives it tokens; absent when it has a key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// What it may ask a token for: the address of the first server; absent when it has a key, and without servers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<String>,
     /// Its roles.
     pub roles: Vec<String>,
     /// When the key or secret expires.

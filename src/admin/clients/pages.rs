@@ -63,8 +63,12 @@ pub struct ClientView {
     pub badge: Badge,
     /// Its roles.
     pub roles: String,
-    /// Its keys, newest first.
+    /// Its keys that count, newest first.
     pub keys: Vec<KeyView>,
+    /// Those that ended, the newest of them.
+    pub ended: Vec<KeyView>,
+    /// What ends when it is revoked, in a sentence.
+    pub ends: String,
     /// Calls a second.
     pub rate: String,
     /// Whether it is over.
@@ -78,9 +82,10 @@ pub struct KeyView {
     pub kid: String,
     /// Since when, until when.
     pub note: String,
-    /// Whether it is over.
-    pub dim: bool,
 }
+
+/// Ended keys of one client that are shown.
+const ENDED: usize = 10;
 
 impl KeyView {
     fn of(key: &ClientKey, now: Timestamp) -> Self {
@@ -93,7 +98,7 @@ impl KeyView {
             _ => format!("since {}", human::day(key.created_at, now)),
         };
         let note = if key.state == "active" { format!("{note}, {}", used(key.last_used_at, now)) } else { note };
-        Self { kid: format!("lbk_{}", key.kid), note, dim: key.state != "active" }
+        Self { kid: format!("lbk_{}", key.kid), note }
     }
 }
 
@@ -108,10 +113,24 @@ impl ClientView {
             name: client.name.clone(),
             badge,
             roles: client.roles.join(", "),
-            keys: client.keys.iter().take(3).map(|key| KeyView::of(key, now)).collect(),
+            keys: client.keys.iter().filter(|key| key.state == "active").map(|key| KeyView::of(key, now)).collect(),
+            ended: client.keys.iter().filter(|key| key.state != "active").take(ENDED).map(|key| KeyView::of(key, now)).collect(),
+            ends: ends(client),
             rate: if client.rate == 0 { "no limit".into() } else { format!("{}, burst {}", client.rate, client.burst) },
             dim: client.state == "revoked",
         }
+    }
+}
+
+/// What of a client ends when it is revoked.
+fn ends(client: &Client) -> String {
+    let keys = client.keys.iter().filter(|key| key.state == "active").count();
+    let secrets = client.secrets.iter().filter(|secret| secret.state == "active").count();
+    let counted = [(keys, "key"), (secrets, "secret"), (client.jwks.len(), "public key")];
+    let has: Vec<String> = counted.iter().filter(|(n, _)| *n > 0).map(|(n, what)| human::plural(*n as u64, what)).collect();
+    match has.as_slice() {
+        [] => format!("{} leaves the configuration now.", client.name),
+        has => format!("Its {} and every token it got end now, and {} leaves the configuration.", has.join(", "), client.name),
     }
 }
 
@@ -235,4 +254,40 @@ pub fn added(admin: &Admin, shell: Shell, added: &ClientAdded, key: &str) -> Add
         ca,
     };
     AddedPage { shell, page }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(kid: &str, state: &str) -> ClientKey {
+        ClientKey {
+            kid: kid.into(),
+            client: "ci".into(),
+            state: state.into(),
+            created_at: Timestamp(0),
+            created_by: "ana".into(),
+            expires_at: None,
+            last_used_at: None,
+            revoked_at: (state == "revoked").then_some(Timestamp(1)),
+            revoked_by: None,
+        }
+    }
+
+    #[test]
+    fn ended_keys_stand_apart_and_revoking_says_what_ends() {
+        let keys = vec![key("a", "active"), key("b", "revoked"), key("c", "active"), key("d", "expired")];
+        let (name, state, roles) = ("ci".to_owned(), "active".to_owned(), vec!["demo".to_owned()]);
+        let (secrets, jwks) = (Vec::new(), Vec::new());
+        let client = Client { name, state, roles, rate: 0, burst: 0, concurrency: 0, keys, secrets, jwks };
+        let view = ClientView::of(&client, Timestamp(2));
+        let kids = |keys: &[KeyView]| keys.iter().map(|key| key.kid.clone()).collect::<Vec<_>>();
+        assert_eq!(
+            (kids(&view.keys), kids(&view.ended)),
+            (vec!["lbk_a".into(), "lbk_c".into()], vec!["lbk_b".into(), "lbk_d".into()])
+        );
+        assert_eq!(view.ends, "Its 2 keys and every token it got end now, and ci leaves the configuration.");
+        let bare = Client { keys: Vec::new(), ..client };
+        assert_eq!(ClientView::of(&bare, Timestamp(2)).ends, "ci leaves the configuration now.");
+    }
 }

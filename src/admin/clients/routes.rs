@@ -16,6 +16,7 @@ use crate::admin::routes::{Access, Entry, Visit};
 use crate::admin::shell::{Here, sentence};
 use crate::admin::{Admin, roles};
 use crate::base::fault::Fault;
+use crate::policy::snapshot::Snapshot;
 use crate::web::{Fields, html, html_with, human, page, see_other};
 
 /// Who may use what.
@@ -91,17 +92,27 @@ async fn do_add(visit: Visit, fields: Fields) -> Response {
 }
 
 async fn do_revoke(visit: Visit, Path(name): Path<String>) -> Response {
+    let before = visit.admin.feed.snapshot();
     match revoke(&visit.admin, &visit.signed.actor, &name).await {
         Ok(revoked) => {
-            let kids: Vec<String> = revoked.kids.iter().map(|kid| format!("lbk_{kid}")).collect();
+            let kids: Vec<String> = revoked.kids.iter().map(|kid| called(&before, kid)).collect();
             let what = if kids.is_empty() {
-                format!("{} had no running key", revoked.client)
+                format!("{} had nothing that counted, and left the configuration", revoked.client)
             } else {
-                format!("Key {} revoked", kids.join(", "))
+                format!("{} revoked, and out of the configuration: {}", revoked.client, kids.join(", "))
             };
             visit.done("/clients", format!("{what}. Refused since {} UTC.", human::clock_ms(revoked.revoked_at)))
         }
         Err(fault) => refused(&visit, TokenForm::default(), &fault).await,
+    }
+}
+
+/// What people call a key, a secret or a public key.
+fn called(before: &Snapshot, kid: &str) -> String {
+    match kid {
+        jwk if jwk.starts_with("jwk-") => jwk.to_owned(),
+        secret if before.tokens.secrets.contains_key(secret) => format!("lbs_{secret}"),
+        key => format!("lbk_{key}"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Signing in: the password, then the code where there is a second factor, and both once more where a login is too old. Nobody learns whether
 //! a name exists, and every sign-in makes a new session id.
 
-use super::memory::{Half, State};
+use super::memory::{Checked, Half, State};
 use super::model::{NotSignedIn, SignedIn, Visitor};
 use super::second::{self, Counted};
 use super::sessions::{begin, end};
@@ -9,11 +9,12 @@ use super::throttle::Throttle;
 use super::{password, sessions};
 use crate::admin::Admin;
 use crate::admin::actor::Actor;
-use crate::audit::{Durability, Event};
+use crate::audit::{Durability, Event, Recorder};
 use crate::base::clock::Timestamp;
 use crate::base::ids::check_name;
 use crate::base::secret::Secret;
 use crate::crypto::keys;
+use crate::crypto::password::Queue;
 
 /// A code is waited for so long after its password.
 pub const HALF_MS: i64 = 5 * 60_000;
@@ -35,19 +36,28 @@ pub async fn login(
 ) -> Result<SignedIn, NotSignedIn> {
     // A name nobody can have is one name for the throttle, so that strangers cannot fill it with inventions.
     let account = if check_name(name).is_ok() { name } else { "" };
-    check_password(admin, account, secret, visitor).await?;
-    if admin.operators.state().accounts.get(account).is_some_and(second::has) {
+    let checked = check_password(admin, account, secret, visitor).await?;
+    if checked.second.is_some() {
         // The try stays counted until the code has come too: whoever has only the password is no friend yet.
-        return Err(NotSignedIn::Code(half(admin, account, came.1)));
+        return Err(half(admin, checked, came.1).map_or(NotSignedIn::Wrong, NotSignedIn::Code));
     }
-    Ok(enter(admin, account, visitor, (came.0, "login.ok", None)).await)
+    enter(admin, &checked, visitor, (came.0, "login.ok", None)).await
 }
 
 // A new session in place of the one that was shown; a reason that was typed and not used goes along.
-async fn enter(admin: &Admin, account: &str, visitor: &Visitor, how: (Option<&str>, &str, Option<Counted>)) -> SignedIn {
-    let (replaced, action, counted) = how;
-    admin.operators.throttle().succeeded(account, visitor.remote);
+async fn enter(
+    admin: &Admin,
+    checked: &Checked,
+    visitor: &Visitor,
+    how: (Option<&str>, &str, Option<Counted>),
+) -> Result<SignedIn, NotSignedIn> {
+    let (account, (replaced, action, counted)) = (checked.operator.as_str(), how);
     let draft = sessions::draft(admin, account);
+    let Some(signed) = begin(admin, checked, visitor).await else {
+        told(admin, account, visitor, ("login.refused", None)).await;
+        return Err(NotSignedIn::Wrong);
+    };
+    admin.operators.throttle().succeeded(account, visitor.remote);
     if let Some(token) = replaced {
         end(admin, token).await;
     }
@@ -56,26 +66,32 @@ async fn enter(admin: &Admin, account: &str, visitor: &Visitor, how: (Option<&st
         Counted::Recovery(_) => "recovery_code",
     });
     told(admin, account, visitor, (action, second)).await;
-    let signed = begin(admin, account, visitor).await;
     if draft.is_some() {
         sessions::keep_draft(admin, account, draft);
     }
-    signed
+    Ok(signed)
 }
 
-async fn check_password(admin: &Admin, account: &str, secret: &Secret<String>, visitor: &Visitor) -> Result<(), NotSignedIn> {
+async fn check_password(admin: &Admin, account: &str, secret: &Secret<String>, visitor: &Visitor) -> Result<Checked, NotSignedIn> {
     let now = admin.clock.now();
     if let Err(wait) = take_turn(&mut admin.operators.throttle(), account, visitor, now) {
         admin.recorder.stranger(visitor.remote, "login.throttled");
         return Err(wait);
     }
-    let stored = admin.operators.state().accounts.get(account).filter(|a| a.disabled_at.is_none()).map(|a| a.password_phc.clone());
-    let exists = stored.is_some();
-    if password::check(stored, secret).await? {
-        return Ok(());
+    let found = admin.operators.state().to_check(account);
+    let queue = if admin.operators.throttle().is_known(visitor.remote) { Queue::Known } else { Queue::Stranger };
+    let looked_at = password::check(found.as_ref().map(|checked| checked.password_phc.clone()), secret, queue).await?;
+    let Some(right) = looked_at else {
+        admin.operators.throttle().not_looked_at(account, visitor.remote);
+        admin.recorder.stranger(visitor.remote, "login.throttled");
+        return Err(NotSignedIn::Later(1));
+    };
+    let exists = found.is_some();
+    if let Some(checked) = found.filter(|_| right) {
+        return Ok(checked);
     }
     if exists {
-        told(admin, account, visitor, ("login.refused", None)).await;
+        told_later(admin, account, visitor, "login.refused");
     } else {
         admin.recorder.stranger(visitor.remote, "login.refused");
     }
@@ -92,16 +108,20 @@ fn take_turn(throttle: &mut Throttle, account: &str, visitor: &Visitor, now: Tim
     Ok(())
 }
 
-fn half(admin: &Admin, operator: &str, next: &str) -> Secret<String> {
+// None when the account is another one by now.
+fn half(admin: &Admin, checked: Checked, next: &str) -> Option<Secret<String>> {
     let (now, token) = (admin.clock.now(), keys::token(admin.entropy.as_ref()));
     let mut state = admin.operators.state();
+    if !state.stands(&checked) {
+        return None;
+    }
     state.halves.retain(|_, half| lives(half, now));
     if state.halves.len() >= HALVES {
         state.halves.clear();
     }
-    let half = Half { operator: operator.to_owned(), at: now, next: next.to_owned(), wrong: 0 };
+    let half = Half { checked, at: now, next: next.to_owned(), wrong: 0 };
     state.halves.insert(keys::hash_text(token.reveal()), half);
-    token
+    Some(token)
 }
 
 fn lives(half: &Half, now: Timestamp) -> bool {
@@ -112,7 +132,7 @@ fn lives(half: &Half, now: Timestamp) -> bool {
 pub fn waits(admin: &Admin, token: &str) -> Option<String> {
     let now = admin.clock.now();
     let state = admin.operators.state();
-    state.halves.get(&keys::hash_text(token)).filter(|half| lives(half, now)).map(|half| half.operator.clone())
+    state.halves.get(&keys::hash_text(token)).filter(|half| lives(half, now)).map(|half| half.checked.operator.clone())
 }
 
 /// The second step: signs in by a code of the authenticator or a recovery code. Gives where to go too.
@@ -127,14 +147,10 @@ pub async fn login_code(
     replaced: Option<&str>,
 ) -> Result<(SignedIn, String), NotSignedIn> {
     let (now, id) = (admin.clock.now(), keys::hash_text(token));
-    let may =
-        |state: &State, operator: &str| state.accounts.get(operator).is_some_and(|a| a.disabled_at.is_none() && second::has(a));
-    let found = {
-        let state = admin.operators.state();
-        state.halves.get(&id).filter(|half| lives(half, now) && may(&state, &half.operator)).cloned()
-    };
-    let half = found.ok_or(NotSignedIn::Over)?;
-    let counted = check_code(admin, &half.operator, typed, visitor).await;
+    let find = |state: &State| state.halves.get(&id).filter(|half| lives(half, now) && state.stands(&half.checked)).cloned();
+    let half = find(&admin.operators.state()).ok_or(NotSignedIn::Over)?;
+    let operator = half.checked.operator.as_str();
+    let counted = check_code(admin, operator, typed, visitor).await;
     if let Err(NotSignedIn::Wrong) = counted {
         let mut state = admin.operators.state();
         let over = state.halves.get_mut(&id).is_none_or(|half| {
@@ -149,8 +165,8 @@ pub async fn login_code(
     let counted = counted?;
     // Taken out by whoever is first: one first step makes one session.
     admin.operators.state().halves.remove(&id).ok_or(NotSignedIn::Over)?;
-    let signed = enter(admin, &half.operator, visitor, (replaced, "login.ok", Some(counted))).await;
-    warn_of_wrong(admin, &half.operator, &signed, counted);
+    let signed = enter(admin, &half.checked, visitor, (replaced, "login.ok", Some(counted))).await?;
+    warn_of_wrong(admin, operator, &signed, counted);
     Ok((signed, half.next))
 }
 
@@ -196,18 +212,31 @@ pub async fn again(
     visitor: &Visitor,
 ) -> Result<SignedIn, NotSignedIn> {
     let (token, secret, code) = shown;
-    check_password(admin, &actor.name, secret, visitor).await?;
-    let asks = admin.operators.state().accounts.get(&actor.name).is_some_and(second::has);
+    let checked = check_password(admin, &actor.name, secret, visitor).await?;
+    let asks = checked.second.is_some();
     let counted = if asks { Some(check_code(admin, &actor.name, code, visitor).await?) } else { None };
-    Ok(enter(admin, &actor.name, visitor, (Some(token), "login.again", counted)).await)
+    enter(admin, &checked, visitor, (Some(token), "login.again", counted)).await
 }
 
-// An operator who cannot be written down may still sign in, for the stop button; the log keeps it.
 async fn told(admin: &Admin, account: &str, visitor: &Visitor, what: (&str, Option<&str>)) {
     let mut event = Event::action(account, what.0, account);
     event.remote = Some(visitor.remote.to_string());
     event.params = what.1.map(|second| serde_json::json!({ "second": second }));
-    if let Err(cause) = admin.recorder.record(event, Durability::Written).await {
-        tracing::error!(%cause, operator = account, action = what.0, "a sign-in could not be recorded");
+    written(&admin.recorder, event).await;
+}
+
+// Apart from the answer: that of an unknown name waits for no disk either, so the clock tells nobody which names there are (ATK-A02).
+fn told_later(admin: &Admin, account: &str, visitor: &Visitor, action: &str) {
+    let mut event = Event::action(account, action, account);
+    event.remote = Some(visitor.remote.to_string());
+    let recorder = admin.recorder.clone();
+    tokio::spawn(async move { written(&recorder, event).await });
+}
+
+// An operator who cannot be written down may still sign in, for the stop button; the log keeps it.
+async fn written(recorder: &Recorder, event: Event) {
+    let (operator, action) = (event.operator.clone(), event.action.clone());
+    if let Err(cause) = recorder.record(event, Durability::Written).await {
+        tracing::error!(%cause, operator, action, "a sign-in could not be recorded");
     }
 }

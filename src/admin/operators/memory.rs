@@ -55,11 +55,31 @@ pub struct Pending {
     pub at: Timestamp,
 }
 
+/// What of an account a password was compared with. Comparing takes a while: what it opens is opened only while all of it still stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Who.
+    pub operator: String,
+    /// The hash.
+    pub password_phc: String,
+    /// The sealed secret of the second factor.
+    pub second: Option<Vec<u8>>,
+}
+
+impl Account {
+    /// What a password is compared with now; nothing where nobody may sign in.
+    pub fn to_check(&self, operator: &str) -> Option<Checked> {
+        let second = self.second.as_ref().map(|second| second.sealed.clone());
+        let checked = Checked { operator: operator.to_owned(), password_phc: self.password_phc.clone(), second };
+        self.disabled_at.is_none().then_some(checked)
+    }
+}
+
 /// A sign-in whose password was right and whose code is still due. Never stored.
 #[derive(Clone, Debug)]
 pub struct Half {
-    /// Who.
-    pub operator: String,
+    /// Who, and what the password was compared with.
+    pub checked: Checked,
     /// When the password was given.
     pub at: Timestamp,
     /// Where to go afterwards.
@@ -141,9 +161,29 @@ impl State {
         may.map(|(name, _)| name.clone()).collect()
     }
 
+    /// What a password of this operator is compared with now.
+    pub fn to_check(&self, operator: &str) -> Option<Checked> {
+        self.accounts.get(operator)?.to_check(operator)
+    }
+
+    /// Whether what was compared still stands: no other password or second factor since, and not disabled.
+    pub fn stands(&self, checked: &Checked) -> bool {
+        self.to_check(&checked.operator).as_ref() == Some(checked)
+    }
+
+    /// Ends the keys of an operator. Gives which ended.
+    pub fn end_keys(&mut self, operator: &str, now: Timestamp) -> Vec<String> {
+        let running = self.keys.iter_mut().filter(|(_, key)| key.operator == operator && key.revoked_at.is_none());
+        let ended = running.map(|(kid, key)| {
+            key.revoked_at = Some(now);
+            kid.clone()
+        });
+        ended.collect()
+    }
+
     /// Ends the sessions of an operator but one, and every sign-in of it that is half done. Gives what ended.
     pub fn end_sessions(&mut self, operator: &str, but: Option<[u8; 32]>) -> Vec<[u8; 32]> {
-        self.halves.retain(|_, half| half.operator != operator);
+        self.halves.retain(|_, half| half.checked.operator != operator);
         let over = |(id, session): (&[u8; 32], &Session)| (session.operator == operator && Some(*id) != but).then_some(*id);
         let over: Vec<[u8; 32]> = self.sessions.iter().filter_map(over).collect();
         for id in &over {
@@ -158,6 +198,9 @@ pub struct Operators {
     state: Mutex<State>,
     throttle: Mutex<Throttle>,
     codes: Mutex<Throttle>,
+    /// Held by whoever changes a password, a second factor, a role or who may sign in, in the database and here: so both say the same, and a
+    /// session that such a change has ended makes none of its own.
+    pub changes: tokio::sync::Mutex<()>,
     /// Why the database could not be read at start.
     pub unread: Option<String>,
 }
@@ -177,7 +220,13 @@ impl Operators {
                 codes.succeeded(&session.operator, remote);
             }
         }
-        Self { state: Mutex::new(state), throttle: Mutex::new(throttle), codes: Mutex::new(codes), unread }
+        Self {
+            state: Mutex::new(state),
+            throttle: Mutex::new(throttle),
+            codes: Mutex::new(codes),
+            changes: tokio::sync::Mutex::default(),
+            unread,
+        }
     }
 
     /// The state, for one short look or change.

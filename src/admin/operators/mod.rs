@@ -17,14 +17,14 @@ pub mod pages;
 pub mod routes;
 pub mod task;
 
-pub use keys::{DEFAULT_DAYS, ShownKey, add as key_add, list as key_list, revoke as key_revoke};
+pub use keys::{DEFAULT_DAYS, ShownKey, add as key_add, end_all as key_end_all, list as key_list, revoke as key_revoke};
 pub use login::{HALF_MS, again, login, login_code, waits};
 pub use memory::{ABSOLUTE_MS, IDLE_MS, Operators};
 pub use model::{
-    AddKey, AddOperator, KeyAdded, KeyList, NotSignedIn, Operator, OperatorKey, OperatorList, OperatorSession, SessionList,
-    SessionsEnded, SignedIn, Visitor,
+    AddKey, AddOperator, Ended, KeyAdded, KeyList, KeysEnded, NotSignedIn, Operator, OperatorKey, OperatorList, OperatorSession,
+    SessionList, SessionsEnded, SignedIn, Visitor,
 };
-pub use own::{session_end, session_list, session_name, sessions_end, set_password};
+pub use own::{end_access, session_end, session_list, session_name, sessions_end, set_password};
 pub use second::{
     Begun, FEW_CODES, STATEMENTS as SECOND_STATEMENTS, Standing, must_enrol, recovery_renew, standing, totp_begin, totp_confirm,
     totp_remove,
@@ -158,6 +158,7 @@ pub async fn reset(admin: &Admin, actor: &Actor, name: &str, secret: &Secret<Str
 }
 
 async fn apply(admin: &Admin, name: &str, change: Change<'_>) -> Verb<()> {
+    let _turn = admin.operators.changes.lock().await;
     let now = admin.clock.now();
     let (role, disabled, phc) = match &change {
         Change::Role(role) => (Some(*role), None, None),
@@ -166,28 +167,32 @@ async fn apply(admin: &Admin, name: &str, change: Change<'_>) -> Verb<()> {
     };
     let ends_keys = role.is_none();
     store::change(&admin.db, name, change, now).await?;
-    let mut state = admin.operators.state();
-    if let Some(account) = state.accounts.get_mut(name) {
-        account.role = role.unwrap_or(account.role);
-        account.disabled_at = disabled.unwrap_or(account.disabled_at);
-        if let Some(phc) = phc {
-            (account.password_phc, account.second) = (phc, None);
+    let over = {
+        let mut state = admin.operators.state();
+        if let Some(account) = state.accounts.get_mut(name) {
+            account.role = role.unwrap_or(account.role);
+            account.disabled_at = disabled.unwrap_or(account.disabled_at);
+            if let Some(phc) = phc {
+                (account.password_phc, account.second) = (phc, None);
+            }
         }
-    }
-    state.end_sessions(name, None);
-    if ends_keys {
-        for key in state.keys.values_mut().filter(|key| key.operator == name && key.revoked_at.is_none()) {
-            key.revoked_at = Some(now);
+        if ends_keys {
+            state.end_keys(name, now);
         }
-    }
-    drop(state);
+        state.end_sessions(name, None)
+    };
     vaults::tell_revoked(admin);
+    // Also those that began after the change was written and before it stood here.
+    if let Err(fault) = store::end_sessions(&admin.db, &over).await {
+        tracing::warn!(%fault, operator = name, "an ended session may still be in the database");
+    }
     Ok(())
 }
 
+// Says so before anything is asked of the database, which decides.
 fn keep_one_admin(admin: &Admin, name: &str) -> Verb<()> {
     match admins(admin).as_slice() {
-        [only] if only == name => Err(Fault::conflict(format!("{name} is the only admin. Add another one first"))),
+        [only] if only == name => Err(store::only_admin(name)),
         _ => Ok(()),
     }
 }

@@ -1,8 +1,8 @@
 //! What operators do about their own access: list and end sessions, change the password. Ending is never kept from anybody: it takes away.
 
 use super::memory::{Session, State};
-use super::model::{OperatorSession, SessionList, SessionsEnded};
-use super::{password, store};
+use super::model::{Ended, OperatorSession, SessionList, SessionsEnded};
+use super::{key_end_all, password, store};
 use crate::admin::actor::{Actor, Right};
 use crate::admin::{Admin, vaults};
 use crate::audit::Event;
@@ -94,6 +94,16 @@ pub async fn sessions_end(admin: &Admin, actor: &Actor, operator: Option<&str>, 
     Ok(SessionsEnded { ended: over.len() })
 }
 
+/// Ends every session and every key of an operator; the account stays, as the only admin's must.
+///
+/// # Errors
+/// `Denied` for somebody else's; `NotFound`. Where the database does not answer both have ended all the same, until a restart.
+pub async fn end_access(admin: &Admin, actor: &Actor, name: &str) -> Verb<Ended> {
+    let sessions = sessions_end(admin, actor, Some(name), None).await;
+    let keys = key_end_all(admin, actor, name).await?.ended;
+    Ok(Ended { sessions: sessions?.ended, keys })
+}
+
 /// Gives whoever is signed in another password; its other sessions end, its keys stay.
 ///
 /// # Errors
@@ -104,14 +114,19 @@ pub async fn set_password(admin: &Admin, actor: &Actor, secret: &Secret<String>,
     if !admin.operators.state().accounts.contains_key(&actor.name) {
         return Err(Fault::denied("Only an operator has a password. On the host: lifeboat operator reset NAME --password-stdin"));
     }
-    let phc = password::make(secret).await?;
+    let (phc, own) = (password::make(secret).await?, keys::hash_text(token));
+    let _turn = admin.operators.changes.lock().await;
+    if admin.operators.state().sessions.get(&own).is_none_or(|session| session.operator != actor.name) {
+        // A reset or an end of this session came first, and its password is the one that stays.
+        return Err(Fault::denied("This session ended meanwhile. The password is as it was"));
+    }
     store::set_password(&admin.db, &actor.name, &phc).await?;
     let over = {
         let mut state = admin.operators.state();
         if let Some(account) = state.accounts.get_mut(&actor.name) {
             account.password_phc = phc;
         }
-        state.end_sessions(&actor.name, Some(keys::hash_text(token)))
+        state.end_sessions(&actor.name, Some(own))
     };
     store::end_sessions(&admin.db, &over).await?;
     vaults::tell_revoked(admin);

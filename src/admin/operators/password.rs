@@ -2,7 +2,7 @@
 
 use crate::base::fault::{Fault, Verb};
 use crate::base::secret::Secret;
-use crate::crypto::password;
+use crate::crypto::password::{self, Queue};
 
 const SHORTEST: usize = 12;
 
@@ -21,13 +21,13 @@ pub(super) async fn make(secret: &Secret<String>) -> Verb<String> {
     password::hash(secret.clone()).await
 }
 
-/// Checks a password; without a stored hash it takes the same time and is wrong.
+/// Checks a password; without a stored hash it takes the same time and is wrong. `None` when too many wait: it was not looked at.
 ///
 /// # Errors
 /// When it cannot be checked at all.
-pub(super) async fn check(stored: Option<String>, secret: &Secret<String>) -> Verb<bool> {
+pub(super) async fn check(stored: Option<String>, secret: &Secret<String>, queue: Queue) -> Verb<Option<bool>> {
     match stored {
-        Some(phc) => password::verify(secret.clone(), phc).await,
-        None => password::dummy_verify(secret.clone()).await,
+        Some(phc) => password::verify(secret.clone(), phc, queue).await,
+        None => password::dummy_verify(secret.clone(), queue).await,
     }
 }

@@ -1,6 +1,6 @@
 //! Setting up, signing out, and what a cookie or key is worth. Every sign-in makes a new session id; only its hash is kept.
 
-use super::memory::{Session, State};
+use super::memory::{Checked, Session, State};
 use super::model::{SignedIn, Visitor};
 use super::throttle::SETUP;
 use super::{password, second, store};
@@ -52,17 +52,20 @@ pub async fn set_up(admin: &Admin, code: &str, name: &str, secret: &Secret<Strin
     store::set_up(&admin.db, &new).await?;
     operators::remember(admin, &new);
     admin.record(Event::action(name, "operator.setup", name)).await?;
-    Ok(begin(admin, name, visitor).await)
+    let checked = Checked { operator: name.to_owned(), password_phc: phc, second: None };
+    let begun = begin(admin, &checked, visitor).await;
+    begun.ok_or_else(|| Fault::conflict("This operator was changed meanwhile. Sign in"))
 }
 
 pub(super) fn too_many(wait_ms: i64) -> String {
     format!("Too many tries. The next one counts in {} s", wait_ms / 1000 + 1)
 }
 
-/// Begins a session.
-pub(super) async fn begin(admin: &Admin, operator: &str, visitor: &Visitor) -> SignedIn {
+/// Begins a session, if what was checked still stands: a password that was replaced while it was compared opens nothing (ATK-A03).
+pub(super) async fn begin(admin: &Admin, checked: &Checked, visitor: &Visitor) -> Option<SignedIn> {
     let now = admin.clock.now();
     let token = keys::token(admin.entropy.as_ref());
+    let operator = checked.operator.as_str();
     let session = Session {
         operator: operator.to_owned(),
         created_at: now,
@@ -73,12 +76,26 @@ pub(super) async fn begin(admin: &Admin, operator: &str, visitor: &Visitor) -> S
         ..Session::default()
     };
     let id = keys::hash_text(token.reveal());
-    admin.operators.state().sessions.insert(id, session.clone());
+    {
+        // Looked at and begun under one lock: whoever changes the account ends this session, or it never is.
+        let mut state = admin.operators.state();
+        if !state.stands(checked) {
+            return None;
+        }
+        state.sessions.insert(id, session.clone());
+    }
     let stored = tokio::time::timeout(std::time::Duration::from_millis(500), store::add_session(&admin.db, id, &session)).await;
     if !matches!(stored, Ok(Ok(()))) {
         tracing::warn!(operator, "a session lives in memory only: the database does not answer");
     }
-    SignedIn { operator: operator.to_owned(), token }
+    if !admin.operators.state().sessions.contains_key(&id) {
+        // Ended while it was written: whoever ended it may have found nothing to remove.
+        if let Err(fault) = store::end_sessions(&admin.db, &[id]).await {
+            tracing::warn!(%fault, operator, "an ended session is still in the database");
+        }
+        return None;
+    }
+    Some(SignedIn { operator: operator.to_owned(), token })
 }
 
 /// Ends the session of a cookie.

@@ -14,6 +14,7 @@ const READ_OPERATORS: &str = "SELECT name, role, password_phc, disabled_at, crea
 const READ_SESSIONS: &str = "SELECT id_hash, operator, created_at, last_seen, login_at, remote, user_agent FROM sessions";
 const READ_KEYS: &str = "SELECT kid, operator, role, hash, created_at, expires_at, revoked_at, last_used FROM operator_keys";
 const COUNT_OPERATORS: &str = "SELECT count(*) FROM operators";
+const COUNT_ADMINS: &str = "SELECT count(*) FROM operators WHERE role = 'admin' AND disabled_at IS NULL";
 const READ_CODE: &str = "SELECT code_hash FROM setup WHERE id = 1 AND used_at IS NULL";
 const ADD_CODE: &str = "INSERT INTO setup (id, code_hash) VALUES (1, ?1) ON CONFLICT (id) DO NOTHING";
 const USE_CODE: &str = "UPDATE setup SET used_at = ?1 WHERE id = 1 AND used_at IS NULL";
@@ -34,11 +35,12 @@ const REVOKE_KEYS: &str = "UPDATE operator_keys SET revoked_at = ?2 WHERE operat
 const USE_KEY: &str = "UPDATE operator_keys SET last_used = ?2 WHERE kid = ?1";
 
 /// Every statement, for the test that keeps SQL and migrations together.
-pub const STATEMENTS: [(&str, &str); 20] = [
+pub const STATEMENTS: [(&str, &str); 21] = [
     ("operators.read_operators", READ_OPERATORS),
     ("operators.read_sessions", READ_SESSIONS),
     ("operators.read_keys", READ_KEYS),
     ("operators.count_operators", COUNT_OPERATORS),
+    ("operators.count_admins", COUNT_ADMINS),
     ("operators.read_code", READ_CODE),
     ("operators.add_code", ADD_CODE),
     ("operators.use_code", USE_CODE),
@@ -216,13 +218,20 @@ pub(super) enum Change<'a> {
     Reset(&'a str),
 }
 
-/// Changes an operator and ends what it held, in one transaction.
+/// Why the only admin stays one.
+pub(super) fn only_admin(name: &str) -> Fault {
+    Fault::conflict(format!("{name} is the only admin. Add another one first"))
+}
+
+/// Changes an operator and ends what it held, in one transaction that holds the write lock from its start: of two admins that go at the same
+/// moment one stays.
 ///
 /// # Errors
-/// `NotFound` when nothing fits: no such operator, or it is disabled already.
+/// `NotFound` when nothing fits: no such operator, or it is disabled already. `Conflict` when no admin would be left.
 pub(super) async fn change(db: &Db, name: &str, change: Change<'_>, now: Timestamp) -> Verb<()> {
     let failed = |e| fault(e, "the operator cannot be changed");
     let mut tx = db.begin().await?;
+    let before: i64 = sqlx::query_scalar(COUNT_ADMINS).fetch_one(&mut *tx).await.map_err(failed)?;
     let query = match &change {
         Change::Role(role) => sqlx::query(SET_ROLE).bind(name).bind(role.word()),
         Change::Disable => sqlx::query(DISABLE).bind(name).bind(now.0),
@@ -230,6 +239,10 @@ pub(super) async fn change(db: &Db, name: &str, change: Change<'_>, now: Timesta
     };
     if query.execute(&mut *tx).await.map_err(failed)?.rows_affected() != 1 {
         return Err(Fault::not_found(format!("there is no operator {name} that this could change")));
+    }
+    let after: i64 = sqlx::query_scalar(COUNT_ADMINS).fetch_one(&mut *tx).await.map_err(failed)?;
+    if before > 0 && after == 0 {
+        return Err(only_admin(name));
     }
     sqlx::query(END_SESSIONS).bind(name).execute(&mut *tx).await.map_err(failed)?;
     if let Change::Reset(_) = change {
@@ -291,6 +304,15 @@ pub(super) async fn revoke_key(db: &Db, kid: &str, now: Timestamp) -> Verb<()> {
         0 => Err(Fault::not_found(format!("there is no running key {kid}"))),
         _ => Ok(()),
     }
+}
+
+/// Revokes every key of an operator.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn revoke_keys(db: &Db, operator: &str, now: Timestamp) -> Verb<()> {
+    let done = sqlx::query(REVOKE_KEYS).bind(operator).bind(now.0).execute(db.writer()).await;
+    done.map(|_| ()).map_err(|e| fault(e, "the keys cannot be revoked"))
 }
 
 /// Writes down when sessions and keys were last used, and drops sessions that are over.

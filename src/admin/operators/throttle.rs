@@ -1,8 +1,9 @@
 //! How fast passwords may be tried (ATK-A01): per address, and per account for addresses it never came from. Waiting times grow and are
-//! bounded, and an address the account has signed in from is never slowed by strangers, so nobody can lock the only admin out.
+//! bounded, and an address the account has signed in from is never slowed by strangers, so nobody can lock the only admin out. This host is one
+//! place, whichever loopback address a program of it takes.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::base::clock::Timestamp;
 
@@ -12,6 +13,9 @@ pub(super) const SETUP: &str = "(setup)";
 const FREE: u32 = 5;
 const ADDRESS_CAP_MS: i64 = 5 * 60_000;
 const ACCOUNT_CAP_MS: i64 = 30_000;
+// Whoever sits at this host shares its place with every program there, so it waits no longer than a new place does.
+const HOST_CAP_MS: i64 = 30_000;
+const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const FORGOTTEN_AFTER_MS: i64 = 15 * 60_000;
 // A code is one of a million and three count at once. Whoever tries them has the password, so a new place may wait for long: 300 tries a day
 // from everywhere are one chance in a thousand, and each of them stands in the ledger.
@@ -40,6 +44,9 @@ impl Failures {
 #[derive(Debug)]
 pub struct Throttle {
     account_cap_ms: i64,
+    host_cap_ms: i64,
+    // Whether this host is a known place of every account.
+    host_is_known: bool,
     forgotten_after_ms: i64,
     addresses: HashMap<IpAddr, Failures>,
     accounts: HashMap<String, Failures>,
@@ -49,22 +56,37 @@ pub struct Throttle {
 impl Default for Throttle {
     fn default() -> Self {
         let (addresses, accounts, known) = Default::default();
-        Self { account_cap_ms: ACCOUNT_CAP_MS, forgotten_after_ms: FORGOTTEN_AFTER_MS, addresses, accounts, known }
+        Self {
+            account_cap_ms: ACCOUNT_CAP_MS,
+            host_cap_ms: HOST_CAP_MS,
+            host_is_known: true,
+            forgotten_after_ms: FORGOTTEN_AFTER_MS,
+            addresses,
+            accounts,
+            known,
+        }
     }
 }
 
 impl Throttle {
-    /// For the codes of a second factor.
+    /// For the codes of a second factor. A program on this host may try them too, so it is a place like others.
     pub fn of_codes() -> Self {
-        Self { account_cap_ms: CODES_CAP_MS, forgotten_after_ms: CODES_FORGOTTEN_AFTER_MS, ..Self::default() }
+        Self {
+            account_cap_ms: CODES_CAP_MS,
+            host_cap_ms: CODES_CAP_MS,
+            host_is_known: false,
+            forgotten_after_ms: CODES_FORGOTTEN_AFTER_MS,
+            ..Self::default()
+        }
     }
 
     /// Milliseconds until a try counts again; 0 when it does now.
     pub fn wait_ms(&self, account: &str, remote: IpAddr, now: Timestamp) -> i64 {
-        let forgotten = self.forgotten_after_ms;
-        let own = self.addresses.get(&place(remote)).map_or(0, |f| f.wait_ms(now, ADDRESS_CAP_MS, forgotten));
-        // Whoever reaches us over loopback is on this host; no name at all is the setup, where the code is what is guessed.
-        if self.knows(account, remote) || remote.to_canonical().is_loopback() || account == SETUP {
+        let (forgotten, place) = (self.forgotten_after_ms, place(remote));
+        let cap = if place == HOST { self.host_cap_ms } else { ADDRESS_CAP_MS };
+        let own = self.addresses.get(&place).map_or(0, |f| f.wait_ms(now, cap, forgotten));
+        // Strangers elsewhere do not slow whoever is on this host; no name at all is the setup, where the code is what is guessed.
+        if self.knows(account, remote) || (place == HOST && self.host_is_known) || account == SETUP {
             return own;
         }
         own.max(self.accounts.get(account).map_or(0, |f| f.wait_ms(now, self.account_cap_ms, forgotten)))
@@ -81,7 +103,11 @@ impl Throttle {
 
     /// Forgets what failed from here, and remembers that the account comes from here.
     pub fn succeeded(&mut self, account: &str, remote: IpAddr) {
-        self.addresses.remove(&place(remote));
+        // Who shares a place with others takes back its own try alone: else any account there would be leave to guess at another.
+        match (place(remote), self.addresses.get_mut(&HOST)) {
+            (HOST, Some(failures)) => failures.count = failures.count.saturating_sub(1),
+            (place, _) => drop(self.addresses.remove(&place)),
+        }
         // This try was counted before it was looked at; those of others stay counted.
         if let Some(failures) = self.accounts.get_mut(account) {
             failures.count = failures.count.saturating_sub(1);
@@ -93,14 +119,28 @@ impl Throttle {
         }
     }
 
+    /// Takes back a try that was counted and then not looked at.
+    pub fn not_looked_at(&mut self, account: &str, remote: IpAddr) {
+        for failures in self.addresses.get_mut(&place(remote)).into_iter().chain(self.accounts.get_mut(account)) {
+            failures.count = failures.count.saturating_sub(1);
+        }
+    }
+
+    /// Whether anybody has signed in from here; this host always counts as such a place.
+    pub fn is_known(&self, remote: IpAddr) -> bool {
+        let place = place(remote);
+        place == HOST || self.known.values().any(|known| known.contains(&place))
+    }
+
     fn knows(&self, account: &str, remote: IpAddr) -> bool {
         self.known.get(account).is_some_and(|known| known.contains(&place(remote)))
     }
 }
 
-// One IPv6 customer has a whole /64; a try from any of its addresses is a try of the same one.
+// One IPv6 customer has a whole /64, and any program here all of 127.0.0.0/8; a try from any of these addresses is a try of the same one.
 fn place(remote: IpAddr) -> IpAddr {
     match remote.to_canonical() {
+        host if host.is_loopback() => HOST,
         IpAddr::V6(v6) => {
             let s = v6.segments();
             IpAddr::from([s[0], s[1], s[2], s[3], 0, 0, 0, 0])
@@ -209,6 +249,60 @@ mod tests {
                 tried += 1;
             }
         }
+        assert!((100..350).contains(&tried), "{tried} codes in a day");
+    }
+
+    /// Tries from this host, each from another loopback address; gives how many were looked at.
+    fn tries_here(throttle: &mut Throttle, account: &str, (every_ms, many): (i64, u32)) -> u32 {
+        let mut tried = 0;
+        for n in 0..many {
+            let [_, b, c, d] = n.to_be_bytes();
+            let (remote, now) = (IpAddr::from([127, b, c, d | 1]), Timestamp(1_000_000 + i64::from(n) * every_ms));
+            if throttle.wait_ms(account, remote, now) == 0 {
+                throttle.failed(account, remote, now);
+                tried += 1;
+            }
+        }
+        tried
+    }
+
+    #[test]
+    fn atk_a01_this_host_is_one_place_and_waits_a_little() {
+        let mut throttle = Throttle::default();
+        let tried = tries_here(&mut throttle, "ana", (60, 10_000));
+        assert!((5..35).contains(&tried), "{tried} passwords in ten minutes");
+        let now = Timestamp(1_000_000 + 10_000 * 60);
+        let wait = throttle.wait_ms("ana", IpAddr::from([127, 0, 0, 1]), now);
+        assert!((1..=HOST_CAP_MS).contains(&wait), "whoever sits here waits, never for long: {wait}");
+        assert_eq!(throttle.wait_ms("ana", "::1".parse().unwrap(), now), wait, "by either version");
+        throttle.succeeded("ana", IpAddr::from(HOME));
+        assert_eq!(throttle.wait_ms("ana", IpAddr::from(HOME), now), 0, "and not at home");
+    }
+
+    #[test]
+    fn atk_a01_an_account_of_ones_own_is_no_leave_to_guess_at_another_from_this_host() {
+        let (mut throttle, here) = (Throttle::default(), IpAddr::from([127, 0, 0, 1]));
+        let mut now = Timestamp(1_000_000);
+        let mut tried = 0;
+        for n in 0..10_000 {
+            let account = if n % 4 == 3 { "viewer" } else { "ana" };
+            if throttle.wait_ms(account, here, now) == 0 {
+                throttle.failed(account, here, now);
+                match account {
+                    "viewer" => throttle.succeeded("viewer", here),
+                    _ => tried += 1,
+                }
+            }
+            now = now.plus_ms(60);
+        }
+        assert!(tried < 40, "{tried} passwords in ten minutes");
+    }
+
+    #[test]
+    fn atk_a01_codes_from_this_host_are_a_few_hundred_a_day() {
+        let mut throttle = Throttle::of_codes();
+        throttle.succeeded("ana", IpAddr::from([127, 0, 0, 1]));
+        let tried = tries_here(&mut throttle, "ana", (1_000, 86_400));
         assert!((100..350).contains(&tried), "{tried} codes in a day");
     }
 

@@ -46,7 +46,10 @@ impl FaultView {
 /// A message with a capital and a full stop.
 pub fn sentence(message: &str) -> String {
     let mut chars = message.chars();
-    let first: String = chars.next().map(|c| c.to_uppercase().collect()).unwrap_or_default();
+    let word = message.split_whitespace().next().unwrap_or_default();
+    // A name or a command is written as it is typed.
+    let is_name = word.trim_end_matches([':', ',']).contains(['/', ':', '.', '_']) || word == "lifeboat";
+    let first: String = chars.next().map(|c| if is_name { c.to_string() } else { c.to_uppercase().collect() }).unwrap_or_default();
     let end = if message.ends_with(['.', '!', '?']) { "" } else { "." };
     format!("{first}{}{end}", chars.as_str())
 }
@@ -77,4 +80,23 @@ pub struct SoloFault {
     pub shell: Solo,
     /// The fault.
     pub fault: FaultView,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_begins_with_a_capital_and_a_name_or_command_as_it_is_typed() {
+        for (message, said) in [
+            ("there is no client ci", "There is no client ci."),
+            ("lifeboat server approve sec", "lifeboat server approve sec."),
+            ("upstream/sec2:API_TOKEN: it has no value", "upstream/sec2:API_TOKEN: it has no value."),
+            ("servers/demo.toml: is no TOML", "servers/demo.toml: is no TOML."),
+            ("the disk: it is full!", "The disk: it is full!"),
+            ("", "."),
+        ] {
+            assert_eq!(sentence(message), said);
+        }
+    }
 }

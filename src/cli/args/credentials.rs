@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::cli::time::moment;
+
 /// `credential …`.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum CredentialCommand {
@@ -63,8 +65,8 @@ pub(in crate::cli) enum CredentialCommand {
         /// client-key/NAME, client-secret/NAME, key/KID, client/NAME, token-key/oauth, server/NAME, postgres/NAME, http/NAME, command/NAME, operator/NAME, operator-key/NAME, operator-session/NAME
         #[arg(required_unless_present = "since")]
         name: Option<String>,
-        /// Everything issued from this moment on (RFC 3339)
-        #[arg(long, value_name = "TIME", conflicts_with = "name")]
+        /// Everything issued from this moment on: RFC 3339, or how long ago (30m, 1h, 2d)
+        #[arg(long, value_name = "TIME", conflicts_with = "name", value_parser = moment)]
         since: Option<String>,
         /// Why
         #[arg(long, default_value = "")]
@@ -104,7 +106,7 @@ pub(in crate::cli) struct RotateArgs {
     /// Shows the new secret with the answer; the only time it is shown
     #[arg(long)]
     pub fetch: bool,
-    /// Everything that Lifeboat rotates; new secrets go to files of mode 0600
+    /// With --prove, which it needs: everything that Lifeboat rotates; new secrets go to files of mode 0600
     #[arg(long, requires = "prove")]
     pub all: bool,
     /// Proves it under traffic of its own; exit 2 when somebody would have noticed

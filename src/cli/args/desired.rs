@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use crate::cli::time::moment;
+
 /// `server …`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ServerCommand {
@@ -260,11 +262,11 @@ pub(crate) struct FilterArgs {
     /// SERVER/TOOL
     #[arg(long)]
     pub tool: Option<String>,
-    /// From this time on, RFC 3339
-    #[arg(long)]
+    /// From this time on: RFC 3339, or how long ago (30m, 1h, 2d)
+    #[arg(long, value_parser = moment)]
     pub since: Option<String>,
-    /// Before this time, RFC 3339
-    #[arg(long)]
+    /// Before this time: RFC 3339, or how long ago (30m, 1h, 2d)
+    #[arg(long, value_parser = moment)]
     pub until: Option<String>,
     /// ok, tool_error, refused, upstream_error, cancelled, cut or unknown
     #[arg(long)]

@@ -182,9 +182,9 @@ pub(in crate::cli) struct RebuildArgs {
 /// `evidence …`.
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum EvidenceCommand {
-    /// Whether a report is as it was signed; needs no running Lifeboat
+    /// Whether a report of a drill or a proof of a rotation is as it was signed, and what it says; needs no running Lifeboat
     Verify {
-        /// The report, as drill show --json gives it
+        /// The report, as drill show --json or credential proofs ID --json gives it
         file: PathBuf,
         /// The key it must be signed with: ed25519/…, or a file that holds it [default: keys/instance.pub of the data directory]
         #[arg(long, value_name = "PUBKEY")]

@@ -191,6 +191,7 @@ pub fn secret(admin: &Admin, shell: Shell, made: &SecretAdded) -> SecretPage {
     let snippets = url.map(|url| {
         let facts = Facts { url: &url, issuer: &issuer, ca: &ca, client: &made.client_id, secret: &made.secret };
         vec![
+            Code::new("Shell, curl", texts::curl(&facts)),
             Code::new("Shell, Python with package mcp", texts::python(&facts)),
             Code::new("Shell, TypeScript with package @modelcontextprotocol/client", texts::typescript(&facts)),
         ]

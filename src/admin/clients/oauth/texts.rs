@@ -1,5 +1,5 @@
 //! Shell texts to paste so that a program gets tokens by itself: with the official SDKs, nothing but its name and secret. Pure. The secret goes
-//! through the environment, never through an argument that other accounts can see.
+//! through the environment or standard input, never through an argument that other accounts can see.
 
 /// The facts a text needs.
 pub struct Facts<'a> {
@@ -69,6 +69,30 @@ JS
     )
 }
 
+/// curl: one request for a token, and one with it.
+pub fn curl(facts: &Facts<'_>) -> String {
+    let Facts { url, issuer, ca, client, secret } = facts;
+    format!(
+        r#"token=$(curl --silent --show-error --fail --cacert '{ca}' --config - <<'CURL' | sed -n 's/.*"access_token": *"\([^"]*\)".*/\1/p'
+url = "{issuer}/oauth/token"
+user = "{client}:{secret}"
+data-urlencode = "grant_type=client_credentials"
+data-urlencode = "resource={url}"
+CURL
+)
+curl --silent --show-error --cacert '{ca}' --config - <<CURL
+url = "{url}"
+header = "Authorization: Bearer $token"
+header = "Content-Type: application/json"
+header = "Accept: application/json, text/event-stream"
+header = "MCP-Protocol-Version: 2026-07-28"
+header = "Mcp-Method: tools/list"
+data = "{{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"tools/list\",\"params\":{{\"_meta\":{{\"io.modelcontextprotocol/protocolVersion\":\"2026-07-28\",\"io.modelcontextprotocol/clientCapabilities\":{{}}}}}}}}"
+CURL
+"#
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,8 +101,8 @@ mod tests {
     fn a_secret_is_never_an_argument() {
         let (url, issuer) = ("https://localhost:8444/mcp/demo", "https://localhost:8444");
         let facts = Facts { url, issuer, ca: "/d/tls/ca.pem", client: "ci", secret: "lbs_k" };
-        for text in [python(&facts), typescript(&facts)] {
-            let starts = |line: &&str| ["node", "python3"].iter().any(|program| line.starts_with(program));
+        for text in [python(&facts), typescript(&facts), curl(&facts)] {
+            let starts = |line: &&str| ["node", "python3", "token=$(curl"].iter().any(|program| line.starts_with(program));
             assert!(text.contains("lbs_k") && text.contains(facts.url) && text.contains(facts.ca), "{text}");
             assert!(!text.lines().find(starts).expect("a command").contains("lbs_k"), "{text}");
         }

@@ -68,7 +68,9 @@ impl KeyForm {
     /// An empty one.
     pub fn empty(actor: &Actor) -> Self {
         let roles = OperatorRole::ALL.into_iter().filter(|role| role.fits(actor.role)).map(OperatorRole::word).collect();
-        Self { roles, role: actor.role.word().to_owned(), expires: DEFAULT_DAYS.to_string(), wrong: Wrong::default() }
+        // Nobody gives more away by not choosing.
+        let role = OperatorRole::Viewer.word().to_owned();
+        Self { roles, role, expires: DEFAULT_DAYS.to_string(), wrong: Wrong::default() }
     }
 
     /// With what was typed.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 pub use store::STATEMENTS;
 
-use super::memory::{Account, Pending, Second, State};
+use super::memory::{Pending, Second, State};
 use super::store as operators_store;
 use crate::admin::actor::{Actor, Right, Via};
 use crate::admin::{Admin, operators, vaults};
@@ -100,6 +100,7 @@ pub fn totp_begin(admin: &Admin, actor: &Actor, token: &str, host: &str) -> Verb
 pub async fn totp_confirm(admin: &Admin, actor: &Actor, token: &str, typed: &str) -> Verb<Vec<Secret<String>>> {
     admin.need_ledger("operator.totp.add")?;
     let (now, id) = (admin.clock.now(), keys::hash_text(token));
+    let _turn = admin.operators.changes.lock().await;
     let pending = admin.operators.state().sessions.get(&id).filter(|s| s.operator == actor.name).and_then(|s| s.pending.clone());
     let pending = pending.filter(|pending| (0..=PENDING_MS).contains(&now.since_ms(pending.at)));
     let pending = pending.ok_or_else(|| Fault::conflict("No second factor waits to be confirmed. Begin again"))?;
@@ -115,6 +116,10 @@ pub async fn totp_confirm(admin: &Admin, actor: &Actor, token: &str, typed: &str
         let mut state = admin.operators.state();
         if let Some(session) = state.sessions.get_mut(&id) {
             session.pending = None;
+            // A code came from here: its place is known, and strangers with the password do not slow it.
+            if let Ok(remote) = session.remote.parse() {
+                admin.operators.codes().succeeded(&actor.name, remote);
+            }
         }
         if let Some(account) = state.accounts.get_mut(&actor.name) {
             account.second = Some(second);
@@ -146,6 +151,7 @@ pub async fn recovery_renew(admin: &Admin, actor: &Actor) -> Verb<Vec<Secret<Str
         return Err(Fault::conflict("Recovery codes stand in for a second factor, and there is none. Set it up first"));
     }
     let codes = mint(admin);
+    let _turn = admin.operators.changes.lock().await;
     store::put_recovery(&admin.db, &actor.name, &hashes(&codes)).await?;
     if let Some(second) = second_mut(&mut admin.operators.state(), &actor.name) {
         second.recovery = hashes(&codes);
@@ -171,6 +177,7 @@ pub async fn totp_remove(admin: &Admin, actor: &Actor, operator: &str) -> Verb<o
     if own && standing.required {
         return Err(Fault::conflict("This deployment asks for a second factor. Replace it by another instead"));
     }
+    let _turn = admin.operators.changes.lock().await;
     store::remove(&admin.db, operator).await?;
     let over = {
         let mut state = admin.operators.state();
@@ -183,11 +190,6 @@ pub async fn totp_remove(admin: &Admin, actor: &Actor, operator: &str) -> Verb<o
     vaults::tell_revoked(admin);
     admin.record(Event::action(&actor.name, VERB, operator)).await?;
     operators::one(admin, operator)
-}
-
-/// Whether an account has a second factor: then its password alone opens nothing.
-pub(super) fn has(account: &Account) -> bool {
-    account.second.is_some()
 }
 
 /// Counts a code, or a recovery code, of an operator. `None` when it does not count: it is wrong, or it counted before.
