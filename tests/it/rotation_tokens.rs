@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use lifeboat::config::Class;
+use lifeboat::policy::Principal;
+use lifeboat::policy::principal::Canary;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -199,6 +202,43 @@ async fn a_proof_under_traffic_changes_the_signing_key_and_a_secret_and_nobody_n
     assert_eq!((ask(&sea, &new).await.status, ask(&sea, &sea.secret).await.status), (200, 200), "both count");
     let secrets = sea.app.api("GET", "/api/v1/client-secrets", Value::Null).await.to_string();
     assert!(!secrets.contains("lifeboat-proof"), "nothing of the proof's own client is left: {secrets}");
+    // The next one leaves the key alone that goes on by itself.
+    let again = sea.app.api("POST", "/api/v1/credential-proofs", json!({"all": true, "seconds": 3, "rate": 40})).await;
+    let key =
+        again["credentials"].as_array().expect("all").iter().find(|one| one["name"] == "token-key/oauth").expect("named").clone();
+    assert_eq!((&key["state"], &key["passed"]), (&json!("skipped"), &json!(true)), "{key}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_for_a_key_or_a_secret_is_nothing_by_itself_and_counts_once() {
+    let sea = Sea::start().await;
+    let (signer, feed) = (sea.signer(), sea.app.app.admin().feed.clone());
+    let admit = |client: &str, kid: &str| {
+        let canary = Some(Canary { class: Class::Read, stands_for: Some(kid.into()) });
+        feed.admit_canary("lbc_guess".into(), Principal { client: client.into(), kid: kid.into(), token: None, canary });
+    };
+    let mut claims = sea.claims();
+    claims["credential"] = json!("lbc_guess");
+    let token = signer.key.sign(("at+jwt", &signer.kid), &claims).expect("signed");
+    sea.app.upstream.forget();
+    assert_eq!(sea.call(&token, "echo").await.status, 401, "a right signature that names nobody");
+    for other in ["another-key", &sea.kid] {
+        admit("canary", other);
+        assert_eq!(sea.call(&token, "echo").await.status, 401, "it stands for {other}");
+    }
+    admit("bot", &signer.kid);
+    let reply = sea.call(&token, "echo").await;
+    assert_eq!((reply.status, reply.reason().as_str()), (200, "policy.no_grant"), "let in, and stopped: {}", reply.json());
+    assert_eq!(sea.call(&token, "echo").await.status, 401, "once");
+    admit("bot", &sea.kid);
+    let reply = ask(&sea, "lbc_guess").await;
+    assert_eq!((reply.status, reply.json()), (200, json!({"stands_for": sea.kid})), "no token");
+    assert_eq!(ask(&sea, "lbc_guess").await.status, 401, "once");
+    admit("bot", &sea.kid);
+    assert_eq!(sea.call("lbc_guess", "echo").await.status, 401, "a secret is for the token endpoint alone");
+    admit("bot", "another-secret");
+    assert_eq!(ask(&sea, "lbc_guess").await.json()["error"], "invalid_client");
+    assert_eq!(sea.app.upstream.hits().len(), 0, "nothing was sent");
 }
 
 #[tokio::test(flavor = "multi_thread")]

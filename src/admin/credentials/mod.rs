@@ -37,7 +37,7 @@ mod tests_tokens;
 mod watch;
 mod work;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::Notify;
 
 pub use asked::answer;
@@ -57,7 +57,6 @@ use super::{Actor, Admin};
 use crate::audit::Event;
 use crate::base::fault::{Fault, FaultKind, Verb};
 use crate::base::secret::Secret;
-use crate::config::credentials::overlap_ms;
 use begin::begin;
 use drivers::{Kept, Scene, Trouble};
 use kinds::Kind;
