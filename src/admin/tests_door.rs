@@ -34,15 +34,11 @@ pub(super) async fn stand_in(
         return Ok(by_key(&feed, token).unwrap_or_else(|| plain(401)));
     }
     let stands = |principal: &Principal| stands_for(principal).is_none_or(|kid| feed.snapshot().keys.contains_key(&kid));
-    let principal = if token.starts_with("eyJ") {
-        match by_token(&feed, token) {
-            Some(Err(answer)) => return Ok(answer),
-            other => other.and_then(Result::ok),
-        }
-    } else {
-        feed.take_canary(token).filter(stands)
-    };
+    let principal = if token.starts_with("eyJ") { by_token(&feed, token) } else { feed.take_canary(token).filter(stands) };
     let Some(principal) = principal else { return Ok(plain(401)) };
+    if principal.canary.is_none() {
+        return Ok(answered());
+    }
     let name = request.headers().get("mcp-name").map(|name| name.to_str().unwrap().to_owned()).unwrap_or_default();
     let body: serde_json::Value = serde_json::from_slice(&request.into_body().collect().await?.to_bytes()).unwrap();
     let tool = body["params"]["name"].as_str().unwrap_or_default();
@@ -97,16 +93,16 @@ fn at_the_desk(feed: &Feed, shown: &str) -> Option<Response<Full<Bytes>>> {
 }
 
 /// Who shows a token that a published key has signed: a canary, or a client, which is answered as by its key.
-fn by_token(feed: &Feed, token: &str) -> Option<Result<Principal, Response<Full<Bytes>>>> {
+fn by_token(feed: &Feed, token: &str) -> Option<Principal> {
     let head = jwt::head(token)?;
     let snapshot = feed.snapshot();
     let key = snapshot.tokens.verifiers.get(head.kid?.as_str())?;
     let claims: serde_json::Value = jwt::open(token, head.alg, &key.key)?;
     let credential = claims["credential"].as_str()?;
     if credential.starts_with("lbc_") {
-        return feed.take_canary(credential).map(Ok);
+        return feed.take_canary(credential);
     }
-    let counts = snapshot.tokens.secrets.contains_key(credential);
-    feed.places().note(credential, [127, 0, 0, 1].into(), SystemClock.now(), counts);
-    counts.then(|| Err(answered()))
+    let secret = snapshot.tokens.secrets.get(credential);
+    feed.places().note(credential, [127, 0, 0, 1].into(), SystemClock.now(), secret.is_some());
+    secret.map(|secret| Principal { client: secret.client.clone(), kid: secret.kid.clone(), token: None, canary: None })
 }

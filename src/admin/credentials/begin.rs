@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::drivers::{self, Driver, Trouble};
 use super::machine::State;
 use super::model::{RotateOrder, Rotation};
-use super::{kinds, proof, store, watch};
+use super::{ended, kinds, proof, store, watch};
 use crate::admin::{Actor, Admin, tree};
 use crate::audit::Event;
 use crate::base::fault::{Fault, Verb};
@@ -17,9 +17,12 @@ const LONGEST_NOTE: usize = 500;
 
 /// Writes a rotation down, before anything is done.
 pub(super) async fn begin(admin: &Admin, actor: &Actor, name: &str, order: &RotateOrder) -> Verb<Rotation> {
+    let revocations = ended::told(admin);
     let (row, driver) = planned(admin, actor, name, order).await?;
     watch::follow(admin, driver, &row).await;
     store::start(&admin.db, &row).await?;
+    // A revocation from here on finds the row; one that came before it may have ended what it is about to replace.
+    ended::look_again(admin, &row, revocations).await?;
     let mut event = Event::action(&actor.name, "credential.rotate", name);
     event.params = Some(json!({ "rotation": row.id, "old": row.old, "overlap_ms": row.overlap_ms, "forced": row.forced,
         "reason": row.reason, "note": row.note }));
@@ -74,6 +77,7 @@ async fn planned(admin: &Admin, actor: &Actor, name: &str, order: &RotateOrder) 
         changed_at: now,
         ended_at: None,
         sealed: None,
+        revoked: 0,
     };
     Ok((row, driver))
 }

@@ -1,8 +1,11 @@
 //! The evidence of a revocation: who it was, what it could do and what it did last, as it was before the end. Never says what a key is.
 
+use std::collections::{BTreeSet, HashMap};
+
 use serde_json::{Value, json};
 
 use super::model::CredentialRevoked;
+use super::revoke::owner;
 use crate::admin::{Admin, tree};
 use crate::audit::{Event, Filter};
 use crate::base::clock::Timestamp;
@@ -11,20 +14,30 @@ use crate::crypto::keys::sha256;
 use crate::policy::snapshot::Snapshot;
 use crate::policy::{Asked, Decision, decide};
 
+/// When each key and secret was last seen.
+pub(super) type Uses = HashMap<String, Timestamp>;
+
 /// Calls that are named.
 const CALLS: u32 = 100;
 
 /// Writes down who it was, what it could do and what it did last: as it was before the end, which is what the snapshot taken then says.
 pub(super) async fn evidence(
     admin: &Admin,
-    (before, keys, clients): (&Snapshot, &[String], &[String]),
+    (before, used): (&Snapshot, &Uses),
     (now, reason): (Timestamp, &str),
     done: &mut CredentialRevoked,
+    clients: &[String],
 ) -> String {
     let (mut all, digests) = (Vec::new(), digests(admin, before).await);
-    for client in clients {
-        all.push(of_client(admin, (before, &digests), (client, keys), now).await);
+    // Which keys are younger than a moment is known only once they are ended.
+    let owners = done.keys.iter().filter_map(|kid| owner(before, kid));
+    let clients: BTreeSet<String> = clients.iter().cloned().chain(owners).collect();
+    let keys = done.keys.as_slice();
+    for client in &clients {
+        let own: Vec<&String> = keys.iter().filter(|kid| owner(before, kid).as_ref() == Some(client)).collect();
+        all.push(of_client(admin, (before, &digests), (client, &own, used), now).await);
     }
+    let clients: Vec<String> = clients.into_iter().collect();
     let about = if clients.is_empty() { done.name.clone() } else { clients.join(", ") };
     let mut event = Event::system("credential.evidence", about);
     event.params = Some(json!({ "reason": reason, "revision": before.revision.to_string(), "keys": keys, "clients": all }));
@@ -40,7 +53,7 @@ pub(super) async fn evidence(
 async fn of_client(
     admin: &Admin,
     (before, digests): (&Snapshot, &Digests),
-    (client, kids): (&str, &[String]),
+    (client, kids, used): (&str, &[&String], &Uses),
     now: Timestamp,
 ) -> Value {
     let filter = Filter { client: Some(client.to_owned()), until: Some(now), limit: Some(CALLS), ..Filter::default() };
@@ -52,7 +65,7 @@ async fn of_client(
             "status": event.status, "remote": event.remote })
         })
         .collect();
-    let keys: Vec<Value> = kids.iter().map(|kid| json!({ "kid": kid, "last_used": admin.feed.uses().last(kid) })).collect();
+    let keys: Vec<Value> = kids.iter().map(|kid| json!({ "kid": kid, "last_used": used.get(kid.as_str()) })).collect();
     json!({ "client": client, "keys": keys, "could": reach(before, digests, client), "last_calls": calls })
 }
 

@@ -4,6 +4,7 @@ mod asked;
 mod begin;
 mod canary;
 mod drivers;
+mod ended;
 mod evidence;
 mod grants;
 mod inventory;
@@ -13,6 +14,7 @@ mod model;
 mod observer;
 mod orders;
 pub mod pages;
+mod people;
 pub mod plan;
 pub mod proof;
 mod revoke;
@@ -41,6 +43,7 @@ use serde_json::json;
 use tokio::sync::Notify;
 
 pub use asked::answer;
+pub use ended::of_client;
 pub use model::{
     AdminKept, AdminOrder, Credential, CredentialDetail, CredentialDue, CredentialList, CredentialRevoked, Fetched, OrderBody,
     RevokeOrder, RotateOrder, Rotated, Rotation, StepTaken, Strategy, SupplyOrder, Version,
@@ -76,6 +79,8 @@ pub struct Credentials {
     shadows: std::sync::Mutex<std::collections::BTreeMap<String, String>>,
     /// One proof at a time.
     proving: tokio::sync::Mutex<()>,
+    /// How often something was revoked.
+    revocations: std::sync::atomic::AtomicU64,
 }
 
 impl Default for Credentials {
@@ -85,6 +90,7 @@ impl Default for Credentials {
             wake: Notify::new(),
             shadows: std::sync::Mutex::default(),
             proving: tokio::sync::Mutex::default(),
+            revocations: std::sync::atomic::AtomicU64::new(0),
         }
     }
 }
@@ -142,8 +148,28 @@ async fn find(admin: &Admin, name: &str) -> Verb<Credential> {
 /// `Denied` without role operator or a fresh login; `Invalid` for the name, the overlap or the reason; `Conflict` when one is open already or
 /// the present version is not accepted itself: then it is revoked, not rotated.
 pub async fn rotate(admin: &Admin, actor: &Actor, name: &str, order: RotateOrder) -> Verb<Rotated> {
-    actor.need(Right::Operate, "credential.rotate")?;
+    need(admin, actor, name, "credential.rotate")?;
+    start(admin, actor, name, order).await
+}
+
+/// What changes a credential needs role operator and a fresh login. Who can open archives is another matter: as where recipients are added, that is for an
+/// admin in person. The client of a proof belongs to the proof.
+fn need(admin: &Admin, actor: &Actor, name: &str, verb: &str) -> Verb<()> {
+    let (kind, bare) = kinds::parse(name)?;
+    if kind == Kind::Recipient {
+        actor.need(Right::Administer, verb)?;
+        return actor.need_person(&format!("{verb} of a recipient"), admin.clock.now());
+    }
+    actor.need(Right::Operate, verb)?;
     actor.need_fresh_login(admin.clock.now())?;
+    if bare == proof::SHADOW {
+        return Err(Fault::not_found(format!("there is no credential {name}: it belongs to a proof that runs")));
+    }
+    Ok(())
+}
+
+/// Starts a rotation for whoever may.
+async fn start(admin: &Admin, actor: &Actor, name: &str, order: RotateOrder) -> Verb<Rotated> {
     admin.need_ledger("credential.rotate")?;
     if let Some(open) = store::open_of(&admin.db, name).await?.filter(|_| order.force) {
         give_up(admin, actor, &open).await?;
@@ -164,6 +190,9 @@ fn next(row: &Rotation) -> String {
     match (row.state, row.hold, &row.why) {
         (_, Some(_), Some(why)) => why.clone(),
         (_, None, Some(why)) => format!("{why}: {}", moment(row)),
+        (State::Done, ..) if row.to_fetch && row.fetched_at.is_none() => {
+            format!("the old one has ended: hand the new one over now{holder}: lifeboat credential fetch {name}")
+        }
         (State::Done, ..) => "over: the new one is accepted and the old one is not".to_owned(),
         (State::Draining, ..) if row.to_fetch && row.fetched_at.is_none() => {
             format!("hand the new one over{holder}: lifeboat credential fetch {name}. The old one counts meanwhile")
@@ -186,8 +215,7 @@ fn moment(row: &Rotation) -> String {
 /// # Errors
 /// `Denied` without role operator or a fresh login; `NotFound` when there is none; `Conflict` when somebody took it already.
 pub async fn fetch(admin: &Admin, actor: &Actor, name: &str) -> Verb<Fetched> {
-    actor.need(Right::Operate, "credential.fetch")?;
-    actor.need_fresh_login(admin.clock.now())?;
+    need(admin, actor, name, "credential.fetch")?;
     admin.need_ledger("credential.fetch")?;
     let none = || Fault::not_found(format!("there is no new secret of {name} to fetch"));
     let row = store::of(&admin.db, name, 1).await?.into_iter().next().filter(|row| row.to_fetch).ok_or_else(none)?;
@@ -205,6 +233,7 @@ async fn hand_over(admin: &Admin, actor: &Actor, row: &Rotation) -> Verb<Fetched
             (None, state) => format!("the new secret is {} and was not seen at work yet", state.word()),
         }));
     }
+    drivers::counts(admin, row)?;
     let secret = Kept::open(admin, row)?.secret.ok_or_else(|| Fault::conflict("the new secret was fetched already"))?;
     if !store::fetch(&admin.db, &row.id, (admin.clock.now(), &actor.name)).await? {
         return Err(Fault::conflict("the new secret was fetched already"));
@@ -235,8 +264,7 @@ async fn forget_secret(admin: &Admin, row: &Rotation) -> Verb<()> {
 /// # Errors
 /// `Denied` without role operator or a fresh login; `NotFound`; `Invalid` for a value that cannot be the one; `Conflict` when nothing is waited for.
 pub async fn supply(admin: &Admin, actor: &Actor, name: &str, order: SupplyOrder) -> Verb<Rotated> {
-    actor.need(Right::Operate, "credential.supply")?;
-    actor.need_fresh_login(admin.clock.now())?;
+    need(admin, actor, name, "credential.supply")?;
     let value = order.value.ok_or_else(|| Fault::invalid("value", "is missing"))?;
     let open = opened(admin, name).await?;
     let mut held = work::hold(admin, &open.id).await?;

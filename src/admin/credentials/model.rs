@@ -184,6 +184,9 @@ pub struct Rotation {
     /// The new secret and what undoes it, sealed.
     #[serde(skip)]
     pub sealed: Option<Vec<u8>>,
+    /// Whether it goes no further since its credential was revoked (1), and whether what it made ends as well (2).
+    #[serde(skip)]
+    pub revoked: i64,
 }
 
 impl Rotation {
@@ -348,6 +351,8 @@ pub struct CredentialRevoked {
     pub revision: String,
     /// Place of the evidence in the ledger.
     pub evidence: String,
+    /// Whether all of it holds.
+    pub ok: bool,
     /// What does not hold yet, a sentence each.
     pub open: Vec<String>,
 }

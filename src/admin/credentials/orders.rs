@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 use super::drivers::{Kept, Scene};
 use super::machine::{self, Hold, Ordered, State};
 use super::model::{OrderBody, Rotated, Rotation};
-use super::{kinds, next, opened, store, watch, work};
-use crate::admin::actor::Right;
+use super::{kinds, need, next, opened, store, watch, work};
 use crate::admin::{Actor, Admin};
 use crate::audit::Event;
 use crate::base::clock::Timestamp;
@@ -19,8 +18,7 @@ use crate::config::credentials::overlap_ms;
 /// # Errors
 /// `Denied` without role operator or a fresh login; `NotFound`; `Invalid` for no order; `Conflict`, saying what works instead.
 pub async fn order(admin: &Admin, actor: &Actor, name: &str, body: &OrderBody) -> Verb<Rotated> {
-    actor.need(Right::Operate, "credential.order")?;
-    actor.need_fresh_login(admin.clock.now())?;
+    need(admin, actor, name, "credential.order")?;
     let order = read_order(body)?;
     let open = opened(admin, name).await?;
     obey(admin, actor, &open, order).await?;

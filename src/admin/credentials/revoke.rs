@@ -6,15 +6,15 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::evidence::evidence;
+use super::ended::{self, Reach};
+use super::evidence::{Uses, evidence};
 use super::kinds::Kind;
-use super::machine::State;
 use super::model::{CredentialRevoked, RevokeOrder, Rotation};
-use super::{drivers, store, watch, work};
+use super::{drivers, people, store};
 use crate::admin::actor::Right;
 use crate::admin::clients::single as held;
 use crate::admin::servers::one;
-use crate::admin::{Actor, Admin, clients, operators, publish, tokens, vaults};
+use crate::admin::{Actor, Admin, clients, publish, tokens, vaults};
 use crate::audit::Event;
 use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
@@ -41,6 +41,10 @@ enum Target {
     System(Kind, String),
     /// An operator with sessions and keys.
     Operator(String),
+    /// The keys of an operator.
+    OperatorKeys(String),
+    /// The sessions of an operator.
+    OperatorSessions(String),
     /// Everything issued from then on.
     Since(Timestamp),
 }
@@ -64,8 +68,9 @@ fn read(order: &RevokeOrder) -> Verb<Target> {
             "http" => Target::System(Kind::Http, name.to_owned()),
             "command" => Target::System(Kind::Command, name.to_owned()),
             "upstream" => Target::Server(name.split_once(':').map_or(name, |(server, _)| server).to_owned()),
-            "operator" | "operator-password" | "operator-session" => Target::Operator(name.to_owned()),
-            "operator-key" => Target::Operator(name.to_owned()),
+            "operator" | "operator-password" => Target::Operator(name.to_owned()),
+            "operator-session" => Target::OperatorSessions(name.to_owned()),
+            "operator-key" => Target::OperatorKeys(name.to_owned()),
             _ => return Err(wrong()),
         }),
         // `lbk_KID` alone, as the ledger and the pages show it.
@@ -87,11 +92,18 @@ fn bare(name: &str) -> Option<&str> {
 pub async fn revoke(admin: &Admin, actor: &Actor, order: RevokeOrder) -> Verb<CredentialRevoked> {
     let started = Instant::now();
     let target = read(&order)?;
-    let wide = matches!(target, Target::Operator(_) | Target::Since(_));
+    let wide = matches!(
+        target,
+        Target::Operator(_) | Target::OperatorKeys(_) | Target::OperatorSessions(_) | Target::Since(_)
+    );
     actor.need(if wide { Right::Administer } else { Right::Operate }, "credential.revoke")?;
+    if order.since.is_some_and(|since| since > admin.clock.now()) {
+        return Err(Fault::invalid("since", "lies in the future: nothing was issued from then on"));
+    }
     let (now, before) = (admin.clock.now(), admin.feed.snapshot());
+    ended::tell(admin);
     let plan = plan(admin, &before, &target)?;
-    let cut = plan.flying(admin);
+    let (cut, used) = (plan.flying(admin), uses(admin, &before));
     // From here on no call with these keys is accepted, and those in flight are cut.
     publish::deny(admin, &plan.keys);
     let effective_ms = ms(started);
@@ -110,21 +122,32 @@ pub async fn revoke(admin: &Admin, actor: &Actor, order: RevokeOrder) -> Verb<Cr
         effective_ms,
         revision: String::new(),
         evidence: String::new(),
+        ok: true,
         open: Vec::new(),
     };
+    // None of them takes another step from here on, so that what is ended now is not made anew behind it.
+    let towards = match &target {
+        Target::Server(server) => ended::towards(admin, server).await,
+        _ => Vec::new(),
+    };
+    let marked = mark(admin, (&target, &plan.keys, &towards), &mut done).await;
     perform(admin, actor, (&target, &plan), &mut done).await;
     if matches!(target, Target::Since(_) | Target::System(..)) {
         done.effective_ms = ms(started);
     }
     done.open.extend(successors(admin, &target, &plan).await);
-    done.evidence = evidence(admin, (&*before, &plan.keys[..], &plan.clients[..]), (now, &reason), &mut done).await;
+    done.open.extend(ended::put_away(admin, &marked).await);
+    // What began while it was ended, and what ended only now that its time was known.
+    let more = mark(admin, (&target, &done.keys.clone(), &towards), &mut done).await;
+    done.open.extend(ended::put_away(admin, &more).await);
+    done.evidence = evidence(admin, (&before, &used), (now, &reason), &mut done, &plan.clients).await;
+    done.ok = done.open.is_empty();
     let mut event = Event::action(&actor.name, "credential.revoke", done.name.clone());
     event.params =
         Some(json!({ "reason": reason, "keys": done.keys, "operator_keys": done.operator_keys, "operators": done.operators,
         "upstream": done.upstream, "roles": done.roles, "cut_in_flight": cut, "effective_ms": effective_ms, "open": done.open }));
     let recorded = admin.record(event).await;
     vaults::tell_revoked(admin);
-    give_up_rotations(admin, &target, &plan).await;
     done.revision = admin.feed.snapshot().revision.to_string();
     metrics::histogram!("lifeboat_revoke_seconds").record(started.elapsed().as_secs_f64());
     recorded?;
@@ -186,11 +209,14 @@ fn plan(admin: &Admin, snapshot: &Snapshot, target: &Target) -> Verb<Plan> {
         Target::Key(kid) => return Err(none(&format!("running key {kid}"))),
         Target::TokenKeys => (snapshot.tokens.verifiers.keys().map(ToString::to_string).collect(), Vec::new()),
         Target::Server(server) if !snapshot.servers.contains_key(server) => return Err(none(&format!("server {server}"))),
-        Target::Operator(name) if !admin.operators.state().accounts.contains_key(name) => {
+        Target::Operator(name) | Target::OperatorKeys(name) | Target::OperatorSessions(name) if !admin.operators.state().accounts.contains_key(name) => {
             return Err(none(&format!("operator {name}")));
         }
         // When each was issued stands in the database alone; memory knows of none too few.
-        Target::Server(_) | Target::System(..) | Target::Operator(_) | Target::Since(_) => (Vec::new(), Vec::new()),
+        Target::OperatorKeys(name) => (Vec::new(), people::keys_of(admin, name)),
+        Target::Server(_) | Target::System(..) | Target::Operator(_) | Target::OperatorSessions(_) | Target::Since(_) => {
+            (Vec::new(), Vec::new())
+        }
     };
     keys.sort_unstable();
     let mut clients: Vec<String> = keys.iter().filter_map(|kid| owner(snapshot, kid)).collect();
@@ -212,7 +238,7 @@ fn kids<'a>(all: impl Iterator<Item = (&'a Arc<str>, &'a Arc<str>)>, client: &st
 }
 
 /// Whose a key or secret is.
-fn owner(snapshot: &Snapshot, kid: &str) -> Option<String> {
+pub(super) fn owner(snapshot: &Snapshot, kid: &str) -> Option<String> {
     let key = snapshot.keys.get(kid).map(|key| &key.client);
     key.or_else(|| snapshot.tokens.secrets.get(kid).map(|secret| &secret.client)).map(ToString::to_string)
 }
@@ -244,13 +270,10 @@ async fn perform(admin: &Admin, actor: &Actor, (target, plan): (&Target, &Plan),
             Ok((roles, upstream)) => (done.roles, done.upstream) = (roles, upstream),
             Err(fault) => failed(done, "the other system", &fault),
         },
-        Target::Operator(name) => {
-            done.sessions = sessions_of(admin, name);
-            match operators::disable(admin, actor, name).await {
-                Ok(_) => done.operators.push(name.clone()),
-                Err(fault) => failed(done, "the operator", &fault),
-            }
-        }
+        Target::Operator(name) => people::account(admin, actor, name, done).await,
+        Target::OperatorSessions(name) => people::sessions(admin, actor, name, done).await,
+        // Each by itself, below.
+        Target::OperatorKeys(_) => {}
         Target::Since(since) => super::since::end(admin, actor, *since, done).await,
         Target::TokenKeys => match tokens::single::remove_all(admin, actor).await {
             Ok(gone) => done.keys = gone,
@@ -258,12 +281,7 @@ async fn perform(admin: &Admin, actor: &Actor, (target, plan): (&Target, &Plan),
         },
         Target::Keys(_) | Target::Secrets(_) | Target::Key(_) => {}
     }
-    for kid in &plan.operator_keys {
-        match operators::key_revoke(admin, actor, kid).await {
-            Ok(_) => done.operator_keys.push(kid.clone()),
-            Err(fault) => done.open.push(format!("operator key {kid}: {}", fault.message)),
-        }
-    }
+    people::keys(admin, actor, &plan.operator_keys, done).await;
     if let Err(fault) = publish::publish(admin).await {
         tracing::warn!(%fault, "the policy without the revoked keys runs; its configuration could not be read");
     }
@@ -287,48 +305,52 @@ async fn successors(admin: &Admin, target: &Target, plan: &Plan) -> Vec<String> 
     found
 }
 
-/// A rotation of what was ended has nothing left to replace; another one can begin.
-async fn give_up_rotations(admin: &Admin, target: &Target, plan: &Plan) {
-    let server = match target {
-        Target::Server(server) => Some(format!("{}/{server}:", Kind::Upstream.word())),
-        _ => None,
-    };
-    let ended = |row: &Rotation| {
-        // A key that no rotation knows leaves the rotation of its client alone.
-        let of_key = row.old.iter().chain(&row.new).any(|version| plan.keys.contains(version));
-        let of_system = matches!(target, Target::System(kind, name) if row.credential == format!("{}/{name}", kind.word()));
-        of_key || of_system || server.as_ref().is_some_and(|server| row.credential.starts_with(server))
-    };
-    let open = store::open(&admin.db).await.unwrap_or_default();
-    for row in open.iter().filter(|row| ended(row)) {
-        if let Err(fault) = give_up(admin, &row.id).await {
-            tracing::warn!(%fault, rotation = row.id, "the rotation of a revoked credential goes on");
+/// Marks the open rotations of what is ended.
+async fn mark(
+    admin: &Admin,
+    (target, keys, towards): (&Target, &[String], &[String]),
+    done: &mut CredentialRevoked,
+) -> Vec<Rotation> {
+    let marked = ended::mark(admin, |row| reach(target, (keys, towards), row)).await;
+    marked.unwrap_or_else(|fault| {
+        failed(done, "rotations that are open", &fault);
+        Vec::new()
+    })
+}
+
+/// How far the end of a target goes into a rotation.
+fn reach(target: &Target, (keys, towards): (&[String], &[String]), row: &Rotation) -> Option<Reach> {
+    let is = |kind: Kind, name: &str| row.credential == format!("{}/{name}", kind.word());
+    let whole = match target {
+        Target::Keys(client) => is(Kind::ClientKey, client),
+        Target::Secrets(client) => is(Kind::ClientSecret, client),
+        Target::Client(client) => is(Kind::ClientKey, client) || is(Kind::ClientSecret, client),
+        Target::TokenKeys => is(Kind::TokenKey, "oauth"),
+        Target::System(kind, name) => is(*kind, name),
+        Target::Server(server) => {
+            row.credential.starts_with(&format!("{}/{server}:", Kind::Upstream.word())) || towards.contains(&row.credential)
         }
-        // A step that was under way may have opened a role again.
-        if let Target::System(kind @ Kind::Postgres, name) = target
-            && let Err(fault) = drivers::end(admin, *kind, name).await
-        {
-            tracing::error!(%fault, name, "a role of a revoked database credential may be open");
-        }
+        Target::Key(_) | Target::Since(_) | Target::Operator(_) | Target::OperatorKeys(_) | Target::OperatorSessions(_) => false,
+    };
+    // One key of several: who has moved to the next one goes on with it.
+    let ended = |version: &String| keys.contains(version);
+    match (whole || row.new.as_ref().is_some_and(ended), row.old.iter().any(ended)) {
+        (true, _) => Some(Reach::Whole),
+        (false, true) => Some(Reach::Old),
+        (false, false) => None,
     }
 }
 
-async fn give_up(admin: &Admin, id: &str) -> Verb<()> {
-    let mut held = work::hold(admin, id).await?;
-    (held.row.state, held.row.ended_at, held.row.sealed) = (State::RolledBack, Some(admin.clock.now()), None);
-    (held.row.hold, held.row.why) = (None, None);
-    let row = held.end(Ok(("revoke", json!({ "said": "the credential was revoked meanwhile" })))).await?;
-    watch::leave(admin, &row);
-    Ok(())
+/// When each key and secret of clients was last seen: whoever is revoked is forgotten by the policy.
+fn uses(admin: &Admin, snapshot: &Snapshot) -> Uses {
+    let kids = snapshot.keys.keys().map(ToString::to_string);
+    let kids = kids.chain(snapshot.tokens.secrets.keys().map(ToString::to_string));
+    kids.filter_map(|kid| admin.feed.uses().last(&kid).map(|at| (kid, at))).collect()
 }
 
-fn failed(done: &mut CredentialRevoked, what: &str, fault: &Fault) {
+pub(super) fn failed(done: &mut CredentialRevoked, what: &str, fault: &Fault) {
     tracing::error!(%fault, what, "a revocation does not hold everywhere yet");
     done.open.push(format!("{what}: {}", fault.message));
-}
-
-fn sessions_of(admin: &Admin, name: &str) -> u64 {
-    admin.operators.state().sessions.values().filter(|session| session.operator == name).count() as u64
 }
 
 #[cfg(test)]

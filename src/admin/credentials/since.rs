@@ -1,9 +1,10 @@
 //! Ends everything that was issued from a moment on: keys of clients and operators, client secrets, and every token. Never ends what is older.
 
 use super::model::CredentialRevoked;
+use super::people;
 use crate::admin::clients::single::{self as held, Form};
 use crate::admin::tokens::{self, CutOrder};
-use crate::admin::{Actor, Admin, operators};
+use crate::admin::{Actor, Admin};
 use crate::base::clock::Timestamp;
 
 /// The actor's own key ends too: it may be the one that leaked. What could not be ended stands in `open`.
@@ -16,16 +17,15 @@ pub(super) async fn end(admin: &Admin, actor: &Actor, since: Timestamp, done: &m
     if let Err(fault) = tokens::cut(admin, actor, &order).await {
         done.open.push(format!("tokens: {}", fault.message));
     }
-    let young: Vec<String> = {
-        let state = admin.operators.state();
-        let keys = state.keys.iter().filter(|(_, key)| key.revoked_at.is_none() && key.created_at >= since);
-        keys.map(|(kid, _)| kid.clone()).collect()
-    };
-    for kid in young {
-        match operators::key_revoke(admin, actor, &kid).await {
-            Ok(_) => done.operator_keys.push(kid),
-            Err(fault) => done.open.push(format!("operator key {kid}: {}", fault.message)),
-        }
+    people::since(admin, actor, since, done).await;
+    // They stand in the configuration, which does not say since when.
+    let snapshot = admin.feed.snapshot();
+    let with_keys = |client: &&std::sync::Arc<str>| snapshot.kids_of(client).iter().any(|kid| kid.starts_with("jwk-"));
+    let mut named: Vec<&str> = snapshot.clients.keys().filter(with_keys).map(AsRef::as_ref).collect();
+    named.sort_unstable();
+    if !named.is_empty() {
+        let named = named.join(", ");
+        done.open.push(format!("public keys count on, of {named}: when each was registered says lifeboat config history"));
     }
 }
 

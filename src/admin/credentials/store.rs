@@ -22,6 +22,8 @@ const SAVE: &str = "UPDATE rotations SET state = ?3, hold = ?4, why = ?5, error 
     sealed = ?10, facts = ?11, to_fetch = ?12, forced = ?13, overlap_until = ?14, verified_at = ?15, draining_at = ?16,
     changed_at = ?17, ended_at = ?18 WHERE id = ?1 AND lease_owner = ?2";
 const FETCH: &str = "UPDATE rotations SET fetched_at = ?2, fetched_by = ?3, changed_at = ?2 WHERE id = ?1 AND fetched_at IS NULL";
+const REVOKE: &str =
+    "UPDATE rotations SET revoked = max(revoked, ?2) WHERE id = ?1 AND state NOT IN ('done', 'cancelled', 'rolled_back')";
 const LEASE: &str = "UPDATE rotations SET lease_owner = ?2, lease_until = ?4
     WHERE id = ?1 AND (lease_owner IS NULL OR lease_owner = ?2 OR lease_until <= ?3)";
 const RELEASE: &str = "UPDATE rotations SET lease_owner = NULL, lease_until = NULL WHERE id = ?1 AND lease_owner = ?2";
@@ -35,7 +37,7 @@ const FORGET_PLACES: &str = "DELETE FROM credential_places WHERE kid = ?1";
 const PLACES: &str = "SELECT place, first_at, last_at, calls, refused FROM credential_places WHERE kid = ?1";
 
 /// Every statement, for the test that keeps SQL and migrations together.
-pub const STATEMENTS: [(&str, &str); 16] = [
+pub const STATEMENTS: [(&str, &str); 17] = [
     ("credentials.read", READ),
     ("credentials.open", OPEN),
     ("credentials.open_of", OPEN_OF),
@@ -44,6 +46,7 @@ pub const STATEMENTS: [(&str, &str); 16] = [
     ("credentials.start", START),
     ("credentials.save", SAVE),
     ("credentials.fetch", FETCH),
+    ("credentials.revoke", REVOKE),
     ("credentials.lease", LEASE),
     ("credentials.release", RELEASE),
     ("credentials.release_all", RELEASE_ALL),
@@ -91,6 +94,7 @@ fn rotation(row: &SqliteRow) -> Result<Rotation, sqlx::Error> {
         changed_at: Timestamp(row.try_get("changed_at")?),
         ended_at: maybe("ended_at")?,
         sealed: row.try_get("sealed")?,
+        revoked: row.try_get("revoked")?,
     })
 }
 
@@ -207,6 +211,15 @@ pub(super) async fn fetch(db: &Db, id: &str, (now, by): (Timestamp, &str)) -> Ve
     }
     tx.commit().await.map_err(|e| fault(e, UNSET))?;
     Ok(taken)
+}
+
+/// Marks a rotation whose credential was revoked, whoever holds its lease.
+///
+/// # Errors
+/// When the database does not answer.
+pub(super) async fn revoke(db: &Db, id: &str, reach: i64) -> Verb<()> {
+    let done = sqlx::query(REVOKE).bind(id).bind(reach).execute(db.writer()).await;
+    done.map(drop).map_err(|e| fault(e, UNSET))
 }
 
 /// Takes or renews the lease of a rotation; whether it is ours.

@@ -8,7 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::machine::{self, Todo};
 use super::observer::Unobserved;
-use super::{proof, store, watch, work};
+use super::model::Rotation;
+use super::{ended, proof, store, watch, work};
 use crate::admin::Admin;
 use crate::base::fault::Verb;
 
@@ -33,13 +34,15 @@ pub async fn resume(admin: &Admin) -> Verb<()> {
 async fn look(admin: &Admin) -> Verb<usize> {
     watch::keep(admin).await?;
     let open = store::open(&admin.db).await?;
+    let (revoked, open): (Vec<Rotation>, Vec<Rotation>) = open.into_iter().partition(|row| row.revoked > 0);
+    ended::put_away(admin, &revoked).await;
     let now = admin.clock.now();
     let due: Vec<String> =
         open.iter().filter(|row| matches!(machine::todo(row, now), Todo::Look(_))).map(|row| row.id.clone()).collect();
     for some in due.chunks(AT_ONCE) {
         join_all(some.iter().map(|id| go_on(admin, id))).await;
     }
-    Ok(open.len())
+    Ok(open.len() + revoked.len())
 }
 
 async fn go_on(admin: &Admin, id: &str) {

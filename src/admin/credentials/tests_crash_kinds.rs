@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::canary::Target;
-use super::machine::State;
+use super::machine::{Hold, State};
 use super::observer::{Observer, Point};
 use super::tests_crash::{Case, check, dies_everywhere, house};
 use super::*;

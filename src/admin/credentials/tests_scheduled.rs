@@ -9,7 +9,7 @@ use super::*;
 use crate::admin::clients::{self, AddClient};
 use crate::admin::kill::{self, Order, Release};
 use crate::admin::tests_house::{House, operator, root};
-use crate::admin::{OperatorRole, Via, alerts, schedule};
+use crate::admin::{OperatorRole, Via, alerts, schedule, tree};
 use crate::base::clock::{Clock, SystemClock, Timestamp};
 use crate::policy::{Mode, Scope};
 

@@ -11,7 +11,7 @@ use crate::admin::clients::{self, AddClient};
 use crate::admin::tests_ask::{Ask, session, text};
 use crate::admin::tests_house::{House, root};
 use crate::admin::{OperatorRole, tokens};
-use crate::base::clock::{Clock, ManualClock, SystemClock};
+use crate::base::clock::{Clock, ManualClock, SystemClock, Timestamp};
 use crate::policy::tokens::{JWKS_AGE, LIFE_MS};
 
 const KEY: &str = "token-key/oauth";

@@ -92,6 +92,14 @@ pub(super) async fn hold<'a>(admin: &'a Admin, id: &str) -> Verb<Held<'a>> {
 }
 
 impl Held<'_> {
+    /// Gives the lease back, with nothing changed.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub(super) async fn release(self) -> Verb<()> {
+        store::release(&self.admin.db, &self.row.id, &self.owner).await
+    }
+
     /// Stores the row together with what was ordered, unless that could not be followed, and gives the lease back.
     ///
     /// # Errors
@@ -152,6 +160,10 @@ impl<'a> Work<'a> {
                 return Ok(());
             }
             let mut row = read(self.admin, id).await?;
+            // What was revoked goes no further; whoever revoked it puts it away.
+            if row.revoked > 0 {
+                return Ok(());
+            }
             watch::follow(self.admin, self.driver, &row).await;
             let Todo::Look(step) = machine::todo(&row, self.admin.clock.now()) else { return Ok(()) };
             let rests = match self.step(&mut row, step).await {

@@ -20,7 +20,7 @@ pub(super) use tls::version_of;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::kinds::Kind;
+use super::kinds::{self, Kind};
 use super::machine::{Class, Drain, Seen, Step};
 use super::model::Rotation;
 use crate::admin::Admin;
@@ -199,6 +199,21 @@ pub(super) fn of(kind: Kind) -> Option<&'static dyn Driver> {
         Kind::Postgres => Some(&postgres::Databases),
         _ => None,
     }
+}
+
+/// Whether what a rotation has to hand over counts still: nobody is given a key that was revoked meanwhile.
+///
+/// # Errors
+/// `Conflict` when it does not.
+pub(super) fn counts(admin: &Admin, row: &Rotation) -> Verb<()> {
+    let form = match kinds::parse(&row.credential)?.0 {
+        Kind::ClientKey => Form::Key,
+        Kind::ClientSecret => Form::Secret,
+        _ => return Ok(()),
+    };
+    let counts = row.new.as_deref().is_some_and(|kid| form.counts(&admin.feed.snapshot(), kid));
+    let ended = || Fault::conflict(format!("the new one was revoked meanwhile: rotate {} to issue another", row.credential));
+    counts.then_some(()).ok_or_else(ended)
 }
 
 /// Ends a credential of another system at once. Gives the database roles that can log in no more, and what servers are sent no more.

@@ -167,12 +167,18 @@ async fn rotate_all(
     (load, lasts): (&Load<'_>, Duration),
 ) -> Verb<(Vec<Proved>, News)> {
     let wanted = |kind: Kind| (kind == Kind::Tls || order.all) && drivers::of(kind).is_some();
-    let mut others = Vec::new();
+    let (mut others, mut all) = (Vec::new(), Vec::new());
     for one in inventory::all(admin).await?.into_iter().filter(|one| one.state != "ended") {
         let kind = kinds::parse(&one.name).ok().map(|(kind, _)| kind);
-        others.extend(kind.filter(|kind| wanted(*kind)).map(|kind| (kind, one.name)));
+        let Some(kind) = kind.filter(|kind| wanted(*kind)) else { continue };
+        // To give somebody a credential who has none that counts is no rotation: maybe it was taken away.
+        let of_client = matches!(kind, Kind::ClientKey | Kind::ClientSecret);
+        if of_client && !one.versions.iter().any(|version| version.state == "current") {
+            all.push(skipped(&one.name, "none counts, so there is none to replace: rotate it by name to issue one"));
+        } else {
+            others.push((kind, one.name));
+        }
     }
-    let mut all = Vec::new();
     // First, so that tokens of the old key are called with while all the rest is replaced.
     for (_, name) in others.iter().filter(|(kind, _)| *kind == Kind::TokenKey) {
         all.push(rotate_token_key(admin, actor, name).await?);
@@ -197,7 +203,7 @@ async fn rotate_shadow(
     (load, lasts): (&Load<'_>, Duration),
 ) -> Verb<(Proved, Option<Secret<String>>)> {
     let order = RotateOrder { overlap: Some("1h".into()), fetch: true, ..RotateOrder::default() };
-    let rotated = super::rotate(admin, actor, &shadow_of(form), order).await?;
+    let rotated = super::start(admin, actor, &shadow_of(form), order).await?;
     let mut row = rotated.rotation;
     let (Some(secret), Some(kid)) = (rotated.secret.map(Secret::new), row.new.clone()) else {
         return Ok((proved(&row, None), None));
@@ -240,12 +246,14 @@ fn not_begun(name: &str, fault: &Fault) -> Proved {
     Proved { name: name.to_owned(), rotation: None, state: "not begun".into(), passed: false, said, file: None }
 }
 
+fn skipped(name: &str, said: &str) -> Proved {
+    Proved { name: name.to_owned(), rotation: None, state: "skipped".into(), passed: true, said: said.to_owned(), file: None }
+}
+
 /// One credential of somebody: begun, and its new secret written where its holder gets it.
 async fn rotate_one(admin: &Admin, actor: &Actor, name: &str, kind: Kind) -> Proved {
-    let skipped =
-        |said: String| Proved { name: name.to_owned(), rotation: None, state: "skipped".into(), passed: true, said, file: None };
     if matches!(kind, Kind::Upstream | Kind::Recipient) {
-        return skipped("somebody brings its new value: lifeboat credential rotate, then supply".to_owned());
+        return skipped(name, "somebody brings its new value: lifeboat credential rotate, then supply");
     }
     match super::rotate(admin, actor, name, RotateOrder { note: "rotate --all".into(), ..RotateOrder::default() }).await {
         Ok(rotated) => {

@@ -31,6 +31,7 @@ use crate::admin::{Actor, Admin, tree};
 use crate::audit::Event;
 use crate::base::fault::{Fault, FaultKind, Verb};
 use crate::base::secret::Secret;
+use crate::config::credentials::Credentials;
 use crate::config::postgres::PostgresConfig;
 use crate::crypto::files;
 use crate::db::postgres::{self, Failure, Link, Login, Target};
@@ -44,6 +45,14 @@ const LONGEST: usize = 1_000;
 pub(super) async fn database(admin: &Admin, name: &str) -> Verb<PostgresConfig> {
     let all = tree::standing(admin).await?.credentials.postgres;
     all.into_iter().find(|one| one.name == name).ok_or_else(|| Fault::not_found(format!("there is no credential postgres/{name}")))
+}
+
+/// What sends a server something, by credential: database roles in its variables, tokens of issuers.
+pub(super) fn towards(said: &Credentials, server: &str) -> Vec<String> {
+    let databases = said.postgres.iter().filter(|one| one.server == server);
+    let databases = databases.map(|one| format!("{}/{}", Kind::Postgres.word(), one.name));
+    let issuers = issuer::all(said).into_iter().filter(|one| one.server() == server).map(|one| one.credential());
+    databases.chain(issuers).collect()
 }
 
 /// Where its roles log in.

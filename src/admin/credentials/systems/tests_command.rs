@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::super::machine::{Hold, State};
 use super::super::tests_crash::{Dies, check};
 use super::super::*;
 use super::{ApproveOrder, approve, keep_admin};
 use crate::admin::servers::{self, ServerKeep, one};
 use crate::admin::tests_house::{House, operator, root};
-use crate::admin::{OperatorRole, Via};
+use crate::admin::{OperatorRole, Via, tree};
 
 const NAME: &str = "command/hub";
 const SHOWN: &str = "what-the-issuer-wants";
@@ -173,14 +175,14 @@ async fn nothing_starts_that_was_not_approved_here_and_the_rotation_says_what_it
     assert_eq!(approve(admin, &root(), NAME, other).await.unwrap_err().kind, FaultKind::Conflict);
     approve(admin, &root(), NAME, ApproveOrder { digest: Some(commands.digest) }).await.unwrap();
     // The rotation goes on by itself, to what is missed next.
-    let row = work::drive(admin, &waits.rotation.id, &work::Unobserved).await.unwrap();
+    let row = work::drive(admin, &waits.rotation.id, &observer::Unobserved).await.unwrap();
     assert!(row.why.as_deref().is_some_and(|why| why.contains("lifeboat credential admin command/hub")), "{row:?}");
     let wrong = keep(admin, "something-else").await.unwrap_err();
     assert!(wrong.place.as_deref() == Some("password") && wrong.message.contains("refused: •••"), "{wrong}");
     assert!(!wrong.message.contains("something-else"), "{wrong}");
     keep(admin, SHOWN).await.unwrap();
     house.refuses.lock().unwrap().push("Bearer hand-made".into());
-    let row = work::drive(admin, &waits.rotation.id, &work::Unobserved).await.unwrap();
+    let row = work::drive(admin, &waits.rotation.id, &observer::Unobserved).await.unwrap();
     assert_eq!(row.state, State::Done, "{row:?}");
     assert_eq!(issuer.living(), [sent(admin).unwrap()]);
     let kept = inventory::all(admin).await.unwrap().into_iter().find(|one| one.name == "admin/command:hub").unwrap();
@@ -210,14 +212,14 @@ async fn a_configuration_that_came_from_elsewhere_runs_nothing_and_learns_nothin
     assert!(row.why.as_deref().is_some_and(|why| why.contains("credential approve command/hub")), "{row:?}");
     // Approved by somebody who looked, they still get nothing of what was given for others.
     approve(admin, &root(), NAME, ApproveOrder::default()).await.unwrap();
-    let row = work::drive(admin, &row.id, &work::Unobserved).await.unwrap();
+    let row = work::drive(admin, &row.id, &observer::Unobserved).await.unwrap();
     assert!(row.why.as_deref().is_some_and(|why| why.contains("credential admin command/hub")), "{row:?}");
     assert_eq!(issuer.trace().lines().count(), ran, "nothing was started");
     let kept = inventory::all(admin).await.unwrap().into_iter().find(|one| one.name == "admin/command:hub").unwrap();
     assert_eq!(kept.state, "missing", "{kept:?}");
     set(issuer.config("")).await;
     approve(admin, &root(), NAME, ApproveOrder::default()).await.unwrap();
-    let row = work::drive(admin, &row.id, &work::Unobserved).await.unwrap();
+    let row = work::drive(admin, &row.id, &observer::Unobserved).await.unwrap();
     assert_eq!((row.state, issuer.living()), (State::Done, vec![sent(admin).unwrap()]), "{row:?}");
 }
 
@@ -272,7 +274,7 @@ async fn i1_a_token_by_command_survives_a_death_at_every_moment_and_leaves_no_or
             issuer.follow(&house);
             resume(&house.admin).await.unwrap();
         }
-        let row = work::drive(&house.admin, &row.id, &work::Unobserved).await.unwrap();
+        let row = work::drive(&house.admin, &row.id, &observer::Unobserved).await.unwrap();
         check(&house.admin, NAME, &row, point.filter(|_| !ended)).await;
         assert_eq!(issuer.living(), [sent(&house.admin).unwrap()], "died at {point:?}");
         if ended {
