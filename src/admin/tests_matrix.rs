@@ -158,7 +158,7 @@ const API: [Row; 115] = [
     ("POST", "/api/v1/credentials/{kind}/{name}/supply", "UFFSS"),
     ("POST", "/api/v1/credentials/{kind}/{name}/order", "UFFSS"),
     ("POST", "/api/v1/credentials/{kind}/{name}/admin", "UFFFS"),
-    ("POST", "/api/v1/credentials/{kind}/{name}/approve", "UFFFS"),
+    ("POST", "/api/v1/credentials/{kind}/{name}/approve", "UFFFP"),
     ("GET", "/api/v1/roles", "USSSS"),
     ("GET", "/api/v1/roles/{name}", "USSSS"),
     ("POST", "/api/v1/roles/{name}", "UFFFS"),

@@ -48,7 +48,7 @@ const WANTS: [(&str, &str); 33] = [
     ("/credentials/client-key/demo/supply", "value=correct+horse+battery"),
     ("/credentials/client-key/demo/order", "order=cancel"),
     ("/credentials/client-key/demo/admin", "password=correct+horse+battery"),
-    ("/credentials/command/demo/approve", ""),
+    ("/credentials/client-key/demo/approve", ""),
 ];
 
 /// Each form that never asks: it stops, takes away, looks, or gives nothing.

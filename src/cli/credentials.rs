@@ -33,7 +33,7 @@ pub(super) fn credential(command: &CredentialCommand) -> Verb<Order> {
         }
         CredentialCommand::Revoke { name, since, reason } => {
             let name = name.clone().unwrap_or_default();
-            Order::post("/api/v1/credential-revoke", json!({"name": name, "since": since, "reason": reason}))
+            Order::post("/api/v1/credential-revoke", json!({"name": name, "since": since, "reason": reason})).must("ok")
         }
         CredentialCommand::Proofs { id: None } => Order::get("/api/v1/credential-proofs"),
         CredentialCommand::Proofs { id: Some(id) } => Order::get(format!("/api/v1/credential-proofs/{}", segment(id))),

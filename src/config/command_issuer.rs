@@ -67,7 +67,8 @@ impl CommandIssuerConfig {
         for (key, words) in [("create", &self.create), ("revoke", &self.revoke), ("list", &self.list)] {
             let program = words.first().map_or("", String::as_str);
             let whole = program.starts_with('/') && !climbs(program) && !program.ends_with('/');
-            if !whole && !(key == "list" && words.is_empty()) {
+            let none = key == "list" && words.is_empty();
+            if !whole && !none {
                 found.push((key, "must begin with the absolute path of a program; no shell reads it".to_owned()));
             }
             if words.iter().any(|word| word.contains('\0')) {

@@ -219,8 +219,12 @@ async fn read(shared: &Shared, admitted: &Admitted, body: &mut Option<Incoming>)
     if !is_json || admitted.headers.contains_key(CONTENT_ENCODING) {
         return Err(malformed("a body must be application/json"));
     }
-    let wanted: Wanted =
-        serde_json::from_slice(&bytes).map_err(|_| malformed("the body must be JSON such as {\"overlap\":\"1h\"}, or none"))?;
+    let wrong = "the body must be JSON such as {\"overlap\":\"1h\"}, or none";
+    // A list would be read as the fields in their order.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(malformed(wrong));
+    }
+    let wanted: Wanted = serde_json::from_slice(&bytes).map_err(|_| malformed(wrong))?;
     Ok(wanted.overlap)
 }
 

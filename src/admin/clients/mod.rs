@@ -145,6 +145,9 @@ pub async fn revoke(admin: &Admin, actor: &Actor, name: &str) -> Verb<ClientRevo
             publish(admin).await.unwrap_or_else(|_| admin.feed.snapshot().revision.clone())
         }
     };
+    for open in super::credentials::of_client(admin, name).await {
+        tracing::warn!(open, "a rotation of a client that is no more");
+    }
     recorded?;
     Ok(ClientRevoked { client: name.to_owned(), kids, revoked_at: now, revision: revision.to_string() })
 }

@@ -51,7 +51,7 @@ enum Target {
 
 fn read(order: &RevokeOrder) -> Verb<Target> {
     let wrong = || {
-        let forms = "client-key/NAME, client-secret/NAME, key/KID, client/NAME, token-key/oauth, server/NAME, postgres/NAME, http/NAME, command/NAME, operator/NAME; or since a time";
+        let forms = "client-key/NAME, client-secret/NAME, key/KID, client/NAME, token-key/oauth, server/NAME, postgres/NAME, http/NAME, command/NAME, operator/NAME, operator-key/NAME, operator-session/NAME; or since a time";
         Fault::invalid("name", format!("what is revoked is called {forms}"))
     };
     match (order.name.split_once('/'), order.since) {

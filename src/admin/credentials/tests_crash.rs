@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde_json::Value;
+
 use super::machine::{Hold, State};
 use super::observer::{Observer, Point, Unobserved};
 use super::*;

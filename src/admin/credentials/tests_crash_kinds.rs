@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::Value;
 
 use super::canary::Target;
 use super::machine::{Hold, State};

@@ -60,7 +60,7 @@ pub(in crate::cli) enum CredentialCommand {
     },
     /// Ends what leaked at once, without overlap, and cuts what it has in flight
     Revoke {
-        /// client-key/NAME, client-secret/NAME, key/KID, client/NAME, token-key/oauth, server/NAME, postgres/NAME, http/NAME, command/NAME, operator/NAME
+        /// client-key/NAME, client-secret/NAME, key/KID, client/NAME, token-key/oauth, server/NAME, postgres/NAME, http/NAME, command/NAME, operator/NAME, operator-key/NAME, operator-session/NAME
         #[arg(required_unless_present = "since")]
         name: Option<String>,
         /// Everything issued from this moment on (RFC 3339)
@@ -92,7 +92,7 @@ pub(in crate::cli) struct RotateArgs {
     /// How long both count: now, 1h, 24h, 7d
     #[arg(long)]
     pub overlap: Option<String>,
-    /// The old one ends with the overlap whoever still uses it, and an open rotation is given up
+    /// The old one ends with the overlap whoever still uses it, and an open rotation is given up: its new one, handed out or not, ends at once
     #[arg(long)]
     pub force: bool,
     /// Why: manual, schedule, incident or leak

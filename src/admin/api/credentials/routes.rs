@@ -85,7 +85,8 @@ fn one() -> Api {
                 "Approves the commands that make and end a token, on this host",
                 Right::Administer,
             )
-            .takes::<ApproveOrder>(json!({})),
+            .takes::<ApproveOrder>(json!({}))
+            .person(),
             approve,
         )
 }

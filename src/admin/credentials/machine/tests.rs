@@ -38,6 +38,7 @@ fn row(state: State) -> Rotation {
         changed_at: NOW,
         ended_at: None,
         sealed: None,
+        revoked: 0,
     }
 }
 

@@ -198,7 +198,6 @@ async fn a_configuration_that_came_from_elsewhere_runs_nothing_and_learns_nothin
     let house = issuer.house().await;
     let admin = &house.admin;
     issuer.ready(&house).await;
-    house.refuses.lock().unwrap().push("Bearer hand-made".into());
     assert_eq!(rotate(admin, &root(), NAME, now_order()).await.unwrap().rotation.state, State::Done);
     let order = RotateOrder { overlap: Some("1m".into()), ..Default::default() };
     assert_eq!(rotate(admin, &root(), NAME, order).await.unwrap().rotation.state, State::Draining);
@@ -229,7 +228,6 @@ async fn what_is_ended_late_is_waited_for_and_what_is_given_up_or_leaked_is_ende
     let house = issuer.house().await;
     let admin = &house.admin;
     issuer.ready(&house).await;
-    house.refuses.lock().unwrap().push("Bearer hand-made".into());
     rotate(admin, &root(), NAME, now_order()).await.unwrap();
     *issuer.lag.lock().unwrap() = Duration::from_secs(12);
     let lags = rotate(admin, &root(), NAME, now_order()).await.unwrap().rotation;
@@ -259,7 +257,6 @@ async fn i1_a_token_by_command_survives_a_death_at_every_moment_and_leaves_no_or
     let issuer = Issuer::new();
     let mut house = issuer.house().await;
     issuer.ready(&house).await;
-    house.refuses.lock().unwrap().push("Bearer hand-made".into());
     for moment in 0..60 {
         let row = begin(&house.admin, &root(), NAME, &now_order()).await.unwrap();
         let dies = Dies::at(moment);

@@ -27,7 +27,7 @@ type Shown<'a> = Option<&'a Secret<String>>;
 #[derive(Clone, Debug)]
 pub(in crate::admin::credentials) enum Issuer {
     /// Reached by HTTP.
-    Http(HttpIssuerConfig),
+    Http(Box<HttpIssuerConfig>),
     /// Reached by commands on this host.
     Command(CommandIssuerConfig),
 }
@@ -58,7 +58,7 @@ impl Made {
 
 /// Every issuer.
 pub(in crate::admin::credentials) fn all(said: &Credentials) -> Vec<Issuer> {
-    let http = said.issuers.iter().cloned().map(Issuer::Http);
+    let http = said.issuers.iter().cloned().map(Box::new).map(Issuer::Http);
     http.chain(said.commands.iter().cloned().map(Issuer::Command)).collect()
 }
 
