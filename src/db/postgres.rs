@@ -14,7 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LONGEST_SAID: usize = 200;
 
 /// What the server itself gives up: a lock that somebody holds must not hold a rotation.
-const BOUND: &str = "SELECT pg_catalog.set_config('statement_timeout', '8000', false), pg_catalog.set_config('lock_timeout', '4000', false)";
+const BOUND: &str =
+    "SELECT pg_catalog.set_config('statement_timeout', '8000', false), pg_catalog.set_config('lock_timeout', '4000', false)";
 /// Whoever may change roles runs no code of anybody else. The owner of a database can have names mean functions of his, by what stands in a schema or by
 /// ALTER DATABASE … SET: so they mean the server's own alone, from the first message on.
 const OWN_NAMES: [(&str, &str); 4] = [
@@ -45,13 +46,15 @@ const OWNS_THIS: &str = "SELECT r.rolname::pg_catalog.text FROM pg_catalog.pg_ro
     JOIN pg_catalog.pg_database d ON pg_catalog.pg_has_role(r.oid, d.datdba, 'MEMBER')
     WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() AND r.rolname OPERATOR(pg_catalog.=) ANY($1::pg_catalog.text[])
     ORDER BY 1 LIMIT 1";
-const SESSIONS: &str = "SELECT coalesce(pg_catalog.host(client_addr), 'this role''s sessions') AS place, pg_catalog.count(*) AS open
+const SESSIONS: &str =
+    "SELECT coalesce(pg_catalog.host(client_addr), 'this role''s sessions') AS place, pg_catalog.count(*) AS open
     FROM pg_catalog.pg_stat_activity
     WHERE usename OPERATOR(pg_catalog.=) $1::pg_catalog.text AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()
         AND ($2::pg_catalog.float8 IS NULL OR backend_start OPERATOR(pg_catalog.<)
             (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => $2::pg_catalog.float8)))
     GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 50";
-const TERMINATE: &str = "SELECT pg_catalog.count(*) FILTER (WHERE pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity
+const TERMINATE: &str =
+    "SELECT pg_catalog.count(*) FILTER (WHERE pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity
     WHERE usename OPERATOR(pg_catalog.=) $1::pg_catalog.text AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()
         AND ($2::pg_catalog.float8 IS NULL OR backend_start OPERATOR(pg_catalog.<)
             (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => $2::pg_catalog.float8)))";

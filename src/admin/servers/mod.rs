@@ -19,15 +19,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use approve::{approve, approve_command};
-pub(in crate::admin) use host::exchange_kept;
 pub(super) use host::running_secrets;
+pub(in crate::admin) use host::{emptied, exchange_kept};
 pub(in crate::admin) use host::{names as names_of, read_env, words};
 pub use model::{
     AddServer, Server, ServerAdded, ServerKeep, ServerList, ServerProbed, ServerRemoved, ServerTool, Tls12Waiver, ToolProbed,
 };
 pub use names::Names;
 pub use store::STATEMENTS;
-pub(in crate::admin) use store::forget as forget_kept;
+pub(in crate::admin) use store::{deny as deny_kept, forget as forget_kept};
 
 use super::actor::Right;
 use super::publish::publish;

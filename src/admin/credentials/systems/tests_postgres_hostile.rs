@@ -120,8 +120,10 @@ async fn a_role_that_can_log_in_all_the_same_is_not_told_as_closed() {
     let login = Login { role: "postgres".into(), password: Secret::new("superuser-of-the-rig".into()) };
     let mut link = postgres::open(&target, &login).await.unwrap();
     // As a server would do it on which ALTER ROLE does not what it says.
-    cluster.psql("postgres", "CREATE FUNCTION pg_catalog.format(text, text) RETURNS text LANGUAGE sql AS $$ SELECT 'SELECT 1'::text $$")
-        ;
+    cluster.psql(
+        "postgres",
+        "CREATE FUNCTION pg_catalog.format(text, text) RETURNS text LANGUAGE sql AS $$ SELECT 'SELECT 1'::text $$",
+    );
     let fault = link.close_role("notes_a").await.unwrap_err();
     assert!(fault.message.contains("can all the same"), "{fault}");
 }

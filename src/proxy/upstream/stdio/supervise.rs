@@ -91,7 +91,11 @@ impl Supervisor {
             let end = match lived {
                 Ok(end) => end,
                 Err(loan) => {
-                    if self.hand_over(&mut turn, loan).await { continue } else { break }
+                    if self.hand_over(&mut turn, loan).await {
+                        continue;
+                    } else {
+                        break;
+                    }
                 }
             };
             if began.elapsed() >= RECOVERED || end == End::Disobeyed {
