@@ -33,7 +33,7 @@ pub struct PostgresConfig {
     /// The database.
     pub database: String,
     /// The database over which Lifeboat changes the roles. None of `roles` and not `owner` may own it: whoever owns a database has code in it.
-    #[serde(default = "maintenance", skip_serializing_if = "is_usual")]
+    #[serde(default = "maintenance")]
     pub maintenance_database: String,
     /// PEM file of the authority that signed the server's certificate, as an absolute path. The certificate must name `host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,10 +71,6 @@ fn port() -> u16 {
 
 fn maintenance() -> String {
     "postgres".to_owned()
-}
-
-fn is_usual(database: &str) -> bool {
-    database == maintenance()
 }
 
 impl PostgresConfig {
