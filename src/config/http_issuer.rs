@@ -219,6 +219,16 @@ impl HttpIssuerConfig {
     }
 }
 
+impl HttpIssuerConfig {
+    /// Whether a token that the issuer calls so can be ended again: as one segment of a path it must reach the issuer as it is, which servers and proxies on
+    /// the way do not promise for what means something in an address, escaped or not.
+    pub fn can_end(&self, id: &str) -> bool {
+        let plain = !id.contains(['/', '\\', '?', '#', '%', ';']) && !id.chars().any(|c| c.is_control() || c.is_whitespace());
+        let fits = plain && !id.is_empty() && id.len() <= LONGEST_ID && !matches!(id, "." | "..");
+        fits || !self.revoke.url.contains(ID)
+    }
+}
+
 /// Words are put into texts after the JSON was read, so that no value can change its shape.
 fn put(value: &mut Value, words: &[(&str, &str)]) {
     match value {

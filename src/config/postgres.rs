@@ -32,6 +32,9 @@ pub struct PostgresConfig {
     pub port: u16,
     /// The database.
     pub database: String,
+    /// The database over which Lifeboat changes the roles. None of `roles` and not `owner` may own it: whoever owns a database has code in it.
+    #[serde(default = "maintenance")]
+    pub maintenance_database: String,
     /// PEM file of the authority that signed the server's certificate, as an absolute path. The certificate must name `host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
@@ -66,6 +69,10 @@ fn port() -> u16 {
     5432
 }
 
+fn maintenance() -> String {
+    "postgres".to_owned()
+}
+
 impl PostgresConfig {
     /// What is wrong with it: the key and what would be right.
     pub fn faults(&self) -> Vec<(&'static str, String)> {
@@ -85,6 +92,7 @@ impl PostgresConfig {
         );
         must(self.port > 0, "port", "must be from 1 to 65535");
         must(line(&self.database), "database", "must be the name of a database");
+        must(line(&self.maintenance_database), "maintenance_database", "must be the name of a database");
         must(is_role(&self.admin), "admin", role);
         must(self.owner.as_deref().is_none_or(is_role), "owner", role);
         must(self.current_user.as_deref().is_none_or(is_role), "current_user", role);
@@ -209,6 +217,7 @@ mod tests {
             host: "db.example.com".into(),
             port: 5432,
             database: "notes".into(),
+            maintenance_database: "postgres".into(),
             ca: Some("/etc/ssl/db.pem".into()),
             admin: "lifeboat".into(),
             owner: Some("notes".into()),
@@ -229,7 +238,8 @@ mod tests {
         assert_eq!(two().faults(), []);
         let one = PostgresConfig { roles: vec!["notes_a".into()], owner: None, consent: true, ..two() };
         assert_eq!(one.faults(), []);
-        let cases: [(PostgresConfig, &str); 15] = [
+        let cases: [(PostgresConfig, &str); 16] = [
+            (PostgresConfig { maintenance_database: "a\nb".into(), ..two() }, "maintenance_database"),
             (PostgresConfig { consent: false, ..one.clone() }, "consent"),
             (PostgresConfig { consent: true, ..two() }, "consent"),
             (PostgresConfig { owner: None, ..two() }, "owner"),

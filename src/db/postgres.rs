@@ -14,37 +14,60 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LONGEST_SAID: usize = 200;
 
 /// What the server itself gives up: a lock that somebody holds must not hold a rotation.
-const BOUND: &str = "SELECT set_config('statement_timeout', '8000', false), set_config('lock_timeout', '4000', false)";
+const BOUND: &str =
+    "SELECT pg_catalog.set_config('statement_timeout', '8000', false), pg_catalog.set_config('lock_timeout', '4000', false)";
+/// Whoever may change roles runs no code of anybody else. The owner of a database can have names mean functions of his, by what stands in a schema or by
+/// ALTER DATABASE … SET: so they mean the server's own alone, from the first message on.
+const OWN_NAMES: [(&str, &str); 3] = [
+    ("search_path", "pg_catalog,pg_temp"),
+    ("default_transaction_read_only", "off"),
+    ("local_preload_libraries", ""),
+];
+/// Once more, where something between here and the server drops what a connection begins with.
+const OWN_NAMES_ALONE: &str = "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)";
 /// Parameters cannot stand in ALTER ROLE; they go through settings of the transaction, and `format` quotes them.
-const NAME: &str = "SELECT set_config('lifeboat.role', $1, true), set_config('lifeboat.verifier', $2, true),
-    set_config('lifeboat.until', $3, true)";
+const NAME: &str = "SELECT pg_catalog.set_config('lifeboat.role', $1, true), pg_catalog.set_config('lifeboat.verifier', $2, true),
+    pg_catalog.set_config('lifeboat.until', $3, true)";
 const SET_PASSWORD: &str = "DO $$ BEGIN
-    EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L VALID UNTIL %L', current_setting('lifeboat.role'),
-        current_setting('lifeboat.verifier'), current_setting('lifeboat.until'));
+    EXECUTE pg_catalog.format('ALTER ROLE %I LOGIN PASSWORD %L VALID UNTIL %L', pg_catalog.current_setting('lifeboat.role'),
+        pg_catalog.current_setting('lifeboat.verifier'), pg_catalog.current_setting('lifeboat.until'));
 END $$";
 const CLOSE: &str = "DO $$ BEGIN
-    EXECUTE format('ALTER ROLE %I NOLOGIN PASSWORD NULL', current_setting('lifeboat.role'));
+    EXECUTE pg_catalog.format('ALTER ROLE %I NOLOGIN PASSWORD NULL', pg_catalog.current_setting('lifeboat.role'));
 END $$";
-const ROLES: &str = "SELECT r.rolname::text AS name, r.rolcanlogin AS may_login, r.rolsuper AS is_super,
-    coalesce((SELECT pg_has_role(r.oid, o.oid, 'MEMBER') FROM pg_roles o WHERE o.rolname = $2), false) AS is_member
-    FROM pg_roles r WHERE r.rolname = ANY($1) ORDER BY 1";
-const SESSIONS: &str = "SELECT coalesce(host(client_addr), 'this role''s sessions') AS place, count(*) AS open FROM pg_stat_activity
-    WHERE usename = $1 AND pid <> pg_backend_pid()
-        AND ($2::float8 IS NULL OR backend_start < now() - make_interval(secs => $2::float8)) GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 50";
-const TERMINATE: &str = "SELECT count(*) FILTER (WHERE pg_terminate_backend(pid)) FROM pg_stat_activity
-    WHERE usename = $1 AND pid <> pg_backend_pid()
-        AND ($2::float8 IS NULL OR backend_start < now() - make_interval(secs => $2::float8))";
-const WHO: &str =
-    "SELECT session_user::text AS session_user, current_user::text AS current_user, current_database()::text AS database";
+/// Of a password nobody but a superuser sees whether there is one; without LOGIN none opens anything.
+const IS_OPEN: &str = "SELECT rolcanlogin FROM pg_catalog.pg_roles WHERE rolname OPERATOR(pg_catalog.=) $1::pg_catalog.text";
+const ROLES: &str = "SELECT r.rolname::pg_catalog.text AS name, r.rolcanlogin AS may_login, r.rolsuper AS is_super,
+    coalesce((SELECT pg_catalog.pg_has_role(r.oid, o.oid, 'MEMBER') FROM pg_catalog.pg_roles o
+        WHERE o.rolname OPERATOR(pg_catalog.=) $2::pg_catalog.text), false) AS is_member
+    FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) ANY($1::pg_catalog.text[]) ORDER BY 1";
+const OWNS_THIS: &str = "SELECT r.rolname::pg_catalog.text FROM pg_catalog.pg_roles r
+    JOIN pg_catalog.pg_database d ON pg_catalog.pg_has_role(r.oid, d.datdba, 'MEMBER')
+    WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database() AND r.rolname OPERATOR(pg_catalog.=) ANY($1::pg_catalog.text[])
+    ORDER BY 1 LIMIT 1";
+const SESSIONS: &str =
+    "SELECT coalesce(pg_catalog.host(client_addr), 'this role''s sessions') AS place, pg_catalog.count(*) AS open
+    FROM pg_catalog.pg_stat_activity
+    WHERE usename OPERATOR(pg_catalog.=) $1::pg_catalog.text AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()
+        AND ($2::pg_catalog.float8 IS NULL OR backend_start OPERATOR(pg_catalog.<)
+            (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => $2::pg_catalog.float8)))
+    GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 50";
+const TERMINATE: &str =
+    "SELECT pg_catalog.count(*) FILTER (WHERE pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity
+    WHERE usename OPERATOR(pg_catalog.=) $1::pg_catalog.text AND pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()
+        AND ($2::pg_catalog.float8 IS NULL OR backend_start OPERATOR(pg_catalog.<)
+            (pg_catalog.now() OPERATOR(pg_catalog.-) pg_catalog.make_interval(secs => $2::pg_catalog.float8)))";
+const WHO: &str = "SELECT session_user::pg_catalog.text AS session_user, current_user::pg_catalog.text AS current_user,
+    pg_catalog.current_database()::pg_catalog.text AS database";
 
-/// The configuration's own SELECT, in a transaction that cannot write.
-const CHECK_TEXT: &str = "SELECT set_config('lifeboat.check', $1, true)";
-const CHECK: &str = "DO $$ DECLARE found bigint; BEGIN
-    EXECUTE current_setting('lifeboat.check');
+/// The configuration's own SELECT, in a transaction that cannot write. It means what it means to the role, whose code it may run with the role's rights.
+const CHECK_TEXT: &str = "SELECT pg_catalog.set_config('lifeboat.check', $1, true)";
+const CHECK: &str = "DO $$ DECLARE found pg_catalog.int8; BEGIN
+    EXECUTE pg_catalog.current_setting('lifeboat.check');
     GET DIAGNOSTICS found = ROW_COUNT;
-    PERFORM set_config('lifeboat.rows', found::text, true);
+    PERFORM pg_catalog.set_config('lifeboat.rows', found::pg_catalog.text, true);
 END $$";
-const CHECKED: &str = "SELECT current_setting('lifeboat.rows')";
+const CHECKED: &str = "SELECT pg_catalog.current_setting('lifeboat.rows')";
 
 /// Where a server is.
 #[derive(Clone, Debug)]
@@ -125,7 +148,7 @@ pub struct Link(PgConnection);
 pub async fn look(target: &Target, login: &Login, select: Option<&str>) -> Result<Seen, Failure> {
     let began = Instant::now();
     let errand = async {
-        let mut connection = connect(target, login).await?;
+        let mut connection = connect(options(target, login), target).await?;
         let other = |error| other(error, "it was asked who it is and does not say");
         let row = sqlx::query(WHO).fetch_one(&mut connection).await.map_err(other)?;
         let text = |column: &str| row.try_get::<String, _>(column).map_err(other);
@@ -157,7 +180,13 @@ async fn check(connection: &mut PgConnection, select: &str) -> Result<usize, Fai
 /// # Errors
 /// `Refused` when it may not log in; `Other` for everything else.
 pub async fn open(target: &Target, login: &Login) -> Result<Link, Failure> {
-    bounded(async { connect(target, login).await.map(Link) }).await
+    bounded(async {
+        let mut connection = connect(options(target, login).options(OWN_NAMES), target).await?;
+        let set = sqlx::query(OWN_NAMES_ALONE).execute(&mut connection).await;
+        set.map_err(|error| other(error, "it takes no search path"))?;
+        Ok(Link(connection))
+    })
+    .await
 }
 
 impl Link {
@@ -183,12 +212,28 @@ impl Link {
         self.alter(SET_PASSWORD, (role, verifier, until)).await
     }
 
-    /// Lets a role log in no more. What it has open stays open.
+    /// Lets a role log in no more, and reads that it is so. What it has open stays open.
     ///
     /// # Errors
-    /// `Unavailable`, in the server's words.
+    /// `Unavailable`, in the server's words, or when the role can log in all the same.
     pub async fn close_role(&mut self, role: &str) -> Verb<()> {
-        self.alter(CLOSE, (role, "", "")).await
+        self.alter(CLOSE, (role, "", "")).await?;
+        let read = sqlx::query_scalar(IS_OPEN).bind(role).fetch_optional(&mut self.0);
+        let open: Option<bool> = within(read, "whether the role can log in cannot be read").await?;
+        match open {
+            Some(false) => Ok(()),
+            _ => Err(Fault::unavailable(format!("role {role} was told to log in no more, and can all the same"))),
+        }
+    }
+
+    /// Which of some roles owns the database of this connection, itself or by what it is a member of: code of its own may be there.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    pub async fn owner_among(&mut self, names: &[&str]) -> Verb<Option<String>> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let owner = sqlx::query_scalar(OWNS_THIS).bind(names).fetch_optional(&mut self.0);
+        within(owner, "the owner of the database cannot be read").await
     }
 
     async fn alter(&mut self, statement: &'static str, (role, verifier, until): (&str, &str, &str)) -> Verb<()> {
@@ -228,7 +273,7 @@ impl Link {
     }
 }
 
-async fn connect(target: &Target, login: &Login) -> Result<PgConnection, Failure> {
+fn options(target: &Target, login: &Login) -> PgConnectOptions {
     // Nothing of this process' environment may lead it elsewhere: each part that counts is set.
     let options = PgConnectOptions::new_without_pgpass()
         .host(&target.host)
@@ -239,10 +284,13 @@ async fn connect(target: &Target, login: &Login) -> Result<PgConnection, Failure
         .application_name("lifeboat")
         .statement_cache_capacity(0)
         .disable_statement_logging();
-    let options = match &target.ca {
+    match &target.ca {
         Some(ca) => options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert_from_pem(ca.clone()),
         None => options.ssl_mode(PgSslMode::Disable),
-    };
+    }
+}
+
+async fn connect(options: PgConnectOptions, target: &Target) -> Result<PgConnection, Failure> {
     let mut connection = options.connect().await.map_err(|error| match is_refusal(&error) {
         true => Failure::Refused(said(&error)),
         false => other(error, &format!("{}:{} does not answer", target.host, target.port)),

@@ -14,10 +14,12 @@ use super::upstream::http_leg::HttpLeg;
 use super::upstream::stdio::{Handshake, RequestKey, StdioEvent, StdioServer};
 use super::upstream::{EventStream, Leg, Piece, whole};
 use crate::config::Class;
+use crate::config::settings::Upstream as Limits;
 use crate::mcp::era::{LEGACY_VERSIONS, META_VERSION, MODERN_VERSION, VERSION_HEADER};
 use crate::mcp::list::{ListKind, entries, hints, next_cursor};
 use crate::mcp::message::{Incoming, Kind, parse, parse_incoming};
 use crate::policy::feed::{ProbeRequest, Probed, ToolSeen};
+use crate::policy::snapshot::ServerEntry;
 
 const WAIT: Duration = Duration::from_secs(20);
 const START: Duration = Duration::from_secs(60);
@@ -43,12 +45,10 @@ pub(super) async fn serve(shared: Arc<Shared>, mut probes: mpsc::Receiver<ProbeR
             let kept = shared.upstreams.kept(&server);
             let is_kept = kept.is_some();
             let aside = shared.upstreams.aside(&server.name);
-            let leg = kept.unwrap_or_else(|| shared.upstreams.build(&server, &limits));
-            let looking = look(&leg);
-            let seen = tokio::time::timeout(START + WAIT, looking).await.unwrap_or_else(|_| Err("it took too long".into()));
-            if !is_kept {
-                leg.shutdown().await;
-            }
+            let seen = match kept {
+                Some(leg) => bounded(look(&leg), START + WAIT).await,
+                None => look_aside(&shared, &server, &limits).await,
+            };
             drop(aside);
             if !is_kept && !shared.feed.snapshot().servers.contains_key(server.name.as_ref()) {
                 shared.feed.forget_server(&server.name);
@@ -58,6 +58,26 @@ pub(super) async fn serve(shared: Arc<Shared>, mut probes: mpsc::Receiver<ProbeR
             drop(reply.send(seen.map(|probed| Probed { ms, ..probed })));
         });
     }
+}
+
+/// Looks at a server as it does not run now. The process that runs makes place in the vault meanwhile: calls wait for it as for a start, so this may
+/// take no longer than leaves it the time to be back.
+async fn look_aside(shared: &Shared, server: &Arc<ServerEntry>, limits: &Limits) -> Result<Probed, String> {
+    let lent = shared.upstreams.lend(&server.name).await?;
+    let patience = match &lent {
+        Some(_) => Duration::from_millis(limits.start_wait_ms) * 6 / 10,
+        None => START + WAIT,
+    };
+    let leg = shared.upstreams.build(server, limits);
+    let seen = bounded(look(&leg), patience).await;
+    leg.shutdown().await;
+    drop(lent);
+    seen
+}
+
+async fn bounded(looking: impl Future<Output = Result<Probed, String>>, wait: Duration) -> Result<Probed, String> {
+    let late = |_| Err(format!("it took longer than {} s", wait.as_secs()));
+    tokio::time::timeout(wait, looking).await.unwrap_or_else(late)
 }
 
 async fn look(leg: &Leg) -> Result<Probed, String> {

@@ -285,20 +285,22 @@ async fn webhooks(admin: &Admin) -> Verb<Vec<Found>> {
 fn certificates(admin: &Admin) -> Vec<Found> {
     let named = admin.feed.snapshot().settings.tls.cert.clone();
     let is_own = named.is_none();
-    let described = |path: &std::path::Path| {
+    // Ours begin to count before they were made.
+    let described = |path: &std::path::Path, is_own: bool| {
         let pem = files::read(path).ok().flatten()?;
         let found = ca::describe(&pem)?;
         let id = version_of(&String::from_utf8_lossy(&pem)).unwrap_or_default();
-        let current = Version { expires_at: Some(found.not_after), ..version(id, "current", Some(found.not_before)) };
+        let made = if is_own { found.not_before.plus_ms(ca::BACKDATE_MS) } else { found.not_before };
+        let current = Version { expires_at: Some(found.not_after), ..version(id, "current", Some(made)) };
         Some((current, found.not_after.plus_ms(-RENEW_MS)))
     };
-    let served = described(&named.unwrap_or_else(|| admin.data.server_pem()));
+    let served = described(&named.unwrap_or_else(|| admin.data.server_pem()), is_own);
     let mut all = Vec::new();
     if let Some((current, due)) = served {
         let strategy = if is_own { Kind::Tls.strategy() } else { Strategy::Elsewhere };
         all.push(Found { due_at: Some(due), strategy, ..Found::new(Kind::Tls, "server", vec![current]) });
     }
-    if let Some((current, due)) = described(&admin.data.ca_pem()) {
+    if let Some((current, due)) = described(&admin.data.ca_pem(), true) {
         all.push(Found { due_at: Some(due), ..Found::new(Kind::Ca, "lifeboat", vec![current]) });
     }
     all

@@ -33,6 +33,8 @@ mod tests_crash_kinds;
 #[cfg(test)]
 mod tests_deaths;
 #[cfg(test)]
+mod tests_rebuilt;
+#[cfg(test)]
 mod tests_revoked;
 #[cfg(test)]
 mod tests_scheduled;
@@ -54,6 +56,7 @@ pub use orders::order;
 pub use revoke::revoke;
 pub use scheduled::{DueRotated, rotate_due};
 pub use store::STATEMENTS;
+pub(in crate::admin) use store::rebuilt;
 pub use task::{keep, resume};
 
 use super::actor::Right;

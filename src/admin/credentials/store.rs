@@ -35,9 +35,14 @@ const PLACE: &str = "INSERT INTO credential_places (kid, place, first_at, last_a
     ON CONFLICT (kid, place) DO UPDATE SET last_at = excluded.last_at, calls = excluded.calls, refused = excluded.refused";
 const FORGET_PLACES: &str = "DELETE FROM credential_places WHERE kid = ?1";
 const PLACES: &str = "SELECT place, first_at, last_at, calls, refused FROM credential_places WHERE kid = ?1";
+const END_REVOKED: &str =
+    "UPDATE rotations SET state = 'rolled_back', hold = NULL, why = NULL, next_try_at = NULL, sealed = NULL, ended_at = ?3, changed_at = ?3
+    WHERE substr(credential, 1, length(?1)) = ?1 AND started_at < ?2 AND state NOT IN ('done', 'cancelled', 'rolled_back')";
+const REST_ALL: &str = "UPDATE rotations SET hold = 'paused', why = ?1, next_try_at = NULL
+    WHERE state NOT IN ('done', 'cancelled', 'rolled_back')";
 
 /// Every statement, for the test that keeps SQL and migrations together.
-pub const STATEMENTS: [(&str, &str); 17] = [
+pub const STATEMENTS: [(&str, &str); 19] = [
     ("credentials.read", READ),
     ("credentials.open", OPEN),
     ("credentials.open_of", OPEN_OF),
@@ -55,6 +60,8 @@ pub const STATEMENTS: [(&str, &str); 17] = [
     ("credentials.place", PLACE),
     ("credentials.places", PLACES),
     ("credentials.forget_places", FORGET_PLACES),
+    ("credentials.end_revoked", END_REVOKED),
+    ("credentials.rest_all", REST_ALL),
 ];
 
 const UNREAD: &str = "the rotations cannot be read";
@@ -307,4 +314,24 @@ pub(super) async fn places(db: &Db, kid: &str) -> Verb<Vec<(String, crate::polic
         refused: count(refused),
     };
     Ok(rows.into_iter().map(|(place, first, last, calls, refused)| (place, seen(first, last, calls, refused))).collect())
+}
+
+/// Rotations of an archive that was brought back: those of secrets that were taken back since have nothing left to replace; the others wait for somebody who
+/// knows how far they went in the deployment before, so that nothing is sent anywhere unasked.
+///
+/// # Errors
+/// When the database does not answer.
+pub(in crate::admin) async fn rebuilt(
+    db: &Db,
+    revoked: &std::collections::BTreeMap<String, Timestamp>,
+    now: Timestamp,
+) -> Verb<()> {
+    let mut tx = db.begin().await?;
+    for (server, before) in revoked {
+        let end = sqlx::query(END_REVOKED).bind(format!("upstream/{server}:")).bind(before.0).bind(now.0);
+        end.execute(&mut *tx).await.map_err(|e| fault(e, UNSET))?;
+    }
+    let why = "this deployment was rebuilt, and the one before may have gone further: look how far, then resume or give it up";
+    sqlx::query(REST_ALL).bind(why).execute(&mut *tx).await.map_err(|e| fault(e, UNSET))?;
+    tx.commit().await.map_err(|e| fault(e, UNSET))
 }

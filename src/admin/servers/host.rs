@@ -1,7 +1,7 @@
 //! What this host keeps about a server and git must not: headers and variables, sealed; the digest of an approved command line. Never
 //! gives a value to anybody but the snapshot.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +102,21 @@ pub(in crate::admin) async fn exchange_kept(
         store::set_secret(db, server, &kept.seal(sealer, server, entropy)?, now).await?;
     }
     Ok(None)
+}
+
+/// Servers for which nothing is kept any more, and since when. What an earlier copy of the database has for them was taken back.
+///
+/// # Errors
+/// When the database does not answer or a sealed row cannot be opened.
+pub(in crate::admin) async fn emptied(db: &Db, sealer: &InstanceKey) -> Verb<BTreeMap<String, Timestamp>> {
+    let (sealed, mut stored) = (store::secrets(db).await?, store::stored(db).await?);
+    let mut all = BTreeMap::new();
+    for (server, row) in &sealed {
+        if Kept::open(sealer, server, row)?.is_empty() {
+            all.extend(stored.remove(server).map(|at| (server.clone(), Timestamp(at))));
+        }
+    }
+    Ok(all)
 }
 
 fn label(server: &str) -> String {

@@ -5,6 +5,7 @@ mod approve;
 mod host;
 pub mod import;
 pub(super) mod intake;
+mod mask;
 mod model;
 mod names;
 pub(in crate::admin) mod one;
@@ -18,15 +19,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use approve::{approve, approve_command};
-pub(in crate::admin) use host::exchange_kept;
 pub(super) use host::running_secrets;
+pub(in crate::admin) use host::{emptied, exchange_kept};
 pub(in crate::admin) use host::{names as names_of, read_env, words};
 pub use model::{
     AddServer, Server, ServerAdded, ServerKeep, ServerList, ServerProbed, ServerRemoved, ServerTool, Tls12Waiver, ToolProbed,
 };
 pub use names::Names;
 pub use store::STATEMENTS;
-pub(in crate::admin) use store::forget as forget_kept;
+pub(in crate::admin) use store::{deny as deny_kept, forget as forget_kept};
 
 use super::actor::Right;
 use super::publish::publish;
@@ -250,10 +251,13 @@ async fn examine(admin: &Admin, name: &str) -> Verb<(ServerConfig, Files, Probed
 }
 
 async fn look(admin: &Admin, name: &str, config: &ServerConfig, secrets: ServerSecrets) -> Verb<Probed> {
+    // It may repeat what it is sent, now or before, and all of this is shown.
+    let running = admin.feed.snapshot().servers.get(name).cloned();
+    let mask = mask::Mask::of(running.iter().map(|entry| &entry.secrets).chain([&secrets]));
     let entry = Arc::new(ServerEntry { name: name.into(), config: config.clone(), secrets });
     let unavailable = |why: String| Fault::unavailable(format!("{name} cannot be looked at: {why}"));
     match tokio::time::timeout(PROBE, admin.feed.probe(entry)).await {
-        Ok(seen) => seen.map_err(unavailable),
+        Ok(seen) => seen.map(|probed| mask.probed(probed)).map_err(|why| mask.fault(unavailable(why))),
         Err(_) => Err(unavailable("no answer in 60 s".into())),
     }
 }

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::folder::Folder;
 use super::{copies, places, sidecar, store};
-use crate::admin::Admin;
 use crate::admin::tokens::EVERYBODY;
+use crate::admin::{Admin, servers};
 use crate::audit::PublicKey;
 use crate::base::clock::Timestamp;
 use crate::base::fault::{Fault, Verb};
@@ -57,6 +57,9 @@ pub struct DenyList {
     /// was used or replaced. Absent in lists of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_codes: Option<BTreeMap<String, Vec<String>>>,
+    /// What was kept for a server before a moment was taken back: its headers, variables and certificate.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub server_secrets: BTreeMap<String, Timestamp>,
     /// Id of the signing key.
     pub key: String,
     /// Ed25519 over the rest, base64.
@@ -96,6 +99,7 @@ pub async fn push(admin: &Admin) -> Verb<()> {
     let (kill, epoch) = (admin.feed.kill(), admin.feed.snapshot().revision.epoch);
     let (denied, at) = (admin.publisher.denied(), admin.clock.now());
     let (ended, cuts) = (admin.feed.ended().all(), cuts(&admin.feed.snapshot().tokens.cuts));
+    let emptied = servers::emptied(&admin.db, &admin.sealer).await.unwrap_or_default();
     let copied = admin.feed.snapshot().settings.recovery.copies.clone();
     super::backup::blocking(move || {
         let folder = Folder::open(&root)?;
@@ -124,6 +128,7 @@ pub async fn push(admin: &Admin) -> Verb<()> {
             operators: union(Vec::new(), revoked.operators),
             sign_ins: revoked.sign_ins,
             recovery_codes: revoked.codes,
+            server_secrets: latest(before.server_secrets.clone(), emptied),
             key: signer.public().id(),
             signature: before.signature.clone(),
         };

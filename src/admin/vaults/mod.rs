@@ -69,7 +69,7 @@ pub use restore::{RestoreOrder, Restored, restore};
 pub use store::STATEMENTS;
 
 use super::actor::Right;
-use super::{Actor, Admin, tree};
+use super::{Actor, Admin, credentials, servers, tree};
 use crate::audit::Signer;
 use crate::base::clock::Timestamp;
 use crate::base::fault::Verb;
@@ -169,7 +169,9 @@ pub fn tell_revoked(admin: &Admin) {
 /// # Errors
 /// When the database does not answer.
 pub async fn apply_deny_list(db: &Db, list: &deny::DenyList, now: Timestamp) -> Verb<u64> {
-    store::deny(db, list, now).await
+    let dropped = servers::deny_kept(db, &list.server_secrets).await?;
+    credentials::rebuilt(db, &list.server_secrets, now).await?;
+    Ok(dropped + store::deny(db, list, now).await?)
 }
 
 /// What a vault is read from.

@@ -29,7 +29,8 @@ const CA_DAYS: i64 = 3_652;
 const SERVER_DAYS: i64 = 397;
 const RENEW_DAYS: i64 = 30;
 /// Clocks of clients may be behind ours.
-const BACKDATE_MS: i64 = 3_600_000;
+/// How much earlier than it was made a certificate of this authority begins to count: the clocks of clients may be behind.
+pub const BACKDATE_MS: i64 = 3_600_000;
 
 /// The authority, ready to sign.
 pub struct Ca {

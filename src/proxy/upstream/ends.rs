@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError};
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::stdio::{CALM, Lent};
 use super::{Leg, Upstreams};
 use crate::policy::feed::ServerState;
 use crate::policy::quiet::RESTORING;
@@ -45,6 +46,30 @@ impl Upstreams {
         }
         self.others(server).wait().await;
         self.parts.feed.set_server(server, ServerState { state: "down", detail: RESTORING.to_owned(), sandbox: String::new() });
+    }
+
+    /// Ends a leg whose place another takes: calls that are under way may end, for a little while, and new ones wait for the other.
+    pub(super) fn replace(&self, server: &Arc<str>, leg: Leg) {
+        if leg.child().is_some() {
+            let aside = self.aside(server);
+            self.parts.tasks.spawn(async move {
+                leg.calm(CALM).await;
+                leg.shutdown().await;
+                drop(aside);
+            });
+        }
+    }
+
+    /// Has the process of a server end for a while, when it has one, so that another can be looked at in its vault.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub async fn lend(&self, server: &str) -> Result<Option<Lent>, String> {
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).get(server).map(|kept| kept.leg.clone());
+        match running.as_ref().and_then(Leg::child) {
+            Some(child) => child.lend().await.map(Some),
+            None => Ok(None),
+        }
     }
 
     pub(super) fn shut(&self, server: &Arc<str>, leg: Leg) {

@@ -108,6 +108,13 @@ impl Instances {
         }
     }
 
+    /// Waits a while until no call is in flight in any child.
+    pub async fn calm(&self, wait: Duration) {
+        let children: Vec<Arc<StdioServer>> =
+            self.living().by_session.values().map(|instance| instance.child.clone()).chain([self.base.clone()]).collect();
+        futures_util::future::join_all(children.iter().map(|child| child.calm(wait))).await;
+    }
+
     /// Stops every child and waits until nothing of them is left.
     pub async fn shutdown(&self) {
         let all: Vec<Instance> = {

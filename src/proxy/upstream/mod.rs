@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -214,7 +215,7 @@ impl Upstreams {
             return (Leg::Unusable(why, why.into()), None);
         }
         if let Some(old) = running.remove(&entry.name) {
-            self.shut(&entry.name, old.leg);
+            self.replace(&entry.name, old.leg);
         }
         let leg = self.build(entry, &settings.upstream);
         let breaker = Breaker::new(entry.name.clone(), self.parts.feed.clone());
@@ -294,6 +295,15 @@ impl Leg {
             Self::Stdio(server) => Some(server),
             Self::Instances(all) => Some(all.base()),
             Self::Http(_) | Self::Unusable(..) => None,
+        }
+    }
+
+    /// Waits a while until no call is in flight in its children.
+    pub async fn calm(&self, wait: Duration) {
+        match self {
+            Self::Stdio(server) => drop(server.calm(wait).await),
+            Self::Instances(all) => all.calm(wait).await,
+            Self::Http(_) | Self::Unusable(..) => {}
         }
     }
 

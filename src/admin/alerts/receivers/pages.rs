@@ -10,6 +10,9 @@ use crate::web::Fields;
 use crate::web::human;
 use crate::web::view::{Badge, Code, Tone};
 
+/// A new secret by hand leaves the one before a day; what is meant to end later ends otherwise.
+const LONGEST_SAID_MS: i64 = 2 * 24 * 3_600_000;
+
 /// What the page shows of receivers.
 #[derive(Clone, Debug, Default)]
 pub struct ReceiversView {
@@ -62,7 +65,11 @@ impl ReceiverRow {
         let every = receiver.rules.iter().any(|rule| rule == "*");
         let mut note = if every { "every alert".to_owned() } else { format!("alerts of {}", receiver.rules.join(", ")) };
         if let Some(until) = receiver.old_until {
-            note.push_str(&format!("; the secret before signs too and ends {}", human::until(until, now)));
+            note.push_str(&match until.since_ms(now) {
+                // A rotation ends it itself, and the row only says when it ends without one.
+                left if left > LONGEST_SAID_MS => "; the secret before signs too, until its rotation ends it".to_owned(),
+                _ => format!("; the secret before signs too and ends {}", human::until(until, now)),
+            });
         }
         let waiting = match receiver.waiting {
             0 => String::new(),

@@ -269,10 +269,21 @@ pub(super) async fn end(admin: &Admin, kind: Kind, name: &str) -> Verb<Vec<Strin
     let now = sent(admin, &issuer)?;
     one::set(admin, issuer.server(), &what, None).await?;
     let living = store::living(&admin.db, &credential).await?;
+    let mut failed = None;
     for (version, id) in &living {
         let value = now.as_ref().filter(|(_, current)| current == version).map(|(value, _)| value.as_str());
-        issuer::revoke(admin, &issuer, (id, value)).await?;
-        store::end(&admin.db, (&credential, version), admin.clock.now()).await?;
+        let ended = async {
+            issuer::revoke(admin, &issuer, (id, value)).await?;
+            store::end(&admin.db, (&credential, version), admin.clock.now()).await
+        };
+        // One that cannot be ended keeps none of the others alive.
+        if let Err(fault) = ended.await {
+            tracing::error!(%fault, credential, "a token that leaked may count still");
+            failed = failed.or(Some(fault));
+        }
+    }
+    if let Some(fault) = failed {
+        return Err(fault);
     }
     match now {
         Some((_, now)) if !living.iter().any(|(version, _)| *version == now) => Err(Fault::conflict(

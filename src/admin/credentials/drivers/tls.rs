@@ -14,6 +14,8 @@ use crate::crypto::files::{self, Readers};
 use crate::crypto::tls::{ServerTls, handshake_in_memory};
 use crate::policy::feed::Way;
 
+const NOBODY: &str = "no listener with TLS runs here that could be asked which certificate it shows: start Lifeboat, and rotate its certificate while it runs";
+
 /// The driver.
 pub(super) struct ServerCertificate;
 
@@ -29,7 +31,11 @@ impl Driver for ServerCertificate {
             }
             let pem = read(admin.data.server_pem()).await?;
             let version = version_of(&pem).ok_or_else(|| Trouble::permanent("tls/server.pem holds no certificate"))?;
-            for (listener, shown) in shown(admin).await? {
+            let all = shown(admin).await?;
+            if all.is_empty() {
+                return Err(Trouble::permanent(NOBODY));
+            }
+            for (listener, shown) in all {
                 if shown != version {
                     return Err(Trouble::permanent(format!(
                         "listener {listener} shows another certificate than tls/server.pem: {shown}"
@@ -73,6 +79,9 @@ impl Driver for ServerCertificate {
                 Step::Promote => {
                     let on_disk = version_of(&read(scene.admin.data.server_pem()).await?);
                     let all = shown(scene.admin).await?;
+                    if on_disk.as_deref() == Some(version) && all.is_empty() {
+                        return Ok(Seen::Waits(NOBODY.to_owned()));
+                    }
                     let holds = on_disk.as_deref() == Some(version) && all.iter().all(|(_, shown)| shown == version);
                     Ok(if holds { Seen::Holds(json!({ "shown": all })) } else { Seen::Not })
                 }
@@ -207,6 +216,7 @@ async fn verify(scene: &Scene<'_>) -> Result<Value, Trouble> {
 async fn proved(scene: &Scene<'_>) -> Result<Value, Trouble> {
     let (version, all) = (scene.new_version()?, shown(scene.admin).await?);
     match all.iter().find(|(_, shown)| shown != version) {
+        None if all.is_empty() => Err(Trouble::transient(NOBODY)),
         Some((listener, shown)) => Err(Trouble::transient(format!("listener {listener} shows {shown}"))),
         None => Ok(
             json!({ "accepted": all, "rejected": scene.row.old, "said": "every handshake gets the new certificate, none the old one" }),

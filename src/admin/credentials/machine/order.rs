@@ -68,7 +68,7 @@ pub fn order(row: &Rotation, order: Order, now: Timestamp) -> Result<Ordered, St
         Order::Resume if row.hold.is_none() => Err("it is not held up".to_owned()),
         Order::Resume => Ok(Ordered::Freed),
         Order::Cancel if matches!(row.state, Planned | Minted) => Ok(Ordered::Cancelled),
-        Order::Cancel => Err("the new one is accepted already: roll back instead".to_owned()),
+        Order::Cancel => Err("it is past the step in which nothing can accept the new one: roll back instead".to_owned()),
         Order::RollBack if matches!(row.state, Planned | Minted) => {
             Err("nothing accepts the new one yet: cancel instead".to_owned())
         }

@@ -64,6 +64,8 @@ pub struct DetailView {
     pub may_approve: bool,
     /// How long both count when nothing else is said.
     pub overlap: String,
+    /// Whether both ever count.
+    pub overlaps: bool,
     /// What the times of its versions are called.
     pub since: &'static str,
     /// The same of their ends.
@@ -364,6 +366,7 @@ pub fn detail(mut shell: Shell, facts: &Facts<'_>) -> DetailPage {
         commands: found.commands.clone(),
         may_approve: facts.actor.role.has(Right::Administer),
         overlap: one.overlap.clone(),
+        overlaps: parsed.is_some_and(|(kind, _)| kind.overlap_ms() > 0),
         since: if is_token_key { "Published" } else { "Since" },
         ends: if is_token_key { "Last token expires" } else { "Ends" },
         versions: one.versions.iter().map(|version| version_row(version, &one.kind, now)).collect(),

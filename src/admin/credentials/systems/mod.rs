@@ -12,6 +12,8 @@ mod tests_issuer;
 #[cfg(test)]
 mod tests_postgres;
 #[cfg(test)]
+mod tests_postgres_hostile;
+#[cfg(test)]
 mod tests_postgres_rig;
 
 use serde_json::json;
@@ -53,7 +55,7 @@ pub(super) fn towards(said: &Credentials, server: &str) -> Vec<String> {
     databases.chain(issuers).collect()
 }
 
-/// Where it is.
+/// Where its roles log in.
 ///
 /// # Errors
 /// `Unavailable` when the file of its authority cannot be read.
@@ -65,10 +67,15 @@ pub(super) fn target(config: &PostgresConfig) -> Verb<Target> {
     Ok(Target { host: config.host.clone(), port: config.port, database: config.database.clone(), ca: ca.transpose()? })
 }
 
+/// Where its roles are changed: never in the database that is theirs.
+fn maintenance(config: &PostgresConfig) -> Verb<Target> {
+    Ok(Target { database: config.maintenance_database.clone(), ..target(config)? })
+}
+
 /// Whom and where a sealed password is for. Another address, role or kind of connection is another context, and opens nothing.
 fn context(config: &PostgresConfig) -> String {
-    let PostgresConfig { name, admin, host, port, database, ca, .. } = config;
-    format!("postgres/{name}/{admin}@{host}:{port}/{database}?ca={}", ca.as_deref().unwrap_or_default())
+    let PostgresConfig { name, admin, host, port, maintenance_database, ca, .. } = config;
+    format!("postgres/{name}/{admin}@{host}:{port}/{maintenance_database}?ca={}", ca.as_deref().unwrap_or_default())
 }
 
 /// Whether this host keeps a password for it that fits the configuration.
@@ -98,7 +105,7 @@ pub(super) async fn link(admin: &Admin, config: &PostgresConfig) -> Verb<Link> {
     })?;
     let text = String::from_utf8(opened.reveal().clone()).map_err(|_| Fault::bug("a sealed password is no text"))?;
     let login = Login { role: role.clone(), password: Secret::new(text) };
-    postgres::open(&target(config)?, &login).await.map_err(|failure| match failure {
+    postgres::open(&maintenance(config)?, &login).await.map_err(|failure| match failure {
         Failure::Refused(said) => Fault::conflict(format!(
             "{host} does not take the password of role {role}: {said}. Give the right one: lifeboat credential admin {name} --password-stdin"
         )),
@@ -114,7 +121,7 @@ pub(super) async fn prepared(config: &PostgresConfig, link: &mut Link) -> Verb<(
     let names: Vec<&str> = config.roles.iter().chain(&config.owner).map(String::as_str).collect();
     let found = link.roles(&names, config.owner.as_deref().unwrap_or_default()).await?;
     let wrong = |said: String| Err(Fault::new(FaultKind::Invalid, said));
-    for name in names {
+    for name in names.iter().copied() {
         let Some(role) = found.iter().find(|role| role.name == name) else {
             return wrong(format!("there is no role {name}: CREATE ROLE {name}"));
         };
@@ -128,6 +135,12 @@ pub(super) async fn prepared(config: &PostgresConfig, link: &mut Link) -> Verb<(
         if let Some(owner) = config.owner.as_deref().filter(|_| !is_owner && !role.is_member) {
             return wrong(format!("role {name} is no member of {owner}: GRANT {owner} TO {name}"));
         }
+    }
+    if let Some(owner) = link.owner_among(&names).await? {
+        let database = &config.maintenance_database;
+        return wrong(format!(
+            "database {database}, over which the roles are changed, belongs to {owner}, whose code may be there: name another as maintenance_database"
+        ));
     }
     Ok(())
 }
@@ -168,7 +181,7 @@ pub async fn keep_admin(admin: &Admin, actor: &Actor, name: &str, order: AdminOr
 async fn tried(admin: &Admin, name: &str, password: &Secret<String>) -> Verb<(String, String, String)> {
     let config = database(admin, name).await?;
     let login = Login { role: config.admin.clone(), password: password.clone() };
-    let link = postgres::open(&target(&config)?, &login).await.map_err(|failure| match failure {
+    let link = postgres::open(&maintenance(&config)?, &login).await.map_err(|failure| match failure {
         Failure::Refused(said) => Fault::invalid("password", format!("{} does not take it: {said}", config.host)),
         Failure::Other(fault) => fault,
     })?;

@@ -41,13 +41,22 @@ struct Script {
     lag: Arc<Mutex<Duration>>,
     refuses: Arc<Mutex<Arc<Mutex<Vec<String>>>>>,
     asked: Arc<Mutex<Vec<String>>>,
+    /// What it calls the tokens it makes, instead of a number.
+    odd: Arc<Mutex<Option<&'static str>>>,
 }
 
 impl Script {
     async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let script = Self { port, tokens: Arc::default(), lag: Arc::default(), refuses: Arc::default(), asked: Arc::default() };
+        let script = Self {
+            port,
+            tokens: Arc::default(),
+            lag: Arc::default(),
+            refuses: Arc::default(),
+            asked: Arc::default(),
+            odd: Arc::default(),
+        };
         let serving = script.clone();
         tokio::spawn(async move {
             while let Ok((mut tcp, _)) = listener.accept().await {
@@ -76,7 +85,8 @@ impl Script {
                 let body: Value = serde_json::from_str(text.split_once("\r\n\r\n").unwrap().1).unwrap();
                 let token = Token { id: tokens.len() + 1, label: body["meta"]["label"].as_str().unwrap().into(), lives: true };
                 let secret = token.value().replace("Bearer ", "");
-                let answer = json!({ "data": { "id": token.id, "secret": secret } });
+                let id = self.odd.lock().unwrap().map_or_else(|| json!(token.id), |odd| json!(odd));
+                let answer = json!({ "data": { "id": id, "secret": secret } });
                 tokens.push(token);
                 (201, answer.to_string())
             }
@@ -267,4 +277,28 @@ async fn what_is_given_up_or_leaked_is_ended_at_the_issuer() {
     let refused = rotate(admin, &root(), NAME, RotateOrder::default()).await.unwrap_err();
     assert!(refused.message.contains("fits its address"), "{refused}");
     assert_eq!(script.asked.lock().unwrap().len(), asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_could_never_be_ended_is_not_taken_and_keeps_no_other_alive() {
+    let script = Script::start().await;
+    let house = script.house().await;
+    let admin = &house.admin;
+    keep(admin, SHOWN).await.unwrap();
+    for odd in ["..", ".", "a/b", "a?b", "a#b", "a%2fb", "a\u{7}b"] {
+        *script.odd.lock().unwrap() = Some(odd);
+        let row = rotate(admin, &root(), NAME, now_order()).await.unwrap().rotation;
+        assert_eq!((row.state, row.hold), (State::Planned, Some(Hold::Failed)), "{odd}: {row:?}");
+        assert_eq!(give(admin, "cancel").await.state, State::Cancelled, "{odd}");
+        assert_eq!(sent(admin).as_deref(), Some("Bearer hand-made"));
+    }
+    // One of an earlier version whose id was taken.
+    *script.odd.lock().unwrap() = None;
+    script.tokens.lock().unwrap().clear();
+    super::store::issue(&admin.db, (NAME, "of-an-earlier-version"), "..", crate::base::clock::Timestamp(1)).await.unwrap();
+    assert_eq!(rotate(admin, &root(), NAME, RotateOrder::default()).await.unwrap().rotation.state, State::Draining);
+    assert_eq!(script.living().len(), 1);
+    let done = revoke(admin, &root(), RevokeOrder { name: NAME.into(), ..Default::default() }).await.unwrap();
+    assert!(done.open.iter().any(|open| open.contains("no path")), "{done:?}");
+    assert_eq!((sent(admin), script.living().len()), (None, 0), "the others are ended all the same");
 }

@@ -7,6 +7,7 @@ mod errors;
 mod guest;
 mod handshake;
 mod launch;
+mod lend;
 mod life;
 mod lines;
 mod supervise;
@@ -30,6 +31,7 @@ use crate::mcp::message::{Kind, Message};
 use crate::policy::feed::{Feed, ServerState};
 use crate::policy::snapshot::ServerEntry;
 use guest::Guest;
+pub use lend::{CALM, Lent};
 use table::{Flight, Table};
 
 /// How long a message may wait until the child has read those before it.
@@ -229,6 +231,7 @@ impl Shared {
 pub struct StdioServer {
     shared: Arc<Shared>,
     stop: CancellationToken,
+    loans: mpsc::Sender<lend::Loan>,
     ended: watch::Receiver<bool>,
 }
 
@@ -259,13 +262,14 @@ impl StdioServer {
         });
         let stop = parts.stop.child_token();
         let (over, ended) = watch::channel(false);
+        let (loans, asked) = mpsc::channel(1);
         let supervisor =
             supervise::Supervisor { shared: shared.clone(), entry, stop: stop.clone(), data: parts.data, exe: parts.exe };
         tokio::spawn(async move {
-            supervisor.run().await;
+            supervisor.run(asked).await;
             over.send_replace(true);
         });
-        Arc::new(Self { shared, stop, ended })
+        Arc::new(Self { shared, stop, loans, ended })
     }
 
     /// Waits until the server can take calls.
@@ -293,7 +297,8 @@ impl StdioServer {
     pub async fn request(&self, key: RequestKey, message: &Message) -> Result<StdioCall, String> {
         let id = message.id_raw().filter(|_| message.kind() == Kind::Request).ok_or("only a request can be sent")?;
         let token = message.progress_token_raw().map(Box::from);
-        let flight = |events| Flight::new(Some(key), id.into(), token, events);
+        let listens = message.method() == Some("subscriptions/listen");
+        let flight = |events| Flight::new(Some(key), id.into(), token, events).listening(listens);
         let (call, spliced) = self.shared.open(flight)?;
         let spliced = spliced.to_string();
         let line = message.with_id_and_token(spliced.as_bytes(), Some(spliced.as_bytes()));

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedMutexGuard, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::guest::Guest;
 use super::handshake::Words;
 use super::launch::launch;
+use super::lend::Loan;
 use super::life::{End, live};
 use super::turn::turn;
 use super::{Phase, Shared};
@@ -34,7 +35,7 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    pub(super) async fn run(self) {
+    pub(super) async fn run(self, loans: mpsc::Receiver<Loan>) {
         if !self.entry.secrets.approved {
             let why = "its command line is not approved on this host; `lifeboat server approve` does that";
             self.shared.set_phase(Phase::Never(why.to_owned()));
@@ -43,14 +44,14 @@ impl Supervisor {
         if self.shared.guest.is_some() {
             return self.live_once().await;
         }
-        let Some(_turn) = self.turn().await else { return self.over() };
-        self.keep_alive().await;
+        let Some(turn) = self.turn().await else { return self.over() };
+        self.keep_alive(turn, loans).await;
         self.over();
     }
 
     /// A child of one session: its end is the session's. The shared child of its server holds the turn.
     async fn live_once(&self) {
-        if let End::Failed { why, .. } = self.one_life(Words::Handshake).await {
+        if let End::Failed { why, .. } = self.one_life(Words::Handshake, &self.stop).await {
             tracing::warn!(server = %self.shared.name, "{why}");
         }
         self.over();
@@ -79,15 +80,24 @@ impl Supervisor {
         self.shared.phase.send_replace(Phase::Down("the server was stopped".to_owned()));
     }
 
-    async fn keep_alive(&self) {
-        let mut pause = FIRST_PAUSE;
-        let mut failures = 0u32;
-        let mut words = Words::Both;
+    async fn keep_alive(&self, turn: OwnedMutexGuard<()>, mut loans: mpsc::Receiver<Loan>) {
+        let mut turn = Some(turn);
+        let (mut pause, mut failures, mut words) = (FIRST_PAUSE, 0u32, Words::Both);
         self.shared.set_phase(Phase::Starting);
         while !self.stop.is_cancelled() {
             let began = Instant::now();
-            let end = self.one_life(words).await;
+            let lived = self.life(words, &mut loans).await;
             self.shared.table().clear();
+            let end = match lived {
+                Ok(end) => end,
+                Err(loan) => {
+                    if self.hand_over(&mut turn, loan).await {
+                        continue;
+                    } else {
+                        break;
+                    }
+                }
+            };
             if began.elapsed() >= RECOVERED || end == End::Disobeyed {
                 (pause, failures) = (FIRST_PAUSE, 0);
             }
@@ -113,16 +123,42 @@ impl Supervisor {
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                loan = self.asked(&mut loans) => if !self.hand_over(&mut turn, loan).await { break },
                 () = self.stop.cancelled() => break,
             }
         }
     }
 
-    async fn one_life(&self, words: Words) -> End {
+    /// Lends the turn and has it again; `false` when the server was stopped meanwhile.
+    async fn hand_over(&self, turn: &mut Option<OwnedMutexGuard<()>>, loan: Loan) -> bool {
+        drop(turn.take());
+        self.lend(loan).await;
+        *turn = self.turn().await;
+        // Whoever had the turn told a state of its own.
+        self.shared.set_phase(Phase::Starting);
+        turn.is_some()
+    }
+
+    /// One life, unless somebody wants the turn: it ends for that.
+    async fn life(&self, words: Words, loans: &mut mpsc::Receiver<Loan>) -> Result<End, Loan> {
+        let stop = self.stop.child_token();
+        let living = self.one_life(words, &stop);
+        tokio::pin!(living);
+        tokio::select! {
+            end = &mut living => Ok(end),
+            loan = self.asked(loans) => {
+                stop.cancel();
+                living.await;
+                Err(loan)
+            }
+        }
+    }
+
+    async fn one_life(&self, words: Words, stop: &CancellationToken) -> End {
         let (entry, data, exe) = (self.entry.clone(), self.data.clone(), self.exe.clone());
         let prepared = tokio::task::spawn_blocking(move || launch(&entry, &data, &exe)).await;
         match prepared {
-            Ok(Ok(launch)) => live(&self.shared, launch, words, &self.stop).await,
+            Ok(Ok(launch)) => live(&self.shared, launch, words, stop).await,
             Ok(Err(why)) => End::Failed { why, greeted: false },
             Err(fault) => End::Failed { why: fault.to_string(), greeted: false },
         }

@@ -30,12 +30,18 @@ pub(super) struct Flight {
     events: mpsc::Sender<StdioEvent>,
     room: Room,
     progress: Progress,
+    listens: bool,
 }
 
 impl Flight {
     /// A call with the client's id and token as written.
     pub(super) fn new(key: Option<RequestKey>, id: Box<[u8]>, token: Option<Box<[u8]>>, events: mpsc::Sender<StdioEvent>) -> Self {
-        Self { key, id, token, events, room: Room::new(BACKLOG), progress: Progress::Queued }
+        Self { key, id, token, events, room: Room::new(BACKLOG), progress: Progress::Queued, listens: false }
+    }
+
+    /// One that only listens, as long as its client likes.
+    pub(super) fn listening(self, listens: bool) -> Self {
+        Self { listens, ..self }
     }
 }
 
@@ -104,6 +110,11 @@ impl Table {
         let mut ids: Vec<&u64> = self.flights.keys().collect();
         ids.sort_unstable();
         ids.into_iter().filter_map(|id| self.flights.get(id)).map(|flight| &flight.events).collect()
+    }
+
+    /// Whether no call is in flight, and none that was killed has yet to end. Whoever only listens is no call.
+    pub(super) fn is_calm(&self) -> bool {
+        self.condemned.is_empty() && self.flights.values().all(|flight| flight.listens)
     }
 
     /// Whether a notification belongs to one call.

@@ -338,3 +338,56 @@ async fn two_children_never_share_a_vault() {
     let replaced = Rig { server: next, entry, feed, data };
     assert_ne!(replaced.pid().await, old);
 }
+
+#[tokio::test]
+async fn a_turn_is_lent_while_calls_wait_and_none_fails() {
+    let rig = rig("both", true);
+    rig.server.ready(WAIT).await.unwrap();
+    let stop = CancellationToken::new();
+    let (server, stopped) = (rig.server.clone(), stop.clone());
+    let calls = tokio::spawn(async move {
+        let mut answered = 0;
+        while !stopped.is_cancelled() {
+            // As the proxy does it.
+            server.ready(Duration::from_secs(10)).await.unwrap();
+            let text = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"echo","arguments":{"who":"x"}}}"#;
+            let mut call = server.request(RequestKey("x/1".into()), &parse(text.into()).unwrap()).await.unwrap();
+            assert_eq!(json_of(next(&mut call).await)["result"]["who"], "x");
+            answered += 1;
+        }
+        answered
+    });
+    let mut before = rig.pid().await;
+    for _ in 0..3 {
+        let lent = rig.server.lend().await.unwrap();
+        assert!(!alive(&before), "two processes in one vault");
+        let trial = start(&rig.entry, &rig.feed, &rig.data);
+        trial.ready(WAIT).await.unwrap();
+        trial.shutdown().await;
+        drop(lent);
+        rig.server.ready(WAIT).await.unwrap();
+        let after = rig.pid().await;
+        assert_ne!(after, before);
+        before = after;
+    }
+    assert_eq!(rig.feed.server("s").unwrap().state, "up");
+    stop.cancel();
+    assert!(calls.await.unwrap() > 3);
+}
+
+#[tokio::test]
+async fn a_turn_is_not_lent_under_a_call_and_the_call_goes_on() {
+    let rig = rig("both", true);
+    rig.server.ready(WAIT).await.unwrap();
+    let pid = rig.pid().await;
+    let mut call = rig.call("a", "1", "deaf", "\"t\"").await;
+    next(&mut call).await;
+    assert!(rig.server.lend().await.is_err_and(|why| why.contains("under way")));
+    rig.server.ready(WAIT).await.unwrap();
+    assert_eq!(rig.pid().await, pid, "its process lives on");
+    drop(call);
+    // Somebody who no longer waits gets nothing, and keeps nothing.
+    drop(rig.server.lend().await.unwrap());
+    rig.server.ready(WAIT).await.unwrap();
+    assert_ne!(rig.pid().await, pid);
+}

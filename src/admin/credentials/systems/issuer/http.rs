@@ -56,6 +56,10 @@ pub(super) async fn create(admin: &Admin, config: &HttpIssuerConfig, label: &str
         |pointer: &str| Fault::unavailable(format!("{} made a token, and its answer has nothing at {pointer}", config.origin()));
     let id = text(answer.reveal(), &config.create.id).ok_or_else(|| missing(&config.create.id))?;
     let token = text(answer.reveal(), &config.create.token).ok_or_else(|| missing(&config.create.token))?;
+    if !config.can_end(&id) {
+        let said = "made a token and calls it something that no path can hold, so it could never be ended: end it there by hand";
+        return Err(Fault::unavailable(format!("{} {said}", config.origin())));
+    }
     Made::of(id, token).map_err(|what| Fault::unavailable(format!("{} {what}", config.origin())))
 }
 
