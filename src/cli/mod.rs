@@ -192,3 +192,29 @@ fn status_of(order: &Order, value: &Value) -> u8 {
         _ => DONE,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(words: &[&str]) -> Command {
+        Cli::try_parse_from(std::iter::once(&"lifeboat").chain(words)).expect("words fit").command
+    }
+
+    #[test]
+    fn a_second_fetch_is_refused_and_other_conflicts_are_faults() {
+        let fetch = command(&["credential", "fetch", "client-key/ci"]);
+        assert!(is_refused(&fetch, &Fault::conflict("ana fetched the new secret already")));
+        assert!(!is_refused(&fetch, &Fault::unavailable("the database does not answer")));
+        assert!(!is_refused(&command(&["credential", "list"]), &Fault::conflict("another one")));
+    }
+
+    #[test]
+    fn a_time_that_is_none_is_refused_with_the_name_of_its_option() {
+        for words in [&["credential", "revoke", "--since", "soon"][..], &["audit", "query", "--since", "soon"]] {
+            let fault = Cli::try_parse_from(std::iter::once(&"lifeboat").chain(words)).expect_err("no time").to_string();
+            assert!(fault.contains("--since") && fault.contains("30m, 1h, 2d"), "{fault}");
+        }
+        assert!(Cli::try_parse_from(["lifeboat", "credential", "revoke", "--since", "1h"]).is_ok());
+    }
+}

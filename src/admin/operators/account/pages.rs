@@ -175,3 +175,15 @@ pub fn codes(shell: Shell, codes: &[Secret<String>]) -> CodesPage {
     let lines: Vec<&str> = codes.iter().map(|code| code.reveal().as_str()).collect();
     CodesPage { shell, code: Code::new("Recovery codes, each good once", lines.join("\n")), confirmed: false }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::tests_house::root;
+
+    #[test]
+    fn a_key_begins_as_the_least_role() {
+        let form = KeyForm::empty(&root());
+        assert_eq!((form.role.as_str(), form.roles.len()), ("viewer", OperatorRole::ALL.len()));
+    }
+}
