@@ -42,7 +42,7 @@ pub fn admit(settings: &Settings, (port, is_fronted): (u16, bool), parts: Parts)
     let page = page_of(settings, &parts.headers, (port, host_port.unwrap_or(443)))?;
     let base = match &settings.public_url {
         Some(url) => url.as_str().to_owned(),
-        None if is_fronted => format!("https://{host}"),
+        None if is_fronted || host_port.unwrap_or(443) == port => format!("https://{host}"),
         None => own(name, port),
     };
     let route = route(parts.uri.path());
@@ -141,7 +141,8 @@ mod tests {
             ("localhost:9", (8444, false), "https://localhost:8444"),
             ("localhost", (8444, false), "https://localhost:8444"),
             ("[::1]:9", (8444, false), "https://[::1]:8444"),
-            ("localhost:443", (443, false), "https://localhost"),
+            ("localhost:443", (443, false), "https://localhost:443"),
+            ("localhost:9", (443, false), "https://localhost"),
             ("localhost", (443, false), "https://localhost"),
             ("localhost:9443", (8444, true), "https://localhost:9443"),
             ("localhost", (8444, true), "https://localhost"),
