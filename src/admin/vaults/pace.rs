@@ -32,7 +32,7 @@ impl Pace {
     pub(super) fn rest(&mut self, took: Duration) {
         let rest = self.due(self.ledger.stats().groups, Instant::now(), took);
         if !rest.is_zero() {
-            std::thread::sleep(rest);
+            std::thread::park_timeout(rest);
         }
     }
 
