@@ -121,11 +121,7 @@ async fn atk_a02_an_unknown_name_takes_as_long_as_a_wrong_password() {
     use lifeboat::base::secret::Secret;
     use lifeboat::crypto::password::{self, Queue};
     let stored = password::hash(Secret::new(PASSWORD.to_owned())).await.expect("a hash");
-<<<<<<< HEAD
     password::dummy_verify(Secret::new("warm".into()), Queue::Known).await.expect("looked at");
-=======
-    password::dummy_verify(Secret::new("warm".into()), Queue::Stranger).await.expect("looked at");
->>>>>>> people
     // At full size the middle ones of 500 are within 5 %. A few samples are mostly the machine's noise, so there the shortest of each,
     // which is what the work takes, must agree.
     let full = std::env::var_os("LIFEBOAT_LONG").is_some();
@@ -133,17 +129,10 @@ async fn atk_a02_an_unknown_name_takes_as_long_as_a_wrong_password() {
     for n in 0..if full { 500 } else { 25 } {
         let wrong = || Secret::new(format!("wrong {n}"));
         let started = std::time::Instant::now();
-<<<<<<< HEAD
         assert_eq!(password::verify(wrong(), stored.clone(), Queue::Known).await.expect("a turn"), Some(false));
         known.push(started.elapsed());
         let started = std::time::Instant::now();
         assert_eq!(password::dummy_verify(wrong(), Queue::Known).await.expect("a turn"), Some(false));
-=======
-        assert_eq!(password::verify(wrong(), stored.clone(), Queue::Stranger).await.expect("looked at"), Some(false));
-        known.push(started.elapsed());
-        let started = std::time::Instant::now();
-        assert_eq!(password::dummy_verify(wrong(), Queue::Stranger).await.expect("looked at"), Some(false));
->>>>>>> people
         unknown.push(started.elapsed());
     }
     let middle = |times: &mut Vec<Duration>| {
