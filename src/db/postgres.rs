@@ -18,11 +18,8 @@ const BOUND: &str =
     "SELECT pg_catalog.set_config('statement_timeout', '8000', false), pg_catalog.set_config('lock_timeout', '4000', false)";
 /// Whoever may change roles runs no code of anybody else. The owner of a database can have names mean functions of his, by what stands in a schema or by
 /// ALTER DATABASE … SET: so they mean the server's own alone, from the first message on.
-const OWN_NAMES: [(&str, &str); 3] = [
-    ("search_path", "pg_catalog,pg_temp"),
-    ("default_transaction_read_only", "off"),
-    ("local_preload_libraries", ""),
-];
+const OWN_NAMES: [(&str, &str); 3] =
+    [("search_path", "pg_catalog,pg_temp"), ("default_transaction_read_only", "off"), ("local_preload_libraries", "")];
 /// Once more, where something between here and the server drops what a connection begins with.
 const OWN_NAMES_ALONE: &str = "SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false)";
 /// Parameters cannot stand in ALTER ROLE; they go through settings of the transaction, and `format` quotes them.
