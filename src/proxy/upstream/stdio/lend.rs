@@ -65,12 +65,20 @@ impl Supervisor {
     /// Waits for somebody who wants the turn and can have it: calls wait from then on.
     pub(super) async fn asked(&self, loans: &mut mpsc::Receiver<Loan>) -> Loan {
         while let Some(loan) = loans.recv().await {
-            let before = self.shared.phase.borrow().clone();
-            self.shared.set_phase(Phase::Starting);
-            if self.shared.calm(CALM).await {
-                return loan;
+            let mut before = self.shared.phase.borrow().clone();
+            loop {
+                self.shared.set_phase(Phase::Starting);
+                if !self.shared.calm(CALM).await {
+                    self.shared.set_phase(before);
+                    break;
+                }
+                let now = self.shared.phase.borrow().clone();
+                // One that had just started was up meanwhile, and was told so.
+                if now == Phase::Starting {
+                    return loan;
+                }
+                before = now;
             }
-            self.shared.set_phase(before);
         }
         std::future::pending().await
     }
