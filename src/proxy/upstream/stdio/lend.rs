@@ -44,7 +44,12 @@ impl StdioServer {
 
     /// Waits until no call is in flight; whoever only listens is no call. Says whether that is so.
     pub async fn calm(&self, wait: Duration) -> bool {
-        self.shared.calm(wait).await
+        let looking = async {
+            // Calls that wait for a process that starts are not in the table yet.
+            let _ = self.ready(wait).await;
+            self.shared.calm(wait).await
+        };
+        tokio::time::timeout(wait, looking).await.unwrap_or(false)
     }
 }
 
