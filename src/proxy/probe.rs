@@ -13,8 +13,8 @@ use super::Shared;
 use super::upstream::http_leg::HttpLeg;
 use super::upstream::stdio::{Handshake, RequestKey, StdioEvent, StdioServer};
 use super::upstream::{EventStream, Leg, Piece, whole};
-use crate::config::Class;
 use crate::config::settings::Upstream as Limits;
+use crate::config::{Class, UpstreamConfig};
 use crate::mcp::era::{LEGACY_VERSIONS, META_VERSION, MODERN_VERSION, VERSION_HEADER};
 use crate::mcp::list::{ListKind, entries, hints, next_cursor};
 use crate::mcp::message::{Incoming, Kind, parse, parse_incoming};
@@ -63,7 +63,9 @@ pub(super) async fn serve(shared: Arc<Shared>, mut probes: mpsc::Receiver<ProbeR
 /// Looks at a server as it does not run now. The process that runs makes place in the vault meanwhile: calls wait for it as for a start, so this may
 /// take no longer than leaves it the time to be back.
 async fn look_aside(shared: &Shared, server: &Arc<ServerEntry>, limits: &Limits) -> Result<Probed, String> {
-    let lent = shared.upstreams.lend(&server.name).await?;
+    let is_child = matches!(server.config.upstream, UpstreamConfig::Stdio(_));
+    let starts = is_child && server.secrets.approved && server.secrets.missing(&server.config).is_none();
+    let lent = if starts { shared.upstreams.lend(&server.name).await? } else { None };
     let patience = match &lent {
         Some(_) => Duration::from_millis(limits.start_wait_ms) * 6 / 10,
         None => START + WAIT,

@@ -12,6 +12,7 @@ mod own_child;
 mod questions;
 mod resume;
 mod rig;
+mod secrets;
 mod scripted;
 mod sessions;
 mod strangers;

@@ -44,7 +44,12 @@ impl StdioServer {
 
     /// Waits until no call is in flight; whoever only listens is no call. Says whether that is so.
     pub async fn calm(&self, wait: Duration) -> bool {
-        self.shared.calm(wait).await
+        let looking = async {
+            // Calls that wait for a process that starts are not in the table yet.
+            let _ = self.ready(wait).await;
+            self.shared.calm(wait).await
+        };
+        tokio::time::timeout(wait, looking).await.unwrap_or(false)
     }
 }
 
@@ -65,12 +70,20 @@ impl Supervisor {
     /// Waits for somebody who wants the turn and can have it: calls wait from then on.
     pub(super) async fn asked(&self, loans: &mut mpsc::Receiver<Loan>) -> Loan {
         while let Some(loan) = loans.recv().await {
-            let before = self.shared.phase.borrow().clone();
-            self.shared.set_phase(Phase::Starting);
-            if self.shared.calm(CALM).await {
-                return loan;
+            let mut before = self.shared.phase.borrow().clone();
+            loop {
+                self.shared.set_phase(Phase::Starting);
+                if !self.shared.calm(CALM).await {
+                    self.shared.set_phase(before);
+                    break;
+                }
+                let now = self.shared.phase.borrow().clone();
+                // One that had just started was up meanwhile, and was told so.
+                if now == Phase::Starting {
+                    return loan;
+                }
+                before = now;
             }
-            self.shared.set_phase(before);
         }
         std::future::pending().await
     }
