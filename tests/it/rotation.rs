@@ -382,7 +382,7 @@ async fn a_rotation_outlives_kill_9_with_the_real_program() {
     assert_eq!((&shown["rotations"][0]["id"], &shown["rotations"][0]["state"]), (&rotated["id"], &json!("draining")), "{shown}");
     let (fetched, exit) = ask(&data, &["credential", "fetch", "client-key/demo-client"]);
     assert_eq!(exit, Some(0), "{fetched}");
-    assert_eq!(ask(&data, &["credential", "fetch", "client-key/demo-client"]).1, Some(1), "once");
+    assert_eq!(ask(&data, &["credential", "fetch", "client-key/demo-client"]).1, Some(3), "once");
     let (ended, exit) = ask(&data, &["credential", "order", "client-key/demo-client", "retire"]);
     assert_eq!((exit, &ended["state"]), (Some(0), &json!("done")), "{ended}");
     let (due, exit) = ask(&data, &["credential", "due"]);
