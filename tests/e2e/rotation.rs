@@ -38,15 +38,19 @@ fn prepare(database: &Database) {
 
 /// npm `mcp-postgres-server` as the stdio server `notes`, and what the documentation tells to write, for this database.
 fn add(lifeboat: &Lifeboat, database: &Database) {
-    let ca = lifeboat.home().join("db-ca.pem");
+    // A folder of its own: one that also holds Lifeboat's data would be refused.
+    let folder = lifeboat.home().join("pki");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let ca = folder.join("db-ca.pem");
     std::fs::copy(lifeboat.data().join("tls/ca.pem"), &ca).unwrap();
     let address = format!("127.0.0.1:{}", database.port);
     let url = format!("postgresql://notes_a:{FIRST}@{address}/notes?sslmode=verify-full&sslrootcert={}", ca.display());
     let env = lifeboat.secret_file("notes.env", &format!("DATABASE_URL={url}\nPG_SSL_CA={}\n", ca.display()));
     let script = node_dir().join("node_modules/mcp-postgres-server/build/index.js");
     let command = format!("node {}", script.display());
-    let home = lifeboat.home().display().to_string();
-    lifeboat.json(&["server", "add", "notes", "--stdio", &command, "--env-file", env.to_str().unwrap(), "--dir", &home]);
+    let folder = folder.display().to_string();
+    lifeboat.json(&["server", "add", "notes", "--stdio", &command, "--env-file", env.to_str().unwrap(), "--dir", &folder]);
     let said = block("toml", "### A server's database role")
         .replace("/etc/ssl/db-ca.pem", &ca.display().to_string())
         .replace("host = \"db.example.com\"", &format!("host = \"127.0.0.1\"\nport = {}", database.port))

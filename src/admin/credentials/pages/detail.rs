@@ -323,7 +323,7 @@ pub fn detail(mut shell: Shell, facts: &Facts<'_>) -> DetailPage {
     let (now, found) = (shell.now, facts.found);
     let one = &found.credential;
     let parsed = kinds::parse(&one.name).ok();
-    let title = parsed.map_or_else(|| one.name.clone(), |(kind, name)| format!("{} {name}", kind.title()));
+    let title = parsed.map_or_else(|| one.name.clone(), |(kind, name)| format!("{}: {name}", kind.title()));
     let every = match (one.rotate_every_days, one.rotates_at) {
         (0, _) => "no interval".to_owned(),
         (days, Some(at)) => format!("every {days} days by itself, next {}", human::day(at, now)),
@@ -334,7 +334,10 @@ pub fn detail(mut shell: Shell, facts: &Facts<'_>) -> DetailPage {
     let holder = one.holder.as_deref().map(|holder| format!("; held by {holder}")).unwrap_or_default();
     let newest = found.rotations.first();
     let open = newest.is_some_and(|row| !row.state.is_over());
-    shell.refresh = open;
+    // Only while something happens by itself: a page that comes anew takes away what is being typed.
+    let moves =
+        |row: &Rotation| !row.state.is_over() && row.hold.is_none() && row.next_try_at.is_none() && row.state != State::Draining;
+    shell.refresh = newest.is_some_and(moves);
     let revoke = match one.kind.as_str() {
         "client-key" | "client-secret" | "token-key" | "upstream" | "postgres" | "http" | "command" | "operator-key"
         | "operator-password" | "operator-session"
