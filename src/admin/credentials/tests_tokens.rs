@@ -208,7 +208,7 @@ async fn the_page_says_when_a_key_activates_and_when_the_last_token_of_another_e
     let row = rotate(admin, &root(), KEY, RotateOrder::default()).await.unwrap().rotation;
     let at = |at: Timestamp| format!("at {} UTC, in ", crate::web::human::clock(at));
     let shown = page("/credentials/token-key/oauth").await;
-    for part in ["Token-signing key oauth", ">Published<", ">Last token expires<", "current, signs", "It goes on at ", "Roll back"]
+    for part in ["Token-signing key: oauth", ">Published<", ">Last token expires<", "current, signs", "It goes on at ", "Roll back"]
     {
         assert!(shown.contains(part), "{part}: {shown}");
     }
