@@ -225,5 +225,5 @@ async fn the_page_says_when_a_key_activates_and_when_the_last_token_of_another_e
     let clients = page("/clients").await;
     assert!(clients.contains("href=\"/credentials/client-secret/ci\"") && clients.contains("/credentials/token-key/oauth"));
     let secret = page("/credentials/client-secret/ci").await;
-    assert!(secret.contains("Client secret ci") && secret.contains("24h, as planned") && secret.contains("#revoke"), "{secret}");
+    assert!(secret.contains("Client secret: ci") && secret.contains("24h, as planned") && secret.contains("#revoke"), "{secret}");
 }
