@@ -5,14 +5,15 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use super::catalogue::{ARCHIVE, extract_new};
 use super::command::{self, Feeding, Line};
-use super::folder::{Folder, Partial, forget_pages, free};
-use super::pace::{Pace, Paced};
+use super::folder::{Folder, Partial, forget_pages, free, read_in_pieces};
+use super::pace::{Beside, Paced};
 use super::sidecar::{FORMAT, Sidecar};
 use super::{Origin, Vault, deployment, source};
 use crate::audit::{Ledger, Signer};
@@ -22,7 +23,7 @@ use crate::base::ids::{self, SharedEntropy};
 use crate::base::secret::Secret;
 use crate::config::paths::DataDir;
 use crate::config::repo::Repository;
-use crate::crypto::archive::{self, ArchiveFault, Ephemeral, Identities, Meta, Writer};
+use crate::crypto::archive::{self, ArchiveFault, Ephemeral, Identities, Meta, Pace, Writer};
 use crate::db::Db;
 
 /// What making archives needs.
@@ -187,11 +188,20 @@ impl Workshop {
         let mut recipients = self.recipients.clone();
         recipients.push(key.recipient());
         let mut writer = Writer::begin(self.output(file), &recipients, meta).map_err(unmade)?;
+        let pace: Arc<dyn Pace> = Arc::new(Beside::new(&self.ledger));
+        if !matches!(ready, Ready::Command(..)) {
+            // A command has its time; only the disk is spared for it.
+            writer.go_at(pace.clone());
+        }
         let lost = ArchiveFault::io("the archive is not fed");
         let complete = match ready {
             // Reading and digesting it is work for a core that has nothing else to do; what is made beside it stays before it.
-            Ready::Files(files) => archive::last(|| files.feed(&mut writer)).map_err(lost).flatten().map_err(unmade)?,
-            Ready::Deployment(files) => archive::last(|| files.feed(&mut writer)).map_err(lost).flatten().map_err(unmade)?,
+            Ready::Files(files) => {
+                archive::last(|| files.feed(&mut writer, pace.as_ref())).map_err(lost).flatten().map_err(unmade)?
+            }
+            Ready::Deployment(files) => {
+                archive::last(|| files.feed(&mut writer, pace.as_ref())).map_err(lost).flatten().map_err(unmade)?
+            }
             Ready::Command(line, output) => {
                 command::feed(line, &mut writer, &Feeding { output: &output, at: meta.started_at, staging })?
             }
@@ -229,7 +239,7 @@ impl Workshop {
 
     /// What an archive is written through: counted, and watched for the room that is left.
     pub(super) fn output(&self, file: File) -> Output {
-        let (watch, pace) = (self.folder.root().to_owned(), Pace::beside(&self.ledger));
+        let (watch, pace) = (self.folder.root().to_owned(), Beside::new(&self.ledger));
         let guarded = Guarded { file, written: 0, since: 0, unsynced: 0, watch, reserve: self.reserve, pace };
         BufWriter::with_capacity(1 << 18, guarded)
     }
@@ -240,7 +250,9 @@ impl Workshop {
         let identities = Identities::read(&[key.text()]).map_err(|e| Fault::bug("an identity that cannot be read").because(e))?;
         let unread = |e: io::Error| Fault::unavailable(format!("the archive does not read back: {e}")).because(e);
         let file = File::open(path).map_err(unread)?;
-        let read = extract_new(note, Paced::new(file, &self.ledger), &identities);
+        read_in_pieces(&file);
+        let pace = Beside::new(&self.ledger);
+        let read = extract_new(note, (Paced::new(file, &pace), &pace), &identities);
         read.map_err(|e| Fault::unavailable(format!("the archive does not read back: {e}")).because(e))
     }
 
@@ -300,7 +312,7 @@ pub(super) struct Guarded {
     unsynced: u64,
     watch: PathBuf,
     reserve: u64,
-    pace: Pace,
+    pace: Beside,
 }
 
 impl Write for Guarded {

@@ -10,7 +10,7 @@ use super::pruned::{self, Pruned};
 use super::sidecar::{self, SUFFIX, Sidecar};
 use crate::audit::PublicKey;
 use crate::base::fault::{Fault, Verb};
-use crate::crypto::archive::{ArchiveFault, Hashed, Identities, Opened, Sink, digest_file, open, verify};
+use crate::crypto::archive::{ArchiveFault, Hashed, Identities, Opened, Pace, Sink, digest_file, open, verify};
 
 /// A note is small; a larger file under its name is none.
 const NOTE_CAP: u64 = 1024 * 1024;
@@ -149,9 +149,13 @@ pub fn extract(folder: &Folder, note: &Sidecar, identities: &Identities, sink: &
 ///
 /// # Errors
 /// `Changed` when it does not hold what was put into it; `Archive` for the rest.
-pub(super) fn extract_new(note: &Sidecar, input: impl Read + Send, identities: &Identities) -> Result<String, Unusable> {
+pub(super) fn extract_new(
+    note: &Sidecar,
+    (input, pace): (impl Read + Send, &dyn Pace),
+    identities: &Identities,
+) -> Result<String, Unusable> {
     let mut hashed = Hashed::new(input);
-    let got = verify(&mut hashed, identities, note.limits())?;
+    let got = verify(&mut hashed, identities, note.limits(), pace)?;
     let bytes = hashed.passed();
     if bytes != note.bytes {
         return Err(Unusable::Changed(format!("{bytes} bytes can be read of the {} that were written", note.bytes)));

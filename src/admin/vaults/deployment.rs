@@ -11,7 +11,7 @@ use super::source::whole_file;
 use crate::base::fault::{Fault, Verb};
 use crate::config::paths::DataDir;
 use crate::config::repo::Repository;
-use crate::crypto::archive::{ArchiveFault, Writer};
+use crate::crypto::archive::{ArchiveFault, Pace, Writer};
 use crate::db::Db;
 use crate::db::foreign::{self, Facts};
 
@@ -89,7 +89,7 @@ impl Prepared {
     ///
     /// # Errors
     /// When the archive cannot be written.
-    pub(super) fn feed<W: Write + Send + 'static>(self, writer: &mut Writer<W>) -> Result<bool, ArchiveFault> {
+    pub(super) fn feed<W: Write + Send + 'static>(self, writer: &mut Writer<W>, pace: &dyn Pace) -> Result<bool, ArchiveFault> {
         let mut complete = true;
         for folder in ["keys", "tls", "audit"] {
             writer.dir(folder, 0o700, 0)?;
@@ -103,7 +103,7 @@ impl Prepared {
             }
             let zipped = path.extension().is_some_and(|end| end == "zst") && !name.ends_with(".zst");
             let name = if zipped { format!("{name}.zst") } else { name.clone() };
-            complete &= whole_file(writer, &name, &path, (mode(&name), 0))?;
+            complete &= whole_file((&mut *writer, pace), &name, &path, (mode(&name), 0))?;
         }
         Ok(complete)
     }

@@ -112,6 +112,11 @@ pub(super) fn forget_pages(file: &File) {
     let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
 }
 
+/// The disk is asked for no more than is read next. What a system reads ahead may be megabytes at once, and what the ledger syncs then waits for them.
+pub(super) fn read_in_pieces(file: &File) {
+    let _ = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_RANDOM);
+}
+
 /// Brings everything on the disk of a path to it: one call for all, since one for each of a hundred thousand files takes minutes.
 pub(super) fn sync_disk(path: &Path) -> io::Result<()> {
     Ok(nix::unistd::syncfs(File::open(path)?)?)

@@ -11,7 +11,8 @@ use super::archive::{Link, Made, Workshop, landed, name_of, unmade};
 use super::backup::{catalogue, copy, keep, kept, note_of, workshop};
 use super::behind::behind;
 use super::catalogue::compare;
-use super::folder::Folder;
+use super::folder::{Folder, read_in_pieces};
+use super::pace::{Beside, Paced};
 use super::prune;
 use super::sidecar::Sidecar;
 use super::store;
@@ -159,8 +160,9 @@ fn again(workshop: &Workshop, old: &Sidecar, identities: &Identities, link: &Lin
     let key = Ephemeral::generate();
     let mut recipients = workshop.recipients.clone();
     recipients.push(key.recipient());
-    let input = workshop.folder.read(&old.file)?;
-    let output = encrypt_anew(input, identities, workshop.output(made), &recipients).map_err(unmade)?;
+    let (input, pace) = (workshop.folder.read(&old.file)?, Beside::new(&workshop.ledger));
+    read_in_pieces(&input);
+    let output = encrypt_anew(Paced::new(input, &pace), identities, workshop.output(made), &recipients).map_err(unmade)?;
     let bytes = landed(output)?;
     let note = Sidecar {
         id,

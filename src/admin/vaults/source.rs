@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 
 use tokio::runtime::Handle;
 
+use super::folder::read_in_pieces;
+use super::pace::Paced;
 use super::trusted;
 use super::walk::{Found, Item, Root};
 use crate::base::fault::{Fault, Verb};
-use crate::crypto::archive::{ArchiveFault, EntryKind, Skipped, Writer};
+use crate::crypto::archive::{ArchiveFault, EntryKind, Pace, Skipped, Writer};
 use crate::db::foreign::{self, Facts, MAGIC};
 
 /// A file up to this size is held in memory until it was read without a change.
@@ -89,13 +91,13 @@ impl Prepared {
     ///
     /// # Errors
     /// When the archive cannot be written.
-    pub(super) fn feed<W: Write + Send + 'static>(self, writer: &mut Writer<W>) -> Result<bool, ArchiveFault> {
+    pub(super) fn feed<W: Write + Send + 'static>(self, writer: &mut Writer<W>, pace: &dyn Pace) -> Result<bool, ArchiveFault> {
         let (mut complete, mut held) = (self.unread.is_empty(), Vec::new());
         for item in &self.items {
             complete &= match (item.kind, self.copies.get(&item.path)) {
                 (EntryKind::Dir, _) => writer.dir(&item.path, item.mode, item.mtime).map(|()| true)?,
-                (EntryKind::File, Some(copy)) => whole_file(writer, &item.path, copy, (item.mode, item.mtime))?,
-                (EntryKind::File, None) => self.plain(writer, item, &mut held)?,
+                (EntryKind::File, Some(copy)) => whole_file((writer, pace), &item.path, copy, (item.mode, item.mtime))?,
+                (EntryKind::File, None) => self.plain((&mut *writer, pace), item, &mut held)?,
             };
         }
         for one in self.special.into_iter().chain(self.unread) {
@@ -107,7 +109,7 @@ impl Prepared {
     /// `held` is where small files are held; it stays, so that memory is asked for once.
     fn plain<W: Write + Send + 'static>(
         &self,
-        writer: &mut Writer<W>,
+        (writer, pace): (&mut Writer<W>, &dyn Pace),
         item: &Item,
         held: &mut Vec<u8>,
     ) -> Result<bool, ArchiveFault> {
@@ -120,8 +122,9 @@ impl Prepared {
                 }
             };
             let told = (now.mode, now.mtime);
+            read_in_pieces(&file);
             if now.size > HELD {
-                let mut source = Lenient { inner: &file, fault: None };
+                let mut source = Lenient { inner: Paced::new(&file, pace), fault: None };
                 let whole = writer.file(&item.path, now.size, told, &mut source)?;
                 if let Some(cause) = source.fault {
                     writer.skip(&item.path, format!("it cannot be read as a whole: {cause}"));
@@ -135,7 +138,7 @@ impl Prepared {
             }
             held.clear();
             held.reserve(usize::try_from(now.size).unwrap_or_default() + 1);
-            let read = (&file).take(HELD + 1).read_to_end(held);
+            let read = Paced::new(&file, pace).take(HELD + 1).read_to_end(held);
             let stable = read.is_ok() && held.len() as u64 == now.size && before.is_still(&file);
             if stable || attempt == ATTEMPTS {
                 writer.file(&item.path, held.len() as u64, told, held.as_slice())?;
@@ -171,7 +174,7 @@ impl<R: std::io::Read> std::io::Read for Lenient<R> {
 
 /// A file that nobody writes any more.
 pub(super) fn whole_file<W: Write + Send + 'static>(
-    writer: &mut Writer<W>,
+    (writer, pace): (&mut Writer<W>, &dyn Pace),
     path: &str,
     from: &Path,
     told: (u32, u64),
@@ -179,5 +182,6 @@ pub(super) fn whole_file<W: Write + Send + 'static>(
     let io = |cause| ArchiveFault::Io { what: format!("{} cannot be read", from.display()), cause };
     let file = File::open(from).map_err(io)?;
     let size = file.metadata().map_err(io)?.len();
-    writer.file(path, size, told, file)
+    read_in_pieces(&file);
+    writer.file(path, size, told, Paced::new(file, pace))
 }

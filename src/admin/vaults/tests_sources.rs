@@ -15,7 +15,7 @@ use super::source::{Prepared, prepare};
 use super::tests::{back_up, house};
 use super::*;
 use crate::admin::tests_house::{House, root};
-use crate::crypto::archive::{Ephemeral, FORMAT, Identities, Manifest, Meta, Writer};
+use crate::crypto::archive::{AtOnce, Ephemeral, FORMAT, Identities, Manifest, Meta, Writer};
 
 const LARGE: usize = 9 << 20;
 
@@ -59,7 +59,7 @@ async fn fed(ready: Prepared) -> (bool, Manifest) {
             facts: serde_json::Value::Null,
         };
         let mut writer = Writer::begin(Vec::new(), &[Ephemeral::generate().recipient()], &meta).unwrap();
-        let complete = ready.feed(&mut writer).unwrap();
+        let complete = ready.feed(&mut writer, &AtOnce).unwrap();
         (complete, writer.finish(Timestamp(0)).unwrap().manifest)
     };
     tokio::task::spawn_blocking(read).await.unwrap()

@@ -16,7 +16,7 @@ pub use hashed::{Hashed, PIECE, digest_file, hex, pour};
 pub use model::{Entry, EntryKind, FORMAT, Manifest, Meta, Skipped};
 pub use name::check as check_name;
 pub use read::{Identities, Limits, Opened, Sink, open, reencrypt, verify};
-pub use standing::last;
+pub use standing::{AtOnce, Pace, last, worked};
 pub use write::{Ephemeral, Sealed, Writer};
 
 /// First entry.

@@ -3,8 +3,9 @@
 use std::io::{self, BufRead, Read, Write};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{JoinHandle, Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
 
-use super::standing::Standing;
+use super::standing::{Pieces, Standing};
 
 const CHUNK: usize = 256 * 1024;
 const AHEAD: usize = 4;
@@ -49,7 +50,9 @@ impl Chunk {
 }
 
 /// What the other thread read, in order. An end without an empty chunk is a failure, never an end.
-pub(super) struct Ahead {
+pub(super) struct Ahead<'rest> {
+    /// What is done with the chunks, one after the other.
+    pieces: Pieces<'rest>,
     chunks: Receiver<io::Result<Chunk>>,
     spare: Sender<Chunk>,
     now: Option<Chunk>,
@@ -57,20 +60,24 @@ pub(super) struct Ahead {
     done: bool,
 }
 
-impl Ahead {
-    /// Reads `source` to its end on a thread of `scope`, which first does as `standing` says.
+impl<'rest> Ahead<'rest> {
+    /// Reads `source` to its end on a thread of `scope`, which first does as `standing` says; whoever takes the chunks stands there as well, and rests
+    /// after each.
     pub(super) fn spawn<'scope, R: Read + Send + 'scope>(
         scope: &'scope Scope<'scope, '_>,
         source: R,
-        standing: Standing,
-    ) -> (Self, ScopedJoinHandle<'scope, ()>) {
+        standing: Standing<'rest>,
+    ) -> (Self, ScopedJoinHandle<'scope, ()>)
+    where
+        'rest: 'scope,
+    {
         let (sender, chunks) = sync_channel(AHEAD);
         let (spare, spares) = channel();
         let thread = scope.spawn(move || {
             standing.take();
             pump(source, &sender, &spares);
         });
-        (Self { chunks, spare, now: None, at: 0, done: false }, thread)
+        (Self { pieces: standing.pieces(), chunks, spare, now: None, at: 0, done: false }, thread)
     }
 }
 
@@ -87,9 +94,10 @@ fn pump(mut source: impl Read, chunks: &SyncSender<io::Result<Chunk>>, spares: &
     }
 }
 
-impl BufRead for Ahead {
+impl BufRead for Ahead<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         while !self.done && self.now.as_ref().is_none_or(|now| self.at >= now.len) {
+            self.pieces.next();
             let next = self.chunks.recv().map_err(|_| io::Error::other("decryption broke off"))??;
             self.at = 0;
             self.done = next.len == 0;
@@ -106,7 +114,7 @@ impl BufRead for Ahead {
     }
 }
 
-impl Read for Ahead {
+impl Read for Ahead<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let ready = self.fill_buf()?;
         let count = ready.len().min(buffer.len());
@@ -123,11 +131,12 @@ pub(super) struct Behind<W> {
     spares: Receiver<Chunk>,
     now: Chunk,
     thread: Option<JoinHandle<io::Result<W>>>,
+    waited: Duration,
 }
 
 impl<W: Write + Send + 'static> Behind<W> {
     /// Writes to `output` from now on, on a thread that first does as `standing` says.
-    pub(super) fn spawn(mut output: W, standing: Standing) -> Self {
+    pub(super) fn spawn(mut output: W, standing: Standing<'static>) -> Self {
         let (sender, chunks) = sync_channel::<Chunk>(AHEAD);
         let (spare, spares) = channel();
         let thread = std::thread::spawn(move || {
@@ -139,14 +148,21 @@ impl<W: Write + Send + 'static> Behind<W> {
             }
             Ok(output)
         });
-        Self { chunks: Some(sender), spares, now: Chunk::new(), thread: Some(thread) }
+        Self { chunks: Some(sender), spares, now: Chunk::new(), thread: Some(thread), waited: Duration::ZERO }
     }
 
     fn pass(&mut self) -> io::Result<()> {
         let next = self.spares.try_recv().unwrap_or_else(|_| Chunk::new());
         let full = std::mem::replace(&mut self.now, next);
+        let began = Instant::now();
         let told = self.chunks.as_ref().is_some_and(|chunks| chunks.send(full).is_ok());
+        self.waited += began.elapsed();
         if told { Ok(()) } else { Err(self.failure()) }
+    }
+
+    /// How long the other thread was waited for: that is no work of this one.
+    pub(super) fn waited(&self) -> Duration {
+        self.waited
     }
 
     /// Why the other end does not listen any more.

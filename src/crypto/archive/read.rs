@@ -10,7 +10,7 @@ use age::x25519;
 use super::hashed::{Hashed, PIECE, copy, hex, pour};
 use super::model::{Entry, EntryKind, FORMAT, Manifest, Meta};
 use super::parallel::Ahead;
-use super::standing::{Standing, last};
+use super::standing::{Pace, Standing, last};
 use super::write::encryptor;
 use super::{ArchiveFault, MANIFEST, META, PAYLOAD, name};
 use crate::base::secret::Secret;
@@ -113,12 +113,12 @@ pub fn open<R: Read + Send>(
     read(input, identities, limits, (sink, Standing::Same))
 }
 
-/// Reads a whole archive and keeps nothing, behind everything else that wants the cores.
+/// Reads a whole archive and keeps nothing, behind everything else that wants the cores; decompressing and digesting rest after each piece.
 ///
 /// # Errors
 /// As `open`.
-pub fn verify<R: Read + Send>(input: R, identities: &Identities, limits: Limits) -> Result<Opened, ArchiveFault> {
-    let read = last(|| read(input, identities, limits, (&mut (), Standing::Last)));
+pub fn verify<R: Read + Send>(input: R, identities: &Identities, limits: Limits, pace: &dyn Pace) -> Result<Opened, ArchiveFault> {
+    let read = last(|| read(input, identities, limits, (&mut (), Standing::Last(pace))));
     read.map_err(ArchiveFault::io("the archive cannot be read"))?
 }
 
@@ -126,7 +126,7 @@ fn read<R: Read + Send>(
     input: R,
     identities: &Identities,
     limits: Limits,
-    (sink, standing): (&mut dyn Sink, Standing),
+    (sink, standing): (&mut dyn Sink, Standing<'_>),
 ) -> Result<Opened, ArchiveFault> {
     let clear = decrypted(input, identities)?;
     std::thread::scope(|scope| {
@@ -143,7 +143,7 @@ fn read<R: Read + Send>(
 
 /// The compressed part, as it is decrypted.
 fn decrypted<R: Read>(input: R, identities: &Identities) -> Result<age::stream::StreamReader<io::BufReader<R>>, ArchiveFault> {
-    let decryptor = age::Decryptor::new_buffered(io::BufReader::new(input)).map_err(unreadable)?;
+    let decryptor = age::Decryptor::new_buffered(io::BufReader::with_capacity(PIECE, input)).map_err(unreadable)?;
     decryptor.decrypt(identities.0.iter().map(|one| one as &dyn age::Identity)).map_err(unreadable)
 }
 

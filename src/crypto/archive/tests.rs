@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -81,6 +84,43 @@ fn what_is_written_reads_back_with_each_recipient() {
     assert!(matches!(open(bytes.as_slice(), &keys(&a), tight, &mut ()), Err(ArchiveFault::TooLarge(_))));
     let few = Limits { entries: 3, ..WIDE };
     assert!(matches!(open(bytes.as_slice(), &keys(&a), few, &mut ()), Err(ArchiveFault::TooLarge(_))));
+}
+
+#[derive(Default)]
+struct Counted(AtomicUsize);
+
+impl Pace for Counted {
+    fn is_due(&self) -> bool {
+        true
+    }
+
+    fn rest(&self, _: Duration) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn an_archive_that_rests_after_each_piece_is_the_same_archive() {
+    let key = Ephemeral::generate();
+    let (text, small) = ("all of it is compressed and rests on the way\n".repeat(60_000), vec![7u8; 1_000]);
+    let pace = Arc::new(Counted::default());
+    let mut writer = Writer::begin(Vec::new(), &[key.recipient()], &meta()).unwrap();
+    writer.go_at(pace.clone());
+    assert!(writer.file("text", text.len() as u64, (0o600, 7), text.as_bytes()).unwrap());
+    let large = pace.0.load(Ordering::Relaxed);
+    assert!(large >= text.len() / PIECE && large > 5, "{large}");
+    for number in 0..300 {
+        assert!(writer.file(&format!("small{number}"), 1_000, (0o600, 7), small.as_slice()).unwrap());
+    }
+    assert!(pace.0.load(Ordering::Relaxed) > large, "small ones rest together");
+    let sealed = writer.finish(Timestamp(1_700_000_001_000)).unwrap();
+    let mut memory = Memory::default();
+    let opened = open(sealed.output.as_slice(), &keys(&key), WIDE, &mut memory).unwrap();
+    assert_eq!((opened.manifest, memory.0.len()), (sealed.manifest, 301));
+    assert!(memory.0["text"].as_deref() == Some(text.as_bytes()));
+    let reading = Counted::default();
+    verify(sealed.output.as_slice(), &keys(&key), WIDE, &reading).unwrap();
+    assert!(reading.0.load(Ordering::Relaxed) >= text.len() / PIECE);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Writes an archive as a stream. What was not finished does not open: age and tar both end with a mark that is written last.
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use age::secrecy::ExposeSecret as _;
 use age::stream::StreamWriter;
@@ -9,7 +11,7 @@ use age::x25519;
 use super::hashed::{Hashed, PIECE, hex, pour};
 use super::model::{Entry, EntryKind, FORMAT, Manifest, Meta, Skipped};
 use super::parallel::Behind;
-use super::standing::{Standing, last};
+use super::standing::{AtOnce, Pace, Standing, last};
 use super::{ArchiveFault, MANIFEST, META, PAYLOAD, name};
 use crate::base::clock::Timestamp;
 use crate::base::secret::Secret;
@@ -64,6 +66,39 @@ pub struct Writer<W: Write + Send + 'static> {
     manifest: Manifest,
     /// Bytes that stand for the rest of a file that became shorter while it was read.
     shrunk: Vec<String>,
+    room: Room,
+}
+
+/// What was compressed since the last rest.
+struct Room {
+    pace: Arc<dyn Pace>,
+    bytes: usize,
+    took: Duration,
+}
+
+impl Room {
+    fn new(pace: Arc<dyn Pace>) -> Self {
+        Self { pace, bytes: 0, took: Duration::ZERO }
+    }
+
+    /// Passes a piece on and rests after it. The compressor's own threads rest as well, since there is nothing left for them to do. What comes after
+    /// them rests for itself: waiting for it is no work.
+    fn pass<W: Write + Send + 'static>(&mut self, to: &mut Compressed<W>, bytes: &[u8]) -> io::Result<usize> {
+        let (began, waited) = (Instant::now(), to.get_ref().waited());
+        let took = |to: &Compressed<W>| began.elapsed().saturating_sub(to.get_ref().waited().saturating_sub(waited));
+        let count = to.write(bytes)?;
+        self.bytes += count;
+        if self.bytes < PIECE {
+            self.took += took(to);
+            return Ok(count);
+        }
+        if self.pace.is_due() {
+            to.flush()?;
+            self.pace.rest(self.took + took(to));
+        }
+        (self.bytes, self.took) = (0, Duration::ZERO);
+        Ok(count)
+    }
 }
 
 impl<W: Write + Send + 'static> Writer<W> {
@@ -77,7 +112,7 @@ impl<W: Write + Send + 'static> Writer<W> {
         // What writes the file stands where its caller does; what encrypts for it only computes.
         let disk = Behind::spawn(output, Standing::Same);
         let encrypted = encryptor.wrap_output(disk).map_err(begin)?;
-        let behind = Behind::spawn(encrypted, Standing::Last);
+        let behind = Behind::spawn(encrypted, Standing::Last(&AtOnce));
         // The compressor takes its threads at its first byte, and they stand where the thread does that gives it.
         last(move || Self::compressing(behind, meta)).map_err(ArchiveFault::io("the archive cannot be begun"))?
     }
@@ -101,9 +136,15 @@ impl<W: Write + Send + 'static> Writer<W> {
             skipped: Vec::new(),
             finished_at: meta.started_at,
         };
-        let mut writer = Self { tar, scratch: vec![0; PIECE], manifest, shrunk: Vec::new() };
+        let room = Room::new(Arc::new(AtOnce));
+        let mut writer = Self { tar, scratch: vec![0; PIECE], manifest, shrunk: Vec::new(), room };
         writer.document(META, meta, meta.started_at)?;
         Ok(writer)
+    }
+
+    /// From here on it goes at this pace.
+    pub fn go_at(&mut self, pace: Arc<dyn Pace>) {
+        self.room = Room::new(pace);
     }
 
     /// Adds a directory.
@@ -206,14 +247,30 @@ impl<W: Write + Send + 'static> Writer<W> {
         header.set_uid(0);
         header.set_gid(0);
         let path = if kind == EntryKind::Dir { format!("{path}/") } else { path.to_owned() };
-        let mut put = |tar: &mut tar::Builder<Compressed<W>>, scratch: &mut [u8]| -> io::Result<()> {
+        let mut put = |tar: &mut tar::Builder<Compressed<W>>, scratch: &mut [u8], room: &mut Room| -> io::Result<()> {
             tar.append_data(&mut header, &path, io::empty())?;
-            let written = pour(&mut source, tar.get_mut(), scratch)?;
+            let written = pour(&mut source, &mut Roomy { to: tar.get_mut(), room }, scratch)?;
             // POSIX ustar: content is filled up with zeros to whole blocks.
             let rest = (BLOCK - written % BLOCK) % BLOCK;
             io::copy(&mut io::repeat(0).take(rest), tar.get_mut()).map(|_| ())
         };
-        put(&mut self.tar, &mut self.scratch).map_err(ArchiveFault::io(format!("{path} cannot be archived")))
+        put(&mut self.tar, &mut self.scratch, &mut self.room).map_err(ArchiveFault::io(format!("{path} cannot be archived")))
+    }
+}
+
+/// Passes pieces on with rests between them.
+struct Roomy<'a, W: Write + Send + 'static> {
+    to: &'a mut Compressed<W>,
+    room: &'a mut Room,
+}
+
+impl<W: Write + Send + 'static> Write for Roomy<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.room.pass(self.to, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
     }
 }
 
