@@ -107,7 +107,7 @@ pub struct ToolSeen {
     pub name: String,
     /// The class its annotations ask for: `readOnlyHint` read, `destructiveHint: false` write, everything else destructive.
     pub class: Class,
-    /// The definition exactly as it was sent.
+    /// The definition as it was sent; after a look of the admin plane without what the server is sent as a secret, in its prose.
     pub definition: String,
 }
 
