@@ -13,6 +13,7 @@ pub mod doctor;
 pub mod drills;
 pub mod health;
 pub mod kill;
+pub mod names;
 pub mod operators;
 pub mod overview;
 pub mod policy;
@@ -111,8 +112,8 @@ pub struct Admin {
     pub kill: kill::Control,
     /// Operators, sessions and keys.
     pub operators: operators::Operators,
-    /// Names of servers that are being added.
-    pub names: servers::Names,
+    /// Names of servers and clients that are being added.
+    pub names: names::Names,
     /// The reconciler's memory.
     pub publisher: publish::Publisher,
     /// What the verbs of archives remember.
@@ -135,7 +136,7 @@ impl Admin {
         Arc::new(Self {
             operators: operators::load(&parts.db).await,
             kill: kill::Control::new(last),
-            names: servers::Names::default(),
+            names: names::Names::default(),
             publisher: publish::Publisher::new(parts.refused),
             alerts: alerts::Alerts::default(),
             credentials: credentials::Credentials::default(),

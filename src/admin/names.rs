@@ -1,12 +1,12 @@
-//! Names whose server is being added at this moment: two who add one name at one time would mix what each of them seals and approves. Never
-//! outlives the process.
+//! Names whose server or client is being added at this moment: two who add one name at one time would mix what each of them seals and approves, or end
+//! each other's keys. Never outlives the process.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use crate::base::fault::{Fault, Verb};
 
-/// The names that somebody is adding a server under.
+/// The names that somebody is adding something under.
 #[derive(Debug, Default)]
 pub struct Names(Mutex<BTreeSet<String>>);
 
@@ -15,12 +15,13 @@ impl Names {
     ///
     /// # Errors
     /// `Conflict` while somebody else holds it.
-    pub(super) fn hold(&self, name: &str) -> Verb<Held<'_>> {
+    pub(super) fn hold(&self, noun: &str, name: &str) -> Verb<Held<'_>> {
+        let held = format!("{noun} {name}");
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if names.insert(name.to_owned()) {
-            return Ok(Held { names: self, name: name.to_owned() });
+        if names.insert(held.clone()) {
+            return Ok(Held { names: self, name: held });
         }
-        Err(Fault::conflict(format!("somebody else is adding a server {name} at this moment")))
+        Err(Fault::conflict(format!("somebody else is adding a {held} at this moment")))
     }
 }
 
@@ -45,10 +46,10 @@ mod tests {
     #[test]
     fn one_name_is_added_once_at_a_time() {
         let names = Names::default();
-        let held = names.hold("a").expect("free");
-        assert_eq!(names.hold("a").expect_err("held").kind, FaultKind::Conflict);
-        assert!(names.hold("b").is_ok());
+        let held = names.hold("server", "a").expect("free");
+        assert_eq!(names.hold("server", "a").expect_err("held").kind, FaultKind::Conflict);
+        assert!(names.hold("client", "a").is_ok());
         drop(held);
-        assert!(names.hold("a").is_ok());
+        assert!(names.hold("server", "a").is_ok());
     }
 }

@@ -48,6 +48,7 @@ pub async fn add(admin: &Admin, actor: &Actor, input: AddClient) -> Verb<ClientA
     admin.need_ledger("client.add")?;
     check(&input)?;
     let name = input.name.as_str();
+    let _held = admin.names.hold("client", name)?;
     let now = admin.clock.now();
     let expires_at = input.expires_days.map(|days| now.plus_ms(i64::from(days) * DAY_MS));
     let file = ClientConfig { roles: input.roles.clone(), rate: input.rate, ..ClientConfig::default() };

@@ -42,6 +42,20 @@ async fn a_client_is_added_with_a_key_that_only_its_hash_outlives() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_who_add_one_client_at_one_time_end_no_key_of_each_other() {
+    let house = House::open().await;
+    let (admin, actor) = (&house.admin, root());
+    let all = tokio::join!(add(admin, &actor, client("ci")), add(admin, &actor, client("ci")), add(admin, &actor, client("ci")));
+    let all = [all.0, all.1, all.2];
+    let refused: Vec<_> = all.iter().filter_map(|one| one.as_ref().err()).map(|fault| fault.kind).collect();
+    assert_eq!(refused, [FaultKind::Conflict, FaultKind::Conflict]);
+    let made = all.into_iter().find_map(Result::ok).unwrap();
+    let shown = show(admin, &actor, "ci").await.unwrap();
+    assert_eq!((shown.state.as_str(), shown.keys.len(), shown.keys[0].kid.as_str()), ("active", 1, made.kid.as_str()));
+    assert!(admin.feed.snapshot().keys.contains_key(made.kid.as_str()), "the key that was shown opens");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_client_leaves_nothing_behind() {
     let house = House::open().await;
     let refused = async |input: AddClient| add(&house.admin, &root(), input).await.map(|_| ()).unwrap_err().kind;

@@ -7,7 +7,6 @@ pub mod import;
 pub(super) mod intake;
 mod mask;
 mod model;
-mod names;
 pub(in crate::admin) mod one;
 pub mod pages;
 pub mod routes;
@@ -25,7 +24,6 @@ pub(in crate::admin) use host::{names as names_of, read_env, words};
 pub use model::{
     AddServer, Server, ServerAdded, ServerKeep, ServerList, ServerProbed, ServerRemoved, ServerTool, Tls12Waiver, ToolProbed,
 };
-pub use names::Names;
 pub use store::STATEMENTS;
 pub(in crate::admin) use store::{deny as deny_kept, forget as forget_kept};
 
@@ -70,7 +68,7 @@ async fn add_whole(admin: &Admin, actor: &Actor, name: &str, config: ServerConfi
         UpstreamConfig::Http(_) => actor.need_fresh_login(admin.clock.now())?,
     }
     check_name(name).map_err(|why| Fault::invalid("name", why))?;
-    let _held = admin.names.hold(name)?;
+    let _held = admin.names.hold("server", name)?;
     check_kept(&config, &kept)?;
     if let UpstreamConfig::Http(http) = &config.upstream
         && http.tls12_ends().is_some_and(|end| end <= admin.clock.now())
