@@ -3,6 +3,7 @@
 use std::pin::{Pin, pin};
 use std::time::Duration;
 
+use super::credentials::{self, RevokeOrder};
 use super::operators::{self, AddKey, AddOperator, NotSignedIn, SignedIn, Touch};
 use super::tests_ask::{PASSWORD, secret, session, visitor};
 use super::tests_house::{House, root};
@@ -102,8 +103,9 @@ async fn the_access_of_the_only_admin_ends_and_the_account_stays() {
     let person = operators::who(admin, &token, Touch::Yes).unwrap();
     let key = operators::key_add(admin, &person, "admin", AddKey::default()).await.unwrap();
     assert!(operators::disable(admin, &root(), "admin").await.is_err(), "it is the only one");
-    let ended = operators::end_access(admin, &root(), "admin").await.unwrap();
-    assert_eq!((ended.sessions, ended.keys), (1, vec![key.kid.clone()]));
+    let order = RevokeOrder { name: "operator/admin".into(), ..RevokeOrder::default() };
+    let ended = credentials::revoke(admin, &root(), order).await.unwrap();
+    assert_eq!((ended.sessions, ended.operator_keys, ended.ok), (1, vec![key.kid.clone()], false));
     assert!(operators::who(admin, &token, Touch::Yes).is_none() && operators::who_by_key(admin, &key.key).is_none());
     let dir = house.close().await;
     let again = House::open_at(dir).await;
@@ -123,9 +125,8 @@ async fn keys_end_without_sessions_and_sessions_without_keys() {
     assert_eq!(ended.ended, 1);
     assert!(operators::who_by_key(admin, &key.key).is_some(), "the key stays");
     let signed = operators::login(admin, "operator", &secret(PASSWORD), &visitor(), (None, "/")).await.unwrap();
-    assert_eq!(operators::key_end_all(admin, &root(), "operator").await.unwrap().ended, [key.kid.as_str()]);
+    let order = RevokeOrder { name: "operator-key/operator".into(), ..RevokeOrder::default() };
+    assert_eq!(credentials::revoke(admin, &root(), order).await.unwrap().operator_keys, [key.kid.as_str()]);
     assert!(operators::who_by_key(admin, &key.key).is_none());
     assert!(operators::who(admin, signed.token.reveal(), Touch::Yes).is_some(), "the session stays");
-    let eve = operators::who(admin, signed.token.reveal(), Touch::Yes).unwrap();
-    assert!(operators::end_access(admin, &eve, "somebody").await.is_err(), "not somebody else's");
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::memory::HeldKey;
 use super::memory::State;
-use super::model::{AddKey, KeyAdded, KeyList, KeysEnded, OperatorKey};
+use super::model::{AddKey, KeyAdded, KeyList, OperatorKey};
 use super::store;
 use crate::admin::actor::{Actor, OperatorRole, Right};
 use crate::admin::{Admin, vaults};
@@ -82,30 +82,6 @@ pub async fn revoke(admin: &Admin, actor: &Actor, kid: &str) -> Verb<OperatorKey
     vaults::tell_revoked(admin);
     admin.record(Event::action(&actor.name, "operator.key.revoke", format!("{} {kid}", held.operator))).await?;
     Ok(seen(&admin.operators.state(), kid, &HeldKey { revoked_at: Some(now), ..held }))
-}
-
-/// Revokes every key of an operator at once; the operator stays.
-///
-/// # Errors
-/// `Denied` for somebody else's; `NotFound` for an operator that is none.
-pub async fn end_all(admin: &Admin, actor: &Actor, operator: &str) -> Verb<KeysEnded> {
-    const VERB: &str = "operator.key.revoke";
-    own_or_admin(actor, operator, VERB)?;
-    let now = admin.clock.now();
-    let ended = {
-        let mut state = admin.operators.state();
-        if !state.accounts.contains_key(operator) {
-            return Err(Fault::not_found(format!("there is no operator {operator}")));
-        }
-        // Memory first, as with one.
-        state.end_keys(operator, now)
-    };
-    store::revoke_keys(&admin.db, operator, now).await?;
-    vaults::tell_revoked(admin);
-    let mut event = Event::action(&actor.name, VERB, operator);
-    event.params = Some(serde_json::json!({ "ended": ended }));
-    admin.record(event).await?;
-    Ok(KeysEnded { ended })
 }
 
 fn seen(state: &State, kid: &str, key: &HeldKey) -> OperatorKey {

@@ -17,14 +17,14 @@ pub mod pages;
 pub mod routes;
 pub mod task;
 
-pub use keys::{DEFAULT_DAYS, ShownKey, add as key_add, end_all as key_end_all, list as key_list, revoke as key_revoke};
+pub use keys::{DEFAULT_DAYS, ShownKey, add as key_add, list as key_list, revoke as key_revoke};
 pub use login::{HALF_MS, again, login, login_code, waits};
 pub use memory::{ABSOLUTE_MS, IDLE_MS, Operators};
 pub use model::{
-    AddKey, AddOperator, Ended, KeyAdded, KeyList, KeysEnded, NotSignedIn, Operator, OperatorKey, OperatorList, OperatorSession,
-    SessionList, SessionsEnded, SignedIn, Visitor,
+    AddKey, AddOperator, KeyAdded, KeyList, NotSignedIn, Operator, OperatorKey, OperatorList, OperatorSession, SessionList,
+    SessionsEnded, SignedIn, Visitor,
 };
-pub use own::{end_access, session_end, session_list, session_name, sessions_end, set_password};
+pub use own::{session_end, session_list, session_name, sessions_end, set_password};
 pub use second::{
     Begun, FEW_CODES, STATEMENTS as SECOND_STATEMENTS, Standing, must_enrol, recovery_renew, standing, totp_begin, totp_confirm,
     totp_remove,

@@ -73,22 +73,6 @@ pub struct SessionsEnded {
     pub ended: usize,
 }
 
-/// Keys that were ended, by kid.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct KeysEnded {
-    /// Which.
-    pub ended: Vec<String>,
-}
-
-/// What of an operator's access was ended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Ended {
-    /// How many sessions.
-    pub sessions: usize,
-    /// Which keys, by kid.
-    pub keys: Vec<String>,
-}
-
 /// A key to make.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AddKey {

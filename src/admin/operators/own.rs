@@ -1,8 +1,8 @@
 //! What operators do about their own access: list and end sessions, change the password. Ending is never kept from anybody: it takes away.
 
 use super::memory::{Session, State};
-use super::model::{Ended, OperatorSession, SessionList, SessionsEnded};
-use super::{key_end_all, password, store};
+use super::model::{OperatorSession, SessionList, SessionsEnded};
+use super::{password, store};
 use crate::admin::actor::{Actor, Right};
 use crate::admin::{Admin, vaults};
 use crate::audit::Event;
@@ -92,16 +92,6 @@ pub async fn sessions_end(admin: &Admin, actor: &Actor, operator: Option<&str>, 
     event.params = Some(serde_json::json!({ "ended": over.len() }));
     admin.record(event).await?;
     Ok(SessionsEnded { ended: over.len() })
-}
-
-/// Ends every session and every key of an operator; the account stays, as the only admin's must.
-///
-/// # Errors
-/// `Denied` for somebody else's; `NotFound`. Where the database does not answer both have ended all the same, until a restart.
-pub async fn end_access(admin: &Admin, actor: &Actor, name: &str) -> Verb<Ended> {
-    let sessions = sessions_end(admin, actor, Some(name), None).await;
-    let keys = key_end_all(admin, actor, name).await?.ended;
-    Ok(Ended { sessions: sessions?.ended, keys })
 }
 
 /// Gives whoever is signed in another password; its other sessions end, its keys stay.

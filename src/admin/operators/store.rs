@@ -306,15 +306,6 @@ pub(super) async fn revoke_key(db: &Db, kid: &str, now: Timestamp) -> Verb<()> {
     }
 }
 
-/// Revokes every key of an operator.
-///
-/// # Errors
-/// When the database does not answer.
-pub(super) async fn revoke_keys(db: &Db, operator: &str, now: Timestamp) -> Verb<()> {
-    let done = sqlx::query(REVOKE_KEYS).bind(operator).bind(now.0).execute(db.writer()).await;
-    done.map(|_| ()).map_err(|e| fault(e, "the keys cannot be revoked"))
-}
-
 /// Writes down when sessions and keys were last used, and drops sessions that are over.
 ///
 /// # Errors
