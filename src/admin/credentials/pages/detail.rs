@@ -8,6 +8,7 @@ use super::super::model::{CredentialDetail, Rotation, StepTaken, Strategy, Versi
 use super::super::systems::IssuerCommands;
 use super::super::{drivers, kinds};
 use super::badge;
+use super::told::{Fact, told};
 use crate::admin::Actor;
 use crate::admin::actor::Right;
 use crate::admin::shell::{Shell, sentence};
@@ -159,8 +160,8 @@ pub struct EvidenceRow {
     pub step: String,
     /// How it went.
     pub outcome: String,
-    /// JSON.
-    pub seen: String,
+    /// What was seen, fact by fact.
+    pub seen: Vec<Fact>,
 }
 
 /// One past rotation.
@@ -269,7 +270,7 @@ impl RotationView {
             at: human::clock_ms(taken.at),
             step: taken.step.clone(),
             outcome: taken.outcome.clone(),
-            seen: if taken.evidence.is_null() { String::new() } else { taken.evidence.to_string() },
+            seen: told(&taken.evidence, now),
         };
         Self {
             title: format!("Rotation {} started {} by {}", row.id, human::when(row.started_at, now), row.started_by),

@@ -2,6 +2,7 @@
 
 mod detail;
 mod once;
+mod told;
 
 pub use detail::{Facts, detail};
 pub use once::{fetched, plan};
