@@ -141,4 +141,10 @@ fn flt_19_everything_is_replaced_at_200_calls_a_second_and_the_report_says_so_of
     let text = std::fs::read_to_string(&stored).unwrap();
     std::fs::write(&changed, text.replacen("\"failed\": 0", "\"failed\": 1", 1)).unwrap();
     assert!(!verify(&changed).success(), "a changed byte is found");
+    // Whoever holds the demo's key has not moved yet: that is no failure of a second proof.
+    let again = lifeboat.json(&["credential", "rotate", "--all", "--prove", "--rate", "50", "--seconds", "4"]);
+    let rows = again["credentials"].as_array().unwrap();
+    let held = rows.iter().find(|row| row["name"] == "client-key/demo-client").expect("it is named");
+    assert_eq!((&again["passed"], &held["state"]), (&json!(true), &json!("skipped")), "{again}");
+    assert!(held["said"].as_str().unwrap().contains("goes on by itself"), "{held}");
 }

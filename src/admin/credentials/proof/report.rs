@@ -36,7 +36,7 @@ pub(super) fn compose(admin: &Admin, seen: Seen) -> (Proof, String) {
             traffic.requests,
             traffic.p99_before_ms,
             traffic.p99_during_ms,
-            seen.credentials.iter().filter(|one| one.rotation.is_some()).count(),
+            seen.credentials.iter().filter(|one| one.rotation.is_some() && one.state != "skipped").count(),
             new_accepted.len(),
             new_accepted.len()
         ),
