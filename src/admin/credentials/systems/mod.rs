@@ -10,6 +10,8 @@ mod tests_command;
 #[cfg(test)]
 mod tests_issuer;
 #[cfg(test)]
+mod tests_orders;
+#[cfg(test)]
 mod tests_postgres;
 #[cfg(test)]
 mod tests_postgres_hostile;

@@ -10,8 +10,9 @@ use serde_json::Value;
 use super::super::machine::{Hold, State};
 use super::super::tests_crash::{Dies, check};
 use super::super::*;
-use super::{ApproveOrder, approve, keep_admin};
-use crate::admin::servers::{self, ServerKeep, one};
+use super::tests_orders::{give, keep, now_order, sent};
+use super::{ApproveOrder, approve};
+use crate::admin::servers::{self, ServerKeep};
 use crate::admin::tests_house::{House, operator, root};
 use crate::admin::{OperatorRole, Via, tree};
 
@@ -122,7 +123,7 @@ impl Issuer {
 
     async fn ready(&self, house: &House) {
         approve(&house.admin, &root(), NAME, ApproveOrder::default()).await.unwrap();
-        keep(&house.admin, SHOWN).await.unwrap();
+        keep(&house.admin, NAME, SHOWN).await.unwrap();
     }
 }
 
@@ -132,22 +133,6 @@ fn tokens(file: &Path) -> Vec<Value> {
 
 fn value(token: &Value) -> String {
     format!("Bearer {}", token["token"].as_str().unwrap())
-}
-
-async fn keep(admin: &Admin, secret: &str) -> Verb<AdminKept> {
-    keep_admin(admin, &root(), NAME, AdminOrder { password: Some(Secret::new(secret.into())) }).await
-}
-
-fn sent(admin: &Admin) -> Option<String> {
-    one::value(&admin.feed.snapshot().servers["demo"], "authorization")
-}
-
-fn now_order() -> RotateOrder {
-    RotateOrder { overlap: Some("now".into()), ..Default::default() }
-}
-
-async fn give(admin: &Admin, word: &str) -> Rotation {
-    order(admin, &root(), NAME, &OrderBody { order: word.into(), by: None }).await.unwrap().rotation
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,7 +147,7 @@ async fn nothing_starts_that_was_not_approved_here_and_the_rotation_says_what_it
         "{}",
         waits.next
     );
-    let early = keep(admin, SHOWN).await.unwrap_err();
+    let early = keep(admin, NAME, SHOWN).await.unwrap_err();
     assert!(early.message.contains("credential approve command/hub"), "{early}");
     assert_eq!((issuer.trace(), issuer.tokens()), (String::new(), vec![]), "nothing was started");
     let commands = show(admin, &root(), NAME).await.unwrap().commands.unwrap();
@@ -177,10 +162,10 @@ async fn nothing_starts_that_was_not_approved_here_and_the_rotation_says_what_it
     // The rotation goes on by itself, to what is missed next.
     let row = work::drive(admin, &waits.rotation.id, &observer::Unobserved).await.unwrap();
     assert!(row.why.as_deref().is_some_and(|why| why.contains("lifeboat credential admin command/hub")), "{row:?}");
-    let wrong = keep(admin, "something-else").await.unwrap_err();
+    let wrong = keep(admin, NAME, "something-else").await.unwrap_err();
     assert!(wrong.place.as_deref() == Some("password") && wrong.message.contains("refused: •••"), "{wrong}");
     assert!(!wrong.message.contains("something-else"), "{wrong}");
-    keep(admin, SHOWN).await.unwrap();
+    keep(admin, NAME, SHOWN).await.unwrap();
     house.refuses.lock().unwrap().push("Bearer hand-made".into());
     let row = work::drive(admin, &waits.rotation.id, &observer::Unobserved).await.unwrap();
     assert_eq!(row.state, State::Done, "{row:?}");
@@ -206,7 +191,7 @@ async fn a_configuration_that_came_from_elsewhere_runs_nothing_and_learns_nothin
         tree::edit(admin, &root(), "pulled", |_, _| Ok(vec![tree::write("credentials.toml", text.clone())])).await.unwrap();
     };
     set(issuer.config("env = { LD_PRELOAD = \"/tmp/x.so\" }\n")).await;
-    let row = give(admin, "retire").await;
+    let row = give(admin, NAME, "retire").await;
     assert_eq!((row.state, row.hold), (State::Draining, Some(Hold::Waiting)), "{row:?}");
     assert!(row.why.as_deref().is_some_and(|why| why.contains("credential approve command/hub")), "{row:?}");
     // Approved by somebody who looked, they still get nothing of what was given for others.
@@ -234,12 +219,12 @@ async fn what_is_ended_late_is_waited_for_and_what_is_given_up_or_leaked_is_ende
     assert_eq!((lags.state, lags.hold), (State::Draining, Some(Hold::Waiting)), "{lags:?}");
     assert!(lags.why.as_deref().is_some_and(|why| why.contains("still takes it: providers need a while")), "{lags:?}");
     tokio::time::sleep(Duration::from_secs(8)).await;
-    assert_eq!(give(admin, "resume").await.state, State::Done);
+    assert_eq!(give(admin, NAME, "resume").await.state, State::Done);
     *issuer.lag.lock().unwrap() = Duration::ZERO;
     let before = sent(admin);
     rotate(admin, &root(), NAME, RotateOrder::default()).await.unwrap();
     assert_eq!(issuer.living().len(), 2);
-    assert_eq!(give(admin, "rollback").await.state, State::RolledBack);
+    assert_eq!(give(admin, NAME, "rollback").await.state, State::RolledBack);
     assert_eq!((sent(admin), issuer.living().len()), (before, 1));
     rotate(admin, &root(), NAME, RotateOrder::default()).await.unwrap();
     let leak = RevokeOrder { name: NAME.into(), since: None, reason: "in a log".into() };

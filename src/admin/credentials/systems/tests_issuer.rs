@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::super::machine::{Hold, State};
 use super::super::tests_crash::{Dies, check};
 use super::super::*;
-use super::keep_admin;
-use crate::admin::servers::{self, ServerKeep, one};
+use super::tests_orders::{give, keep, now_order, sent};
+use crate::admin::servers::{self, ServerKeep};
 use crate::admin::tests_house::{House, root};
 use crate::admin::tree;
 
@@ -164,22 +164,6 @@ async fn read(tcp: &mut tokio::net::TcpStream) -> String {
     }
 }
 
-async fn keep(admin: &Admin, secret: &str) -> Verb<AdminKept> {
-    keep_admin(admin, &root(), NAME, AdminOrder { password: Some(Secret::new(secret.into())) }).await
-}
-
-fn sent(admin: &Admin) -> Option<String> {
-    one::value(&admin.feed.snapshot().servers["demo"], "authorization")
-}
-
-fn now_order() -> RotateOrder {
-    RotateOrder { overlap: Some("now".into()), ..Default::default() }
-}
-
-async fn give(admin: &Admin, word: &str) -> Rotation {
-    order(admin, &root(), NAME, &OrderBody { order: word.into(), by: None }).await.unwrap().rotation
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_made_used_and_ended_when_the_server_refuses_it() {
     let script = Script::start().await;
@@ -187,15 +171,15 @@ async fn a_token_is_made_used_and_ended_when_the_server_refuses_it() {
     let admin = &house.admin;
     let missing = rotate(admin, &root(), NAME, RotateOrder::default()).await.unwrap_err();
     assert!(missing.message.contains("credential admin http/demo"), "{missing}");
-    let wrong = keep(admin, "something-else").await.unwrap_err();
+    let wrong = keep(admin, NAME, "something-else").await.unwrap_err();
     assert!(wrong.place.as_deref() == Some("password") && !wrong.message.contains("tok-secret"), "{wrong}");
-    keep(admin, SHOWN).await.unwrap();
+    keep(admin, NAME, SHOWN).await.unwrap();
     // The first one was made by hand: the issuer's name of it is nowhere, so somebody ends it, and the server shows that.
     let first = rotate(admin, &root(), NAME, RotateOrder::default()).await.unwrap().rotation;
     assert_eq!((first.state, first.hold), (State::Draining, None), "{first:?}");
     assert_eq!(sent(admin), Some(script.living()[0].value()));
     house.refuses.lock().unwrap().push("Bearer hand-made".into());
-    assert_eq!(give(admin, "retire").await.state, State::Done);
+    assert_eq!(give(admin, NAME, "retire").await.state, State::Done);
     // The next one is ended by the issuer, and the server follows a moment later.
     *script.lag.lock().unwrap() = Duration::from_secs(3);
     let second = rotate(admin, &root(), NAME, now_order()).await.unwrap().rotation;
@@ -214,7 +198,7 @@ async fn a_token_is_made_used_and_ended_when_the_server_refuses_it() {
     assert_eq!((third.state, third.hold), (State::Draining, Some(Hold::Waiting)), "{third:?}");
     assert!(third.why.as_deref().is_some_and(|why| why.contains("providers need a while")), "{third:?}");
     tokio::time::sleep(Duration::from_secs(8)).await;
-    assert_eq!(give(admin, "resume").await.state, State::Done);
+    assert_eq!(give(admin, NAME, "resume").await.state, State::Done);
     admin.db.close().await;
     for token in script.tokens.lock().unwrap().iter() {
         assert!(!super::tests_postgres_rig::holds(house.path(), &token.value()), "no token in the data directory");
@@ -225,7 +209,7 @@ async fn a_token_is_made_used_and_ended_when_the_server_refuses_it() {
 async fn i1_a_token_survives_a_death_at_every_moment_and_leaves_no_orphan() {
     let script = Script::start().await;
     let mut house = script.house().await;
-    keep(&house.admin, SHOWN).await.unwrap();
+    keep(&house.admin, NAME, SHOWN).await.unwrap();
     for moment in 0..60 {
         let row = begin(&house.admin, &root(), NAME, &now_order()).await.unwrap();
         let dies = Dies::at(moment);
@@ -257,12 +241,12 @@ async fn what_is_given_up_or_leaked_is_ended_at_the_issuer() {
     let script = Script::start().await;
     let house = script.house().await;
     let admin = &house.admin;
-    keep(admin, SHOWN).await.unwrap();
+    keep(admin, NAME, SHOWN).await.unwrap();
     rotate(admin, &root(), NAME, now_order()).await.unwrap();
     let before = sent(admin);
     rotate(admin, &root(), NAME, RotateOrder::default()).await.unwrap();
     assert_eq!(script.living().len(), 2);
-    assert_eq!(give(admin, "rollback").await.state, State::RolledBack);
+    assert_eq!(give(admin, NAME, "rollback").await.state, State::RolledBack);
     assert_eq!((sent(admin), script.living().len()), (before, 1));
     // In the middle of an overlap both leaked.
     rotate(admin, &root(), NAME, RotateOrder::default()).await.unwrap();
@@ -284,12 +268,12 @@ async fn a_token_that_could_never_be_ended_is_not_taken_and_keeps_no_other_alive
     let script = Script::start().await;
     let house = script.house().await;
     let admin = &house.admin;
-    keep(admin, SHOWN).await.unwrap();
+    keep(admin, NAME, SHOWN).await.unwrap();
     for odd in ["..", ".", "a/b", "a?b", "a#b", "a%2fb", "a\u{7}b"] {
         *script.odd.lock().unwrap() = Some(odd);
         let row = rotate(admin, &root(), NAME, now_order()).await.unwrap().rotation;
         assert_eq!((row.state, row.hold), (State::Planned, Some(Hold::Failed)), "{odd}: {row:?}");
-        assert_eq!(give(admin, "cancel").await.state, State::Cancelled, "{odd}");
+        assert_eq!(give(admin, NAME, "cancel").await.state, State::Cancelled, "{odd}");
         assert_eq!(sent(admin).as_deref(), Some("Bearer hand-made"));
     }
     // One of an earlier version whose id was taken.

@@ -9,6 +9,7 @@ use super::super::machine::{Hold, State};
 use super::super::tests_crash::{Dies, check};
 use super::super::*;
 use super::keep_admin;
+use super::tests_orders::{keep, now_order};
 use super::tests_postgres_rig::{ADMIN, Cluster, FIRST, holds};
 use crate::admin::OperatorRole;
 use crate::admin::servers::one;
@@ -18,14 +19,6 @@ use crate::config::postgres::PostgresConfig;
 use crate::db::postgres::{self, Failure, Login, Target};
 
 const NAME: &str = "postgres/notes";
-
-fn now_order() -> RotateOrder {
-    RotateOrder { overlap: Some("now".into()), ..Default::default() }
-}
-
-async fn keep(admin: &Admin, name: &str, password: &str) -> Verb<AdminKept> {
-    keep_admin(admin, &root(), name, AdminOrder { password: Some(Secret::new(password.into())) }).await
-}
 
 /// A house with everything that a rotation needs.
 async fn prepared(cluster: &Cluster) -> House {

@@ -2,7 +2,7 @@
 //! and settings that put them first.
 
 use super::super::*;
-use super::keep_admin;
+use super::tests_orders::keep;
 use super::tests_postgres_rig::{ADMIN, Cluster, FIRST};
 use crate::admin::tests_house::{House, root};
 use crate::db::postgres::{self, Login, Target};
@@ -53,8 +53,7 @@ fn may_login(cluster: &Cluster) -> String {
 
 async fn house(cluster: &Cluster) -> House {
     let house = cluster.house().await;
-    let order = AdminOrder { password: Some(Secret::new(ADMIN.into())) };
-    keep_admin(&house.admin, &root(), NAME, order).await.unwrap();
+    keep(&house.admin, NAME, ADMIN).await.unwrap();
     house
 }
 
