@@ -35,14 +35,18 @@ impl Control {
         Ok(Some(Self { sender, token: token.trim().to_owned() }))
     }
 
-    /// Performs one verb and gives its document as it came.
+    /// Performs one verb and gives its document as it came; one that `lasts` is waited for however long it takes.
     ///
     /// # Errors
     /// The verb's own fault, or `Unavailable` when the connection breaks.
-    pub(super) async fn call(&mut self, method: Method, path: &str, body: Option<&Value>) -> Verb<String> {
-        let response = tokio::time::timeout(PATIENCE, self.send(method, path, body))
-            .await
-            .map_err(|_| Fault::unavailable("Lifeboat did not answer on its control socket in 120 s"))??;
+    pub(super) async fn call(&mut self, method: Method, path: &str, body: Option<&Value>, lasts: bool) -> Verb<String> {
+        let asked = self.send(method, path, body);
+        let response = if lasts {
+            asked.await?
+        } else {
+            let silent = |_| Fault::unavailable("Lifeboat did not answer on its control socket in 120 s");
+            tokio::time::timeout(PATIENCE, asked).await.map_err(silent)??
+        };
         let status = response.status();
         let bytes = response.into_body().collect().await.map_err(broken)?.to_bytes();
         document(status, &bytes)

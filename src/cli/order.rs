@@ -24,19 +24,31 @@ pub(super) struct Order {
     pub body: Option<Value>,
     /// The field of the answer that must be true, or the command exits 2.
     pub must: Option<&'static str>,
+    /// The field of the answer that must be null, or the command exits 2.
+    pub must_not: Option<&'static str>,
+    /// Whether it may take minutes.
+    pub lasts: bool,
 }
 
 impl Order {
     pub(super) fn get(path: impl Into<String>) -> Self {
-        Self { method: Method::GET, path: path.into(), body: None, must: None }
+        Self { method: Method::GET, path: path.into(), body: None, must: None, must_not: None, lasts: false }
     }
 
     pub(super) fn post(path: impl Into<String>, body: Value) -> Self {
-        Self { method: Method::POST, path: path.into(), body: Some(body), must: None }
+        Self { method: Method::POST, body: Some(body), ..Self::get(path) }
     }
 
     pub(super) fn must(self, field: &'static str) -> Self {
         Self { must: Some(field), ..self }
+    }
+
+    pub(super) fn must_not(self, field: &'static str) -> Self {
+        Self { must_not: Some(field), ..self }
+    }
+
+    pub(super) fn lasting(self) -> Self {
+        Self { lasts: true, ..self }
     }
 }
 

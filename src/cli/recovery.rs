@@ -80,14 +80,14 @@ fn vault_add(args: &VaultAddArgs) -> Verb<Value> {
 /// `backup …`.
 pub(super) fn backup(command: &BackupCommand) -> Verb<Order> {
     Ok(match command {
-        BackupCommand::Run { vault } => Order::post("/api/v1/backup", json!({"vault": vault})).must("ok"),
+        BackupCommand::Run { vault } => Order::post("/api/v1/backup", json!({"vault": vault})).must("ok").lasting(),
         BackupCommand::List => Order::get("/api/v1/archives"),
-        BackupCommand::Copies => Order::get("/api/v1/archives/copies").must("ok"),
-        BackupCommand::Verify => Order::post("/api/v1/archives/verify", json!({})).must("ok"),
+        BackupCommand::Copies => Order::get("/api/v1/archives/copies").must("ok").lasting(),
+        BackupCommand::Verify => Order::post("/api/v1/archives/verify", json!({})).must("ok").lasting(),
         BackupCommand::Prune { dry_run, much } => Order::post("/api/v1/archives/prune", json!({"dry_run": dry_run, "much": much})),
         BackupCommand::Reencrypt { identity, dry_run } => {
             let identity = identity.as_deref().map(file).transpose()?;
-            let order = Order::post("/api/v1/archives/reencrypt", json!({"identity": identity, "dry_run": dry_run}));
+            let order = Order::post("/api/v1/archives/reencrypt", json!({"identity": identity, "dry_run": dry_run})).lasting();
             if *dry_run { order } else { order.must("ok") }
         }
         BackupCommand::Hold { archive, reason, .. } => {
@@ -109,7 +109,8 @@ pub(super) fn restore(args: &RestoreArgs) -> Verb<Order> {
         json!({
             "archive": args.archive, "to": to, "path": args.path, "at": args.at, "dry_run": args.dry_run, "identity": identity,
         }),
-    ))
+    )
+    .lasting())
 }
 
 /// What `--at` means is told before it is sent.
@@ -137,7 +138,7 @@ fn live(args: &RestoreArgs) -> Verb<Order> {
             "without_backup": args.without_backup, "identity": identity,
         }),
     );
-    Ok(order.must("ok"))
+    Ok(order.must("ok").lasting())
 }
 
 /// `drill …`.
@@ -145,7 +146,7 @@ pub(super) fn drill(command: &DrillCommand) -> Verb<Order> {
     Ok(match command {
         DrillCommand::Run { scenario, identity } => {
             let identity = identity.as_deref().map(file).transpose()?;
-            Order::post("/api/v1/drills", json!({"scenario": scenario, "identity": identity})).must("passed")
+            Order::post("/api/v1/drills", json!({"scenario": scenario, "identity": identity})).must("passed").lasting()
         }
         DrillCommand::List => Order::get("/api/v1/drills"),
         DrillCommand::Show { id } => Order::get(format!("/api/v1/drills/{}", segment(id))),

@@ -101,6 +101,14 @@ pub(super) fn reply<T: Serialize>(answer: Verb<T>) -> Response {
     }
 }
 
+/// The same of a verb that takes minutes, in a task of its own: whoever asked may go away, and it is done to its end all the same.
+pub(super) async fn lasting<T: Serialize + Send + 'static>(verb: impl Future<Output = Verb<T>> + Send + 'static) -> Response {
+    match tokio::spawn(verb).await {
+        Ok(answer) => reply(answer),
+        Err(cause) => refuse(&Fault::bug("the work broke off").because(cause)),
+    }
+}
+
 /// A fault as the document the command prints.
 pub(super) fn refuse(fault: &Fault) -> Response {
     let status = match fault.kind {

@@ -1,6 +1,7 @@
 //! Cases of the API over the control socket: token, account, documents, streams.
 
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -9,13 +10,26 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use super::{router, socket};
-use crate::admin::tests_house::House;
+use crate::admin::tests_house::{House, root};
+use crate::admin::vaults;
 use crate::audit::Event;
+use crate::crypto::archive::Ephemeral;
 
 async fn serve(house: &House) -> String {
     let open = socket::open(&house.admin).unwrap();
     tokio::spawn(socket::serve(open, router().with_state(house.admin.clone()), house.stop.clone()));
     std::fs::read_to_string(house.admin.data.socket_token()).unwrap()
+}
+
+/// Asks, and goes away a moment later, before the answer.
+async fn ask_and_go(house: &House, token: &str, path: &str, body: &'static str) {
+    let stream = UnixStream::connect(house.admin.data.socket()).await.unwrap();
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let request = Request::post(path).header("host", "x").header(socket::TOKEN_HEADER, token);
+    let asked = sender.send_request(request.body(Full::new(bytes::Bytes::from(body))).unwrap());
+    assert!(tokio::time::timeout(Duration::from_millis(3), asked).await.is_err(), "it was done at once");
+    connection.abort();
 }
 
 async fn ask(house: &House, token: &str, method: &str, path: &str, body: &str) -> (StatusCode, Value) {
@@ -93,4 +107,28 @@ async fn the_ledger_is_read_through_the_api() {
     assert_eq!(first["kind"], "operator.action");
     let (_, overview) = ask(&house, &token, "GET", "/api/v1/overview", "").await;
     assert!(overview["needs"].as_array().unwrap().iter().any(|need| need["id"] == "kill.never_proved"), "{overview}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_whose_caller_went_away_is_done_to_its_end_and_one_that_vanished_is_told() {
+    let house = House::open().await;
+    let token = serve(&house).await;
+    let first = Ephemeral::generate();
+    let added = vaults::AddRecipient { name: "first".into(), recipient: first.recipient() };
+    vaults::add_recipient(&house.admin, &root(), added).await.unwrap();
+    ask_and_go(&house, &token, "/api/v1/backup", r#"{"vault":"lifeboat"}"#).await;
+    let until = Instant::now() + Duration::from_secs(60);
+    // The identity that opens it is kept after everything else.
+    while vaults::rolling(&house.admin).await.unwrap().is_empty() {
+        assert!(Instant::now() < until, "nothing was kept of it");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (_, listed) = ask(&house, &token, "GET", "/api/v1/archives", "").await;
+    assert_eq!(listed["archives"].as_array().map(Vec::len), Some(1), "{listed}");
+    let (_, checked) = ask(&house, &token, "POST", "/api/v1/archives/verify", "").await;
+    assert_eq!((&checked["ok"], &checked["opened"]), (&Value::Bool(true), &Value::from(1)), "{checked}");
+    std::fs::remove_dir_all(house.admin.data.root().join("archives/lifeboat")).unwrap();
+    let (_, checked) = ask(&house, &token, "POST", "/api/v1/archives/verify", "").await;
+    assert_eq!(checked["ok"], Value::Bool(false), "{checked}");
+    assert!(checked["faults"].to_string().contains("is gone, and nobody signed that"), "{checked}");
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::super::openapi::routes::Api;
 use super::super::openapi::{changes, reads};
-use super::super::routes::{Caller, Limit, parse, query, reply};
+use super::super::routes::{Caller, Limit, lasting, parse, query, refuse, reply};
 use crate::admin::Admin;
 use crate::admin::actor::Right;
 use crate::admin::drills::{self, DrillOrder};
@@ -152,8 +152,10 @@ async fn drill_show(State(admin): Shared, Caller(actor): Caller, Path(id): Path<
 }
 
 async fn drill_run(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
-    let act = async || drills::run(&admin, &actor, parse(&body)?).await;
-    reply(act().await)
+    match parse(&body) {
+        Ok(order) => lasting(async move { drills::run(&admin, &actor, order).await }).await,
+        Err(fault) => refuse(&fault),
+    }
 }
 
 async fn vault_list(State(admin): Shared, Caller(actor): Caller) -> Response {
@@ -179,17 +181,21 @@ async fn archive_list(State(admin): Shared, Caller(actor): Caller) -> Response {
 }
 
 async fn backup(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
-    let act = async || vaults::run(&admin, &actor, parse(&body)?).await;
-    reply(act().await)
+    match parse(&body) {
+        Ok(order) => lasting(async move { vaults::run(&admin, &actor, order).await }).await,
+        Err(fault) => refuse(&fault),
+    }
 }
 
 async fn verify(State(admin): Shared, Caller(actor): Caller) -> Response {
-    reply(vaults::verify(&admin, &actor).await)
+    lasting(async move { vaults::verify(&admin, &actor).await }).await
 }
 
 async fn reencrypt(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
-    let act = async || vaults::reencrypt(&admin, &actor, parse(&body)?).await;
-    reply(act().await)
+    match parse(&body) {
+        Ok(order) => lasting(async move { vaults::reencrypt(&admin, &actor, order).await }).await,
+        Err(fault) => refuse(&fault),
+    }
 }
 
 async fn prune(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
@@ -203,8 +209,10 @@ async fn hold(State(admin): Shared, Caller(actor): Caller, Path(id): Path<String
 }
 
 async fn bring_back(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
-    let act = async || vaults::restore(&admin, &actor, parse(&body)?).await;
-    reply(act().await)
+    match parse(&body) {
+        Ok(order) => lasting(async move { vaults::restore(&admin, &actor, order).await }).await,
+        Err(fault) => refuse(&fault),
+    }
 }
 
 async fn bring_back_live(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
