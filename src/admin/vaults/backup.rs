@@ -90,13 +90,18 @@ pub async fn list(admin: &Admin, actor: &Actor) -> Verb<ArchiveList> {
     actor.need(Right::Read, "backup.list")?;
     let (folder, found) = catalogue(admin).await?;
     let (checks, kept) = (store::checks(&admin.db).await?, store::keys(&admin.db).await?);
-    // Nothing stands behind the end of the chain: only this host knows that there was more.
-    let there = |id: &String| found.removed.contains(id) || found.archives.iter().any(|note| note.id == *id);
-    let mut gone: Vec<&String> = kept.keys().filter(|id| !there(id)).collect();
-    gone.sort_unstable();
     let mut faults = found.faults.clone();
-    faults.extend(gone.into_iter().map(|id| format!("{id} is gone, and nobody signed that")));
+    faults.extend(gone(&found, kept.keys()));
     Ok(ArchiveList { archives: found.archives.into_iter().map(|note| view(&folder, note, &checks)).collect(), faults })
+}
+
+/// Archives that this host keeps an identity for and that nothing speaks of any more: nothing stands behind the end of a chain, and only this host knows that
+/// there was more.
+fn gone<'a>(found: &Catalogue, kept: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let there = |id: &String| found.removed.contains(id) || found.archives.iter().any(|note| note.id == *id);
+    let mut gone: Vec<&String> = kept.filter(|id| !there(id)).collect();
+    gone.sort_unstable();
+    gone.into_iter().map(|id| format!("{id} is gone, and nobody signed that")).collect()
 }
 
 /// Makes an archive of every vault, or of one.
@@ -253,8 +258,9 @@ pub(super) async fn kept(admin: &Admin) -> Verb<HashMap<String, Secret<String>>>
 pub async fn verify(admin: &Admin, actor: &Actor) -> Verb<Checked> {
     actor.need(Right::Operate, "backup.verify")?;
     let (folder, found) = catalogue(admin).await?;
-    let mut done = Checked { ok: true, checked: 0, opened: 0, faults: found.faults };
+    let mut done = Checked { ok: true, checked: 0, opened: 0, faults: found.faults.clone() };
     let mut keys = kept(admin).await?;
+    done.faults.extend(gone(&found, keys.keys()));
     for place in Place::copies(&admin.feed.snapshot().settings.recovery) {
         done.faults.extend(place.faults(&found.archives).await);
     }
