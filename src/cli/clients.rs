@@ -11,7 +11,8 @@ use crate::config::paths::DataDir;
 
 pub(super) fn client(command: &ClientCommand) -> Verb<Order> {
     Ok(match command {
-        ClientCommand::Add { name, roles, rate, expires, oauth } => {
+        ClientCommand::Add { name, roles, more_roles, rate, expires, oauth } => {
+            let roles: Vec<&String> = roles.iter().chain(more_roles).collect();
             let body = json!({"name": name, "roles": roles, "rate": rate, "expires_days": expires, "oauth": oauth});
             Order::post("/api/v1/clients", body)
         }

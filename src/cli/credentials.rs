@@ -23,7 +23,7 @@ pub(super) fn credential(command: &CredentialCommand) -> Verb<Order> {
         CredentialCommand::Supply { name, file: from } => {
             let text = from.as_deref().map_or_else(standard_input, file)?;
             let value = text.trim_end_matches(['\r', '\n']);
-            Order::post(format!("{}/supply", path(name)?), json!({"value": value}))
+            Order::post(format!("{}/supply", path(name)?), json!({"value": value})).must_not("error")
         }
         CredentialCommand::Admin { name, .. } => {
             let text = standard_input()?;
@@ -32,7 +32,7 @@ pub(super) fn credential(command: &CredentialCommand) -> Verb<Order> {
         }
         CredentialCommand::Approve { name, digest } => Order::post(format!("{}/approve", path(name)?), json!({"digest": digest})),
         CredentialCommand::Order { name, order, by } => {
-            Order::post(format!("{}/order", path(name)?), json!({"order": order, "by": by}))
+            Order::post(format!("{}/order", path(name)?), json!({"order": order, "by": by})).must_not("error")
         }
         CredentialCommand::Revoke { name, since, reason } => {
             let name = name.clone().unwrap_or_default();
@@ -48,12 +48,12 @@ pub(super) fn credential(command: &CredentialCommand) -> Verb<Order> {
 fn rotate(args: &RotateArgs) -> Verb<Order> {
     if args.prove {
         let order = json!({"all": args.all, "seconds": args.seconds, "rate": args.rate});
-        return Ok(Order::post("/api/v1/credential-proofs", order).must("passed"));
+        return Ok(Order::post("/api/v1/credential-proofs", order).must("passed").lasting());
     }
     let name = args.name.as_deref().unwrap_or_default();
     let order =
         json!({"overlap": args.overlap, "force": args.force, "reason": args.reason, "note": args.note, "fetch": args.fetch});
-    Ok(Order::post(format!("{}/rotate", path(name)?), order))
+    Ok(Order::post(format!("{}/rotate", path(name)?), order).must_not("error"))
 }
 
 fn path(name: &str) -> Verb<String> {

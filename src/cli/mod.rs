@@ -83,7 +83,9 @@ fn misused(fault: &clap::Error, json: bool) -> u8 {
 
 fn perform(cli: Cli) -> u8 {
     harden::harden();
-    let voice = if cli.json { Voice::Json } else { Voice::Text };
+    // Words of a command that is not there are not read, but for this one.
+    let asked = matches!(&cli.command, Command::Later(words) if words.iter().any(|word| word == "--json"));
+    let voice = if cli.json || asked { Voice::Json } else { Voice::Text };
     let data = DataDir::new(cli.data.clone());
     let ended = match &cli.command {
         Command::Up(up) => serve::up(&data, up, voice),
@@ -160,7 +162,7 @@ async fn either(data: &DataDir, order: &Order) -> Verb<String> {
 /// The answer of a running Lifeboat; `None` when none listens.
 async fn ask(data: &DataDir, order: &Order) -> Verb<Option<String>> {
     let Some(mut control) = Control::connect(data).await? else { return Ok(None) };
-    control.call(order.method.clone(), &order.path, order.body.as_ref()).await.map(Some)
+    control.call(order.method.clone(), &order.path, order.body.as_ref(), order.lasts).await.map(Some)
 }
 
 /// Stops by the control socket, and by the file `KILL` when the socket does not answer at once: the file has a watcher of its own.
@@ -189,6 +191,7 @@ async fn stop(data: &DataDir, order: &Order) -> Verb<String> {
 fn status_of(order: &Order, value: &Value) -> u8 {
     match order.must {
         Some(field) if value[field] != Value::Bool(true) => CHECK_FAILED,
+        _ if order.must_not.is_some_and(|field| !value[field].is_null()) => CHECK_FAILED,
         _ => DONE,
     }
 }
@@ -207,6 +210,43 @@ mod tests {
         assert!(is_refused(&fetch, &Fault::conflict("ana fetched the new secret already")));
         assert!(!is_refused(&fetch, &Fault::unavailable("the database does not answer")));
         assert!(!is_refused(&command(&["credential", "list"]), &Fault::conflict("another one")));
+    }
+
+    #[test]
+    fn a_rotation_whose_step_failed_is_done_but_not_proved() {
+        for words in [&["credential", "rotate", "client-key/ci"][..], &["credential", "order", "client-key/ci", "retire"]] {
+            let order = order::order(&command(words)).expect("an order").expect("one of the API");
+            let status = |error| status_of(&order, &serde_json::json!({"state": "installed", "error": error}));
+            assert_eq!((status(Value::Null), status("transient".into())), (DONE, CHECK_FAILED), "{words:?}");
+        }
+    }
+
+    #[test]
+    fn what_takes_minutes_is_waited_for() {
+        for (words, lasts) in [
+            (&["backup", "run"][..], true),
+            (&["backup", "verify"], true),
+            (&["drill", "run"], true),
+            (&["restore", "latest", "--to", "/x"], true),
+            (&["restore", "latest:a", "--live", "--reason", "x"], true),
+            (&["credential", "rotate", "--all", "--prove"], true),
+            (&["status"], false),
+        ] {
+            assert_eq!(order::order(&command(words)).expect("an order").expect("one of the API").lasts, lasts, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn roles_are_named_once_or_more_and_a_password_may_be_left_to_standard_input() {
+        for words in [&["client", "add", "ci", "--role", "a", "b"][..], &["client", "add", "ci", "--role", "a", "--role", "b"]] {
+            let order = order::order(&command(words)).expect("an order").expect("one of the API");
+            let body = order.body.expect("a body");
+            assert_eq!((&body["name"], &body["roles"]), (&Value::from("ci"), &serde_json::json!(["a", "b"])), "{words:?}");
+        }
+        assert!(
+            matches!(command(&["client", "add", "--role", "a", "ci"]), Command::Client(ClientCommand::Add { name, .. }) if name == "ci")
+        );
+        assert!(Cli::try_parse_from(["lifeboat", "operator", "reset", "ana"]).is_ok());
     }
 
     #[test]

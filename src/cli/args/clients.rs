@@ -10,8 +10,11 @@ pub(crate) enum ClientCommand {
         /// Name
         name: String,
         /// Role, once or more
-        #[arg(long = "role", required = true)]
+        #[arg(long = "role", required = true, value_name = "ROLE")]
         roles: Vec<String>,
+        // `--role a b` means two roles, and `--role a NAME` a role and the name.
+        #[arg(hide = true)]
+        more_roles: Vec<String>,
         /// Calls per second; 0 means no limit
         #[arg(long)]
         rate: Option<u32>,

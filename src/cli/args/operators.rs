@@ -27,8 +27,8 @@ pub(in crate::cli) enum OperatorCommand {
     Reset {
         /// Sign-in name
         name: String,
-        /// Reads the password from standard input
-        #[arg(long, required = true)]
+        /// Reads the password from standard input, as without it
+        #[arg(long)]
         password_stdin: bool,
     },
     /// API keys of operators
