@@ -265,11 +265,11 @@ fn refused(x: &Exchange, refusal: &Refusal) -> Answer {
 fn signs_of_life(shared: &Shared, parts: &Parts) -> Option<Outcome> {
     let health = || (shared.health)();
     let whole = match (route::route(parts.uri.path()), &parts.method) {
-        (Route::Health, &Method::GET) => {
+        (Route::Health, &Method::GET | &Method::HEAD) => {
             let (status, body) = route::health(health());
             Whole::json(status, body)
         }
-        (Route::Ready, &Method::GET) => Whole::empty(route::ready(health())),
+        (Route::Ready, &Method::GET | &Method::HEAD) => Whole::empty(route::ready(health())),
         _ => return None,
     };
     Some(Outcome::whole(whole))
@@ -277,7 +277,7 @@ fn signs_of_life(shared: &Shared, parts: &Parts) -> Option<Outcome> {
 
 /// The documents that need no credential.
 fn document(shared: &Shared, admitted: &Admitted) -> Option<Whole> {
-    if admitted.method != Method::GET {
+    if !matches!(admitted.method, Method::GET | Method::HEAD) {
         return None;
     }
     let found = |body| Some(Whole::json(StatusCode::OK, body));

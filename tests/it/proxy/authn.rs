@@ -44,6 +44,7 @@ async fn atk_p01_no_route_serves_a_stranger() {
         "/.well-known/oauth-protected-resource/mcp/up",
     ] {
         assert_eq!(app.bare("GET", path, &[], b"").await.status, 200, "{path}");
+        assert_eq!(app.bare("HEAD", path, &[], b"").await.status, 200, "{path}");
     }
     // These two check the client themselves, and say no in their own words.
     for path in ["/oauth/token", "/oauth/revoke"] {
