@@ -83,7 +83,7 @@ impl Work {
     }
 
     fn unpack(&mut self, chosen: &Chosen, to: &Path) -> Verb<(Opened, String)> {
-        fs::create_dir_all(to).map_err(io("no place to unpack"))?;
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(to).map_err(io("no place to unpack"))?;
         let mut sink = Extract::new(to, None);
         let opened =
             catalogue::extract(&self.folder, &chosen.note, &self.keys, &mut sink).map_err(|cause| self.locked(cause, chosen))?;
