@@ -75,7 +75,7 @@ pub async fn run(shared: Arc<Shared>, mut x: Exchange, request: Request<Incoming
 }
 
 async fn stages(shared: &Shared, x: &mut Exchange, parts: Parts, body: &mut Option<Incoming>) -> Result<Outcome, Refusal> {
-    if let Some(outcome) = signs_of_life(shared, &parts) {
+    if let Some(outcome) = signs_of_life(shared, &parts)? {
         return Ok(outcome);
     }
     let admitted = admit(&shared.feed.snapshot().settings, (x.port, x.is_fronted), parts)?;
@@ -84,7 +84,7 @@ async fn stages(shared: &Shared, x: &mut Exchange, parts: Parts, body: &mut Opti
     if cors::is_preflight(&admitted) {
         return Ok(Outcome::whole(Whole::empty(StatusCode::NO_CONTENT)));
     }
-    if let Some(whole) = document(shared, &admitted) {
+    if let Some(whole) = document(shared, &admitted)? {
         return Ok(Outcome::whole(whole));
     }
     if matches!(admitted.route, Route::Token | Route::Revoke) {
@@ -253,6 +253,7 @@ fn refused(x: &Exchange, refusal: &Refusal) -> Answer {
             HeaderValue::from_str(challenge).ok().map(|value| (header::WWW_AUTHENTICATE, value)).into_iter().collect()
         }
         Refusal::NoMethod => vec![(header::ALLOW, HeaderValue::from_static("POST, GET, DELETE"))],
+        Refusal::ReadOnly => vec![(header::ALLOW, HeaderValue::from_static("GET, HEAD"))],
         Refusal::Slow => vec![(header::CONNECTION, HeaderValue::from_static("close"))],
         Refusal::Oauth(fault) => fault.headers(),
         Refusal::Rotation(fault) => fault.headers(),
@@ -262,7 +263,7 @@ fn refused(x: &Exchange, refusal: &Refusal) -> Answer {
 }
 
 /// `/health` and `/ready`, for whoever asks and by whatever name.
-fn signs_of_life(shared: &Shared, parts: &Parts) -> Option<Outcome> {
+fn signs_of_life(shared: &Shared, parts: &Parts) -> Result<Option<Outcome>, Refusal> {
     let health = || (shared.health)();
     let whole = match (route::route(parts.uri.path()), &parts.method) {
         (Route::Health, &Method::GET | &Method::HEAD) => {
@@ -270,25 +271,25 @@ fn signs_of_life(shared: &Shared, parts: &Parts) -> Option<Outcome> {
             Whole::json(status, body)
         }
         (Route::Ready, &Method::GET | &Method::HEAD) => Whole::empty(route::ready(health())),
-        _ => return None,
+        (Route::Health | Route::Ready, _) => return Err(Refusal::ReadOnly),
+        _ => return Ok(None),
     };
-    Some(Outcome::whole(whole))
+    Ok(Some(Outcome::whole(whole)))
 }
 
 /// The documents that need no credential.
-fn document(shared: &Shared, admitted: &Admitted) -> Option<Whole> {
-    if !matches!(admitted.method, Method::GET | Method::HEAD) {
-        return None;
-    }
-    let found = |body| Some(Whole::json(StatusCode::OK, body));
+fn document(shared: &Shared, admitted: &Admitted) -> Result<Option<Whole>, Refusal> {
+    let reads = matches!(admitted.method, Method::GET | Method::HEAD);
+    let found = |body| Ok(Some(Whole::json(StatusCode::OK, body)));
     match &admitted.route {
+        Route::ProtectedResource(_) | Route::AuthorizationServer | Route::Jwks if !reads => Err(Refusal::ReadOnly),
         Route::ProtectedResource(server) => {
             let settings = &shared.feed.snapshot().settings;
             found(documents::protected_resource(&admitted.base, server.as_deref(), &settings.issuers))
         }
         Route::AuthorizationServer => found(documents::authorization_server(&admitted.base)),
-        Route::Jwks => Some(documents::jwks(&shared.feed.snapshot())),
-        _ => None,
+        Route::Jwks => Ok(Some(documents::jwks(&shared.feed.snapshot()))),
+        _ => Ok(None),
     }
 }
 

@@ -98,6 +98,8 @@ pub enum Refusal {
     NoPath,
     /// An HTTP method that is not served at this path.
     NoMethod,
+    /// The same at a path that is only read.
+    ReadOnly,
     /// A session that is unknown, over, or somebody else's.
     NoSession,
     /// An event to resume from that this session has not seen.
@@ -141,7 +143,7 @@ impl Refusal {
             Self::Wire(fault) if fault.code == METHOD_NOT_FOUND => "wire.unknown_method",
             Self::Wire(_) => "wire.malformed",
             Self::NoPath => "wire.no_path",
-            Self::NoMethod => "wire.no_method",
+            Self::NoMethod | Self::ReadOnly => "wire.no_method",
             Self::NoSession => "wire.no_session",
             Self::NoEvent => "wire.no_event",
             Self::NoTask => "task.unknown",
@@ -160,7 +162,7 @@ impl Refusal {
             Self::Rotation(fault) => fault.status(),
             Self::Wire(fault) => StatusCode::from_u16(fault.status).unwrap_or(StatusCode::BAD_REQUEST),
             Self::NoPath | Self::NoSession | Self::NoEvent => StatusCode::NOT_FOUND,
-            Self::NoMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NoMethod | Self::ReadOnly => StatusCode::METHOD_NOT_ALLOWED,
             Self::Slow => StatusCode::REQUEST_TIMEOUT,
             Self::Broken { .. } => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::OK,
@@ -283,7 +285,7 @@ impl Refusal {
             Self::Foreign(_) => "This Host or Origin is not served here.".into(),
             Self::Wire(fault) => fault.message.clone(),
             Self::NoPath => "Nothing is served at this path.".into(),
-            Self::NoMethod => "This HTTP method is not served here.".into(),
+            Self::NoMethod | Self::ReadOnly => "This HTTP method is not served here.".into(),
             Self::NoSession => "Session not found. Initialize a new one.".into(),
             Self::NoTask => "Task not found.".into(),
             Self::NoEvent => {

@@ -45,6 +45,10 @@ async fn atk_p01_no_route_serves_a_stranger() {
     ] {
         assert_eq!(app.bare("GET", path, &[], b"").await.status, 200, "{path}");
         assert_eq!(app.bare("HEAD", path, &[], b"").await.status, 200, "{path}");
+        for method in ["POST", "DELETE", "PUT"] {
+            let reply = app.bare(method, path, &[], b"").await;
+            assert_eq!((reply.status, reply.header("allow")), (405, Some("GET, HEAD")), "{method} {path}");
+        }
     }
     // These two check the client themselves, and say no in their own words.
     for path in ["/oauth/token", "/oauth/revoke"] {
