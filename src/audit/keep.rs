@@ -46,9 +46,13 @@ pub fn start_packer(dir: PathBuf) -> io::Result<mpsc::Sender<u64>> {
 /// # Errors
 /// When a file cannot be read or written; the plain segment is then untouched.
 pub fn pack(dir: &Path, number: u64) -> io::Result<()> {
-    let (plain, packed) = (segment::plain_path(dir, number), segment::packed_path(dir, number));
+    let temporary = compress(dir, number)?;
+    exchange(dir, number, &temporary)
+}
+
+fn compress(dir: &Path, number: u64) -> io::Result<PathBuf> {
     let temporary = dir.join(format!("{number:08}.jsonl.zst.tmp"));
-    let mut source = BufReader::new(File::open(&plain)?);
+    let mut source = BufReader::new(File::open(segment::plain_path(dir, number))?);
     let result = disk::create(&temporary).and_then(|file| {
         let mut encoder = zstd::stream::write::Encoder::new(file, LEVEL)?;
         encoder.include_checksum(true)?;
@@ -59,9 +63,18 @@ pub fn pack(dir: &Path, number: u64) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
         return Err(error);
     }
-    fs::rename(&temporary, &packed)?;
+    Ok(temporary)
+}
+
+fn exchange(dir: &Path, number: u64, temporary: &Path) -> io::Result<()> {
+    let (plain, packed) = (segment::plain_path(dir, number), segment::packed_path(dir, number));
+    fs::rename(temporary, &packed)?;
     disk::sync_dir(dir)?;
-    fs::remove_file(&plain)?;
+    match fs::remove_file(&plain) {
+        // It aged out while it was packed: with its tombstone in the ledger it must not come back, or what stood before it looks cut off.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => remove(dir, &[number]),
+        removed => removed?,
+    }
     disk::sync_dir(dir)
 }
 
@@ -191,5 +204,25 @@ pub fn remove(dir: &Path, numbers: &[u64]) {
                 _ => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_that_ages_out_while_it_is_packed_does_not_come_back() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (plain, packed) = (segment::plain_path(dir.path(), 1), segment::packed_path(dir.path(), 1));
+        let left = || fs::read_dir(dir.path()).unwrap().count();
+        fs::write(&plain, "one\n").unwrap();
+        let temporary = compress(dir.path(), 1).unwrap();
+        remove(dir.path(), &[1]);
+        exchange(dir.path(), 1, &temporary).unwrap();
+        assert_eq!(left(), 0);
+        fs::write(&plain, "one\n").unwrap();
+        pack(dir.path(), 1).unwrap();
+        assert!(packed.exists() && left() == 1, "one that is kept is there, packed");
     }
 }
