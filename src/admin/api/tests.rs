@@ -21,14 +21,20 @@ async fn serve(house: &House) -> String {
     std::fs::read_to_string(house.admin.data.socket_token()).unwrap()
 }
 
-/// Asks, and goes away a moment later, before the answer.
+/// Asks for an archive, and goes away once it is being made, before the answer.
 async fn ask_and_go(house: &House, token: &str, path: &str, body: &'static str) {
     let stream = UnixStream::connect(house.admin.data.socket()).await.unwrap();
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
     let connection = tokio::spawn(connection);
     let request = Request::post(path).header("host", "x").header(socket::TOKEN_HEADER, token);
     let asked = sender.send_request(request.body(Full::new(bytes::Bytes::from(body))).unwrap());
-    assert!(tokio::time::timeout(Duration::from_millis(3), asked).await.is_err(), "it was done at once");
+    let mut asked = std::pin::pin!(asked);
+    let (archives, until) = (house.admin.data.root().join("archives"), Instant::now() + Duration::from_secs(60));
+    let begun = || std::fs::read_dir(&archives).is_ok_and(|mut entries| entries.next().is_some());
+    while !begun() {
+        assert!(tokio::time::timeout(Duration::from_millis(1), &mut asked).await.is_err(), "it was answered at once");
+        assert!(Instant::now() < until, "it was never begun");
+    }
     connection.abort();
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::super::openapi::routes::Api;
 use super::super::openapi::{changes, reads};
-use super::super::routes::{Caller, Limit, lasting, parse, query, refuse, reply};
+use super::super::routes::{Caller, Limit, lasting, parse, query, reply};
 use crate::admin::Admin;
 use crate::admin::actor::Right;
 use crate::admin::credentials::systems::{ApproveOrder, CommandsApproved};
@@ -153,10 +153,7 @@ async fn proof_one(State(admin): Shared, Caller(actor): Caller, Path(id): Path<S
 }
 
 async fn prove(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
-    match parse(&body) {
-        Ok(order) => lasting(async move { proof::prove(&admin, &actor, order).await }).await,
-        Err(fault) => refuse(&fault),
-    }
+    lasting(async move { proof::prove(&admin, &actor, parse(&body)?).await }).await
 }
 
 async fn read_plan(State(admin): Shared, Caller(actor): Caller) -> Response {

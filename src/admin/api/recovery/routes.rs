@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::super::openapi::routes::Api;
 use super::super::openapi::{changes, reads};
-use super::super::routes::{Caller, Limit, lasting, parse, query, refuse, reply};
+use super::super::routes::{Caller, Limit, lasting, parse, query, reply};
 use crate::admin::Admin;
 use crate::admin::actor::Right;
 use crate::admin::drills::{self, DrillOrder};
@@ -152,10 +152,7 @@ async fn drill_show(State(admin): Shared, Caller(actor): Caller, Path(id): Path<
 }
 
 async fn drill_run(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
-    match parse(&body) {
-        Ok(order) => lasting(async move { drills::run(&admin, &actor, order).await }).await,
-        Err(fault) => refuse(&fault),
-    }
+    lasting(async move { drills::run(&admin, &actor, parse(&body)?).await }).await
 }
 
 async fn vault_list(State(admin): Shared, Caller(actor): Caller) -> Response {
@@ -181,10 +178,7 @@ async fn archive_list(State(admin): Shared, Caller(actor): Caller) -> Response {
 }
 
 async fn backup(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
-    match parse(&body) {
-        Ok(order) => lasting(async move { vaults::run(&admin, &actor, order).await }).await,
-        Err(fault) => refuse(&fault),
-    }
+    lasting(async move { vaults::run(&admin, &actor, parse(&body)?).await }).await
 }
 
 async fn verify(State(admin): Shared, Caller(actor): Caller) -> Response {
@@ -192,10 +186,7 @@ async fn verify(State(admin): Shared, Caller(actor): Caller) -> Response {
 }
 
 async fn reencrypt(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
-    match parse(&body) {
-        Ok(order) => lasting(async move { vaults::reencrypt(&admin, &actor, order).await }).await,
-        Err(fault) => refuse(&fault),
-    }
+    lasting(async move { vaults::reencrypt(&admin, &actor, parse(&body)?).await }).await
 }
 
 async fn prune(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
@@ -209,10 +200,7 @@ async fn hold(State(admin): Shared, Caller(actor): Caller, Path(id): Path<String
 }
 
 async fn bring_back(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {
-    match parse(&body) {
-        Ok(order) => lasting(async move { vaults::restore(&admin, &actor, order).await }).await,
-        Err(fault) => refuse(&fault),
-    }
+    lasting(async move { vaults::restore(&admin, &actor, parse(&body)?).await }).await
 }
 
 async fn bring_back_live(State(admin): Shared, Caller(actor): Caller, body: Bytes) -> Response {

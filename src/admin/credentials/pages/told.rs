@@ -1,4 +1,4 @@
-//! What a step saw, as an operator reads it: the evidence of a rotation, fact by fact, in words. Pure; it leaves out only what is null, and adds nothing.
+//! What a step saw, as an operator reads it: the evidence of a rotation, fact by fact, in words. Pure; it leaves out only what is null and the bytes of certificates, and adds nothing.
 
 use serde_json::{Map, Value};
 
