@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{ChildStdin, Command, Stdio};
+use std::sync::Once;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -70,25 +71,32 @@ impl Sdk {
     }
 
     fn command(self) -> Command {
-        let scripts = root().join("tests/e2e/clients");
         match self {
             Self::PythonAuto | Self::PythonLegacy | Self::McpRemote | Self::McpRemoteAuto => {
                 let mut command = Command::new(python());
-                command.arg(scripts.join("py_client.py"));
+                command.arg(root().join("tests/e2e/clients/py_client.py"));
                 command
             }
             Self::RustAuto | Self::RustLegacy => Command::new(env!("CARGO_BIN_EXE_rmcp_client")),
             Self::TypeScript2Auto | Self::TypeScript2Legacy | Self::TypeScript1 => {
-                // Node looks for packages beside the script, so it runs from the folder that has them.
-                for script in ["steps.mjs", "v1_client.mjs", "v2_client.mjs"] {
-                    std::fs::copy(scripts.join(script), node_dir().join(script)).unwrap();
-                }
                 let mut command = Command::new("node");
-                command.arg(node_dir().join(if self == Self::TypeScript1 { "v1_client.mjs" } else { "v2_client.mjs" }));
+                command.arg(node_scripts().join(if self == Self::TypeScript1 { "v1_client.mjs" } else { "v2_client.mjs" }));
                 command
             }
         }
     }
+}
+
+/// The folder of packages with the scripts in it: node looks for packages beside the script. They are laid there once, since a client that has just
+/// been started may be reading them.
+fn node_scripts() -> PathBuf {
+    static LAID: Once = Once::new();
+    LAID.call_once(|| {
+        for script in ["steps.mjs", "v1_client.mjs", "v2_client.mjs"] {
+            std::fs::copy(root().join("tests/e2e/clients").join(script), node_dir().join(script)).unwrap();
+        }
+    });
+    node_dir()
 }
 
 /// A client at work. It ends with this value.
@@ -156,7 +164,9 @@ impl Driver {
     pub fn give(&mut self, mut order: Value) -> u64 {
         self.next += 1;
         order["n"] = self.next.into();
-        writeln!(self.orders, "{order}").unwrap();
+        if let Err(error) = writeln!(self.orders, "{order}") {
+            panic!("{:?} takes no order: {error}\n{}", self.sdk, self.log());
+        }
         self.next
     }
 
@@ -167,10 +177,14 @@ impl Driver {
                 return answer;
             }
             let Ok(line) = self.lines.recv_timeout(PATIENCE) else {
-                panic!("{:?} does not answer:\n{}", self.sdk, std::fs::read_to_string(&self.log).unwrap_or_default());
+                panic!("{:?} does not answer:\n{}", self.sdk, self.log());
             };
             self.early.insert(line["n"].as_u64().unwrap_or_default(), line);
         }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// An order and its answer.
