@@ -43,14 +43,16 @@ pub(super) fn serve(data: &DataDir, voice: Voice) -> Verb<u8> {
     run(Options::of(data.clone()), voice)
 }
 
-/// How long, in milliseconds, the allocator keeps what nobody uses. It reads this once, from the environment, before `main`.
-const PURGE_DELAY: &str = "MIMALLOC_PURGE_DELAY";
+/// What the allocator reads from the environment, once, before `main`: for how many milliseconds it keeps what nobody uses, and after how many
+/// requests for a page a thread looks through its own for what other threads have freed in them.
+const SPARING: [(&str, &str); 2] = [("MIMALLOC_PURGE_DELAY", "10"), ("MIMALLOC_GENERIC_COLLECT", "1000")];
 
 /// Begins once more, as the same process, with an allocator that gives memory back soon: else a busy minute is held for ever. Whoever has set
-/// the delay keeps it; where the program cannot be found again, it goes on as it is.
+/// one of them keeps it; where the program cannot be found again, it goes on as it is.
 fn sparing_memory() {
     let (Ok(exe), mut words) = (env::current_exe(), env::args_os()) else { return };
-    if env::var_os(PURGE_DELAY).is_some() {
+    let missing = SPARING.into_iter().filter(|(name, _)| env::var_os(name).is_none());
+    if missing.clone().next().is_none() {
         return;
     }
     let mut again = Command::new(exe);
@@ -58,7 +60,7 @@ fn sparing_memory() {
         again.arg0(name);
     }
     // Comes back only where it could not be done.
-    let _stayed = again.args(words).env(PURGE_DELAY, "10").exec();
+    let _stayed = again.args(words).envs(missing).exec();
 }
 
 fn run(options: Options, voice: Voice) -> Verb<u8> {

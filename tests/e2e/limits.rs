@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 use crate::harness::{Lifeboat, binary, sized, wait};
 use crate::raw::{Raw, message};
-use crate::rig::{Load, Scripted};
+use crate::rig::{Load, Scripted, slowest_of_a_usual_second_ms};
 
 type Connection = TlsStream<AsyncTcp>;
 
@@ -73,6 +73,15 @@ fn echo(lifeboat: &Lifeboat, key: &str) -> Value {
     serde_json::from_str(&message(&answer)).unwrap_or_else(|_| json!({"http": answer.status, "body": answer.body}))
 }
 
+/// Whether an order to stop stands in state.db, asked from outside.
+fn in_database(lifeboat: &Lifeboat, decision: &str) -> bool {
+    const COUNT: &str = "import sqlite3,sys
+db = sqlite3.connect('file:' + sys.argv[1] + '?mode=ro', uri=True)
+print(db.execute('SELECT count(*) FROM kill_states WHERE decision_id = ?', (sys.argv[2],)).fetchone()[0])";
+    let counted = Command::new("python3").args(["-c", COUNT]).arg(lifeboat.data().join("state.db")).arg(decision).output().unwrap();
+    counted.stdout == b"1\n"
+}
+
 const FAULT: &str = "a connection could not be accepted";
 
 #[test]
@@ -91,8 +100,11 @@ fn flt_12_out_of_descriptors_the_dashboard_and_the_kill_switch_work() {
     assert!(descriptors(&lifeboat) < 250, "some are nobody's: {}", descriptors(&lifeboat));
     assert!(is_well(&lifeboat), "the dashboard answers");
     let engaged = lifeboat.json(&["kill", "engage", "--reason", "crowd"]);
-    assert_eq!((&engaged["effective"], &engaged["persisted"]), (&json!(true), &json!("db")), "{engaged}");
+    // A database that takes its time is written after the answer.
+    let is_kept = ["db", "file"].iter().any(|place| engaged["persisted"] == *place);
+    assert!(engaged["effective"] == true && is_kept, "{engaged}");
     assert!(lifeboat.data().join("KILL").exists());
+    wait("the database has it", 10, || in_database(&lifeboat, engaged["decision_id"].as_str().unwrap()).then_some(()));
     assert_eq!(lifeboat.json(&["kill", "status"])["engaged"], true);
     sleep(Duration::from_secs(2));
     let (spent, time) = (ticks(&lifeboat) - used, begun.elapsed());
@@ -238,20 +250,18 @@ fn flt_13_two_hundred_megabytes_of_requests_do_not_fill_the_memory() {
     assert_eq!(count(200) + count(408) + count(413) + count(0), 200, "{statuses:?}");
     assert!(count(200) >= 60, "what found room is served: {statuses:?}");
     assert!(echo(&lifeboat, &keys[0])["result"].is_object(), "and it goes on");
-    let settled = wait("the memory is given back", 40, || Some(lifeboat.rss_kib()).filter(|now| *now < idle + 48 * 1024));
+    // A thread gives back what others have freed in its pages when it is at work again.
+    let after = Load::start(&lifeboat, "scripted", &key_file, "after", &["--rate", "200", "--connections", "16", "--tool", "echo"]);
+    let began = Instant::now();
+    let settled = wait("the memory is given back", 40, || Some(lifeboat.rss_kib()).filter(|now| now * 10 <= idle * 14));
+    println!("KiB {settled} after {} ms of ordinary calls", began.elapsed().as_millis());
+    after.finish();
     let environment = std::fs::read(format!("/proc/{}/environ", lifeboat.pid())).unwrap();
-    let is_set = environment.split(|byte| *byte == 0).any(|pair| pair == b"MIMALLOC_PURGE_DELAY=10");
-    assert!(is_set, "the allocator was told to give back what is not used");
-    println!("KiB afterwards {settled}");
+    for told in ["MIMALLOC_PURGE_DELAY=10", "MIMALLOC_GENERIC_COLLECT=1000"] {
+        assert!(environment.split(|byte| *byte == 0).any(|pair| pair == told.as_bytes()), "the allocator was told {told}");
+    }
     drop(lifeboat);
     drop(cage);
-}
-
-fn p99_ms(lines: &[Value]) -> u64 {
-    let mut waits: Vec<u64> =
-        lines.iter().map(|line| (line["done_ns"].as_u64().unwrap() - line["due_ns"].as_u64().unwrap()) / 1_000_000).collect();
-    waits.sort_unstable();
-    waits[waits.len() * 99 / 100]
 }
 
 fn steady(lifeboat: &Lifeboat, key_file: &std::path::Path, tag: &str, seconds: u64) -> Vec<Value> {
@@ -283,11 +293,14 @@ fn flt_14_idle_connections_cost_little_and_slow_nobody() {
     });
     let each = (lifeboat.rss_kib() - idle.min(lifeboat.rss_kib())) / wanted;
     let among = steady(&lifeboat, &key_file, "among", 4);
-    let (before, after) = (p99_ms(&alone), p99_ms(&among));
-    println!("{wanted} idle connections: {each} KiB each; p99 {before} ms alone, {after} ms among them");
+    let (before, after) = (slowest_of_a_usual_second_ms(&alone), slowest_of_a_usual_second_ms(&among));
+    println!("{wanted} idle connections: {each} KiB each; slowest call of a second {before} ms alone, {after} ms among them");
     assert!(each <= 96, "{each} KiB each");
     assert!(among.iter().all(|line| line["status"] == "ok"));
-    assert!(after <= (before * 3 / 2).max(before + 100), "p99 {before} ms alone, {after} ms among {wanted} idle connections");
+    assert!(
+        after <= (before * 3 / 2).max(before + 100),
+        "slowest call of a second {before} ms alone, {after} ms among {wanted} idle connections"
+    );
     drop(crowd);
 }
 
@@ -330,10 +343,10 @@ fn flt_26_a_log_that_nobody_reads_holds_up_no_call_and_no_kill() {
         "{lost} lines were lost when first counted; {} calls served, {} stopped; p99 {} ms",
         served.len(),
         stopped.len(),
-        p99_ms(&calls)
+        slowest_of_a_usual_second_ms(&calls)
     );
     assert!(stopped.iter().all(|line| line["code"] == -31001), "{stopped:?}");
-    assert!(served.len() > 60 && p99_ms(&calls) < 5_000, "calls wait for nobody who reads the log");
+    assert!(served.len() > 60 && slowest_of_a_usual_second_ms(&calls) < 5_000, "calls wait for nobody who reads the log");
     lifeboat.signal("TERM");
     lifeboat.wait_end(20);
 }
