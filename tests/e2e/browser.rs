@@ -115,7 +115,12 @@ impl Browser {
 
     /// Waits up to 10 s for an element.
     pub async fn find(&self, selector: &str) -> fantoccini::elements::Element {
-        let waiting = self.client.wait().at_most(std::time::Duration::from_secs(10)).for_element(Locator::Css(selector));
+        self.find_within(selector, 10).await
+    }
+
+    /// Waits for an element of a page that renews itself until it is there.
+    pub async fn find_within(&self, selector: &str, seconds: u64) -> fantoccini::elements::Element {
+        let waiting = self.client.wait().at_most(std::time::Duration::from_secs(seconds)).for_element(Locator::Css(selector));
         match waiting.await {
             Ok(found) => found,
             Err(error) => {

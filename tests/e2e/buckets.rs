@@ -98,7 +98,7 @@ impl Bucket {
             self.ca().display()
         );
         lifeboat.configure("lifeboat.toml", &format!("{before}{more}"));
-        wait("the deny-list in the bucket", 10, || self.keys().contains(&"boat/deny-list.json".to_owned()).then_some(()));
+        wait("the deny-list in the bucket", 60, || self.keys().contains(&"boat/deny-list.json".to_owned()).then_some(()));
     }
 
     fn rebuild(&self, lifeboat: &Lifeboat, to: &Path) -> (Option<i32>, Value, String) {

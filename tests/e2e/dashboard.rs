@@ -159,6 +159,7 @@ async fn a_rebuild_is_rehearsed_from_the_pages() {
     browser.goto("/drills").await;
     browser.click(DRILL_SUBMIT).await;
     // The page shows the drill at work, and renews itself until it is over.
+    browser.find_within(DRILL_REPORT, 60).await;
     browser.click(DRILL_REPORT).await;
     let title = browser.find("h1").await.text().await.unwrap();
     assert_eq!(title, "Rebuild drill: passed");

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::harness::{Lifeboat, sized, wait};
 use crate::ledger;
-use crate::rig::{Load, Scripted};
+use crate::rig::{Load, Scripted, slowest_of_a_usual_second_ms};
 
 /// Milliseconds from `from` to the answer of each line, sorted.
 fn waits(lines: &[&Value], from: &str) -> Vec<u64> {
@@ -24,12 +24,18 @@ fn part(sorted: &[u64], percent: usize) -> u64 {
     sorted.get((sorted.len() * percent / 100).min(sorted.len().saturating_sub(1))).copied().unwrap_or(0)
 }
 
-/// Calls that were served a second, between the second and the last second of a load.
-fn goodput(lines: &[Value]) -> f64 {
+/// Calls that were served in a usual second: the median of the whole seconds between the first and the last of a load.
+fn goodput(lines: &[Value]) -> u64 {
     let done: Vec<u64> = lines.iter().filter(|line| line["status"] == "ok").map(|line| line["done_ns"].as_u64().unwrap()).collect();
     let (first, last) = (done.iter().min().unwrap() + 1_000_000_000, done.iter().max().unwrap() - 500_000_000);
-    let within = done.iter().filter(|at| (first..last).contains(*at)).count();
-    within as f64 / ((last - first) as f64 / 1e9)
+    let mut seconds = vec![0; ((last - first) / 1_000_000_000) as usize];
+    for at in done.into_iter().filter(|at| *at >= first) {
+        if let Some(second) = seconds.get_mut(((at - first) / 1_000_000_000) as usize) {
+            *second += 1;
+        }
+    }
+    seconds.sort_unstable();
+    seconds[seconds.len() / 2]
 }
 
 #[test]
@@ -39,7 +45,7 @@ fn flt_21_five_times_the_calls_leave_the_goodput_and_the_dashboard_as_they_were(
     let key_file = lifeboat.secret_file("loader.key", &lifeboat.client_for("scripted", "loader"));
     // Each call takes 200 ms at the server and 32 of a client are in flight: some 160 a second, whatever the machine can do.
     let flags = ["--tool", "slow", "--arguments", r#"{"ms":200,"steps":0}"#];
-    let seconds = sized(5, 20);
+    let seconds = sized(8, 20);
     let run = |tag: &str, rate: &str, connections: &str| {
         let load = Load::start(
             &lifeboat,
@@ -64,12 +70,12 @@ fn flt_21_five_times_the_calls_leave_the_goodput_and_the_dashboard_as_they_were(
     let refused: Vec<&Value> = crowd.iter().filter(|line| line["reason"] == "rate.concurrency").collect();
     let fast = waits(&refused, "sent_ns");
     println!(
-        "goodput {peak:.0}/s calm, {kept:.0}/s among five times the calls; {} refused in {} ms (half), {} ms (95 %); /health in {slowest:?}",
+        "goodput {peak}/s calm, {kept}/s among five times the calls; {} refused in {} ms (half), {} ms (95 %); /health in {slowest:?}",
         refused.len(),
         part(&fast, 50),
         part(&fast, 95)
     );
-    assert!(kept >= peak * 0.9, "goodput fell from {peak:.0}/s to {kept:.0}/s");
+    assert!(kept * 10 >= peak * 9, "goodput fell from {peak}/s to {kept}/s");
     assert!(refused.len() > 100, "it was an overload");
     assert!(part(&fast, 50) < 100, "half of the refusals took more than {} ms", part(&fast, 50));
     assert!(crowd.iter().all(|line| line["status"] == "ok" || line["reason"] == "rate.concurrency"), "nothing else went wrong");
@@ -94,14 +100,16 @@ fn flt_22_a_client_that_takes_all_it_can_get_slows_the_others_little() {
     let noise = Load::start(&lifeboat, "scripted", &loud, "noise", &["--rate", "160", "--connections", "16", "--tool", "echo"]);
     let among = steady("among");
     let noise = noise.finish();
-    let p99 = |lines: &[Value]| part(&waits(&lines.iter().collect::<Vec<_>>(), "due_ns"), 99);
-    let (before, after) = (p99(&alone), p99(&among));
+    let (before, after) = (slowest_of_a_usual_second_ms(&alone), slowest_of_a_usual_second_ms(&among));
     let refused = noise.iter().filter(|line| line["reason"] == "rate.client").count();
-    println!("p99 {before} ms alone, {after} ms beside a client with 80 % of the calls; {refused} of its {} refused", noise.len());
+    println!(
+        "slowest of a second {before} ms alone, {after} ms beside a client with 80 % of the calls; {refused} of its {} refused",
+        noise.len()
+    );
     assert!(among.iter().all(|line| line["status"] == "ok"), "who keeps to its limits is never refused for another");
     assert!(refused * 2 > noise.len(), "the loud one is held to its own rate: {refused} of {}", noise.len());
     // Half as much again, or what a shared machine adds by itself.
-    assert!(after <= (before * 3 / 2).max(before + 80), "p99 {before} ms alone, {after} ms beside the loud client");
+    assert!(after <= (before * 3 / 2).max(before + 80), "slowest of a second {before} ms alone, {after} ms beside the loud client");
 }
 
 fn descriptors(lifeboat: &Lifeboat) -> usize {

@@ -183,7 +183,7 @@ fn destroyed_and_rebuilt(mut lifeboat: Lifeboat, place: &Place, way: &Way) {
         // Nobody has to carry it there.
         Way::Bucket(bucket) => {
             let there = || bucket.object("boat/deny-list.json").contains(kid(&late)).then_some(());
-            wait("the deny-list in the bucket names the key", 10, there);
+            wait("the deny-list in the bucket names the key", 60, there);
         }
     }
     lifeboat.kill_9();

@@ -163,12 +163,13 @@ fn child_of(lifeboat: &Lifeboat, script: &str) -> u32 {
     let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
     let runs = |pid: &u32| {
         let line = std::fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline")).unwrap_or_default();
-        crate::harness::text(&line).contains(script) && descends(*pid)
+        let words = crate::harness::text(&line);
+        // The trampoline names the same script.
+        words.contains(script) && !words.split('\0').any(|word| word == "sandbox") && descends(*pid)
     };
-    let mut found: Vec<u32> = pids.filter(runs).collect();
-    // The trampoline names the same script; what it started came later.
-    found.sort_unstable();
-    found.pop().unwrap_or_else(|| panic!("no child runs {script}"))
+    let found: Vec<u32> = pids.filter(runs).collect();
+    let [only] = found[..] else { panic!("one child runs {script}: {found:?}") };
+    only
 }
 
 fn signal(pid: u32, name: &str) {

@@ -1,8 +1,10 @@
 //! The processes around a deployment: scripted upstream, npm servers, load. Each ends with its value, by id.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -114,9 +116,12 @@ pub fn python() -> PathBuf {
     python
 }
 
-/// A free port of loopback, for programs that cannot pick one themselves.
+/// A free port of loopback, for programs that cannot pick one themselves; none is given twice.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
+    std::iter::repeat_with(free).find(|port| given.insert(*port)).unwrap()
 }
 
 /// npm `server-everything` over streamable HTTP at a port of loopback; waits until it listens.
@@ -175,6 +180,21 @@ impl Load {
         assert!(self.child.0.wait().unwrap().success());
         lifeboat_peers::lines::read(&self.out)
     }
+}
+
+/// Milliseconds from when a call was due to its answer: the slowest call of each second, and of these seconds the one in the middle. What slows
+/// the calls slows them in each second; a machine that is busy with something else spoils one.
+pub fn slowest_of_a_usual_second_ms(lines: &[Value]) -> u64 {
+    let ns = |line: &Value, name: &str| line[name].as_u64().unwrap();
+    let first = lines.iter().map(|line| ns(line, "due_ns")).min().unwrap();
+    let mut seconds: BTreeMap<u64, u64> = BTreeMap::new();
+    for line in lines {
+        let slowest = seconds.entry((ns(line, "due_ns") - first) / 1_000_000_000).or_default();
+        *slowest = (*slowest).max((ns(line, "done_ns") - ns(line, "due_ns")) / 1_000_000);
+    }
+    let mut slowest: Vec<u64> = seconds.into_values().collect();
+    slowest.sort_unstable();
+    slowest[slowest.len() / 2]
 }
 
 /// Runs `load` in a mode that ends by itself and prints one JSON summary.

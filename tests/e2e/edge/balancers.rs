@@ -43,10 +43,10 @@ fn haproxy(folder: &Path, lifeboat: &Lifeboat, ports: &[u16]) -> Running {
         "global\n  maxconn 200\ndefaults\n  timeout connect 5s\n  timeout client {IDLE_SECONDS}s\n  timeout server {IDLE_SECONDS}s\n\
          frontend layer4\n  mode tcp\n  bind 127.0.0.1:{layer4}\n  default_backend layer4\n\
          backend layer4\n  mode tcp\n  option httpchk GET /ready\n  http-check expect status 200\n  \
-         server lifeboat {proxy} source 127.0.0.20 send-proxy-v2 check check-send-proxy check-ssl verify required ca-file {ca} verifyhost localhost check-sni localhost inter 500 fall 1 rise 1\n\
+         server lifeboat {proxy} source 127.0.0.20 send-proxy-v2 check check-send-proxy check-ssl verify required ca-file {ca} verifyhost localhost check-sni localhost inter 2s fall 3 rise 1\n\
          frontend to_https\n  mode http\n  option forwardfor\n  bind 127.0.0.1:{to_https} ssl crt {folder_name}/both.pem alpn h2,http/1.1\n  default_backend to_https\n\
          backend to_https\n  mode http\n  option httpchk GET /ready\n  http-check expect status 200\n  \
-         server lifeboat {proxy} source 127.0.0.20 ssl verify required ca-file {ca} verifyhost localhost sni str(localhost) check check-ssl check-sni localhost inter 500 fall 1 rise 1\n\
+         server lifeboat {proxy} source 127.0.0.20 ssl verify required ca-file {ca} verifyhost localhost sni str(localhost) check check-ssl check-sni localhost inter 2s fall 3 rise 1\n\
          frontend to_socket\n  mode http\n  option forwardfor\n  bind 127.0.0.1:{to_socket} ssl crt {folder_name}/both.pem\n  default_backend to_socket\n\
          backend to_socket\n  mode http\n  server lifeboat {folder_name}/proxy.sock\n"
     );

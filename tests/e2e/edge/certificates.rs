@@ -104,7 +104,7 @@ fn flt_16_certificates_are_exchanged_under_load_and_bad_ones_refused() {
     let fresh = Load::start(&lifeboat, "scripted", &key_file, "fresh", &[&flags[..], &["--fresh"]].concat());
     for round in 0..sized(3, 12) {
         let name = format!("next{round}");
-        organisation.issue(&name, 60);
+        organisation.issue(&name, 3_600);
         organisation.deploy(&name);
         let deployed = Instant::now();
         if round % 2 == 1 {
@@ -117,7 +117,7 @@ fn flt_16_certificates_are_exchanged_under_load_and_bad_ones_refused() {
         lifeboat.complaint("certificate").is_some_and(|said| said.contains("the certificate before it stays"))
     };
     let ending = lifeboat.complaint("certificate").unwrap_or_default();
-    assert!(ending.contains("in 0 days"), "a certificate that lives for a minute is complained about: {ending}");
+    assert!(ending.contains("in 0 days"), "a certificate that lives for an hour is complained about: {ending}");
     // What must never be taken up: a key that does not fit, a certificate that has ended, half a file.
     let good = format!("next{}", sized(3, 12) - 1);
     organisation.issue("over", -5);
