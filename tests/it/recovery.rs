@@ -129,6 +129,40 @@ fn rec_06_07_the_wrong_key_and_the_wrong_instance_rebuild_nothing_and_say_what_i
     assert!(!data.exists());
 }
 
+#[test]
+fn what_a_host_still_has_outside_is_said_first_and_all_at_once() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let data = folder.path().join("data");
+    let running = demo(&data);
+    for name in ["notes", "letters"] {
+        let place = folder.path().join(name);
+        fs::create_dir(&place).expect("a folder");
+        fs::write(place.join("one"), name).expect("written");
+        done(&data, &["vault", "add", name, "--path", &place.display().to_string()]);
+    }
+    done(&data, &["backup", "run"]);
+    drop(running);
+    let kit = lose(&data, folder.path());
+    let (answer, exit) = rebuild(&kit, &data);
+    let message = answer["error"]["message"].as_str().unwrap_or_default();
+    let both = ["notes", "letters"].iter().all(|name| message.contains(&folder.path().join(name).display().to_string()));
+    assert!(exit == Some(1) && both && message.contains("move them away"), "{exit:?} {answer}");
+    assert!(!data.exists());
+    for name in ["notes", "letters"] {
+        assert_eq!(fs::read_to_string(folder.path().join(name).join("one")).expect("untouched"), name);
+        fs::rename(folder.path().join(name), folder.path().join(format!("{name}.old"))).expect("moved away");
+    }
+    let (rebuilt, exit) = rebuild(&kit, &data);
+    assert_eq!(exit, Some(0), "{rebuilt}");
+    let steps: Vec<&str> = rebuilt["steps"].as_array().expect("steps").iter().filter_map(|step| step["name"].as_str()).collect();
+    let at = |name: &str| steps.iter().position(|step| *step == name);
+    assert!(
+        at("check-places").is_some() && at("check-places") < at("restore-vault notes"),
+        "before any vault is unpacked: {steps:?}"
+    );
+    assert_eq!(fs::read_to_string(folder.path().join("letters/one")).expect("back"), "letters");
+}
+
 fn start_other(data: &Path) -> Running {
     start(data, &["up", "--demo"])
 }

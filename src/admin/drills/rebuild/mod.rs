@@ -111,6 +111,7 @@ pub async fn rebuild(source: Source, steps: &mut Steps) -> Verb<Rebuilt> {
     let mut work = Work { warnings, source, folder, found, keys, data, vaults: Vec::new(), root: None };
     let (chosen, unpacked) = work.deployment(steps).await?;
     let head = steps.take("restore-configuration", async { work.configuration(&unpacked) }).await?;
+    steps.take("check-places", async { work.places() }).await?;
     steps.take("restore-keys", async { work.keys_and_certificates(&unpacked) }).await?;
     let db = steps.take("restore-state", work.state(&unpacked, &chosen.1)).await?;
     steps.take("restore-ledger", async { work.ledger(&unpacked) }).await?;

@@ -17,6 +17,23 @@ pub(super) struct Ready {
     copy: bool,
 }
 
+/// Looks whether places are free: nothing is there, or an empty directory.
+///
+/// # Errors
+/// `Conflict` with all that are not.
+pub(super) fn are_free<'a>(places: impl IntoIterator<Item = &'a Path>) -> Verb<()> {
+    let is_taken = |to: &&Path| to.exists() && !fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_none());
+    let taken: Vec<String> = places.into_iter().filter(is_taken).map(|to| to.display().to_string()).collect();
+    match taken.len() {
+        0 => Ok(()),
+        1 => Err(Fault::conflict(format!("{} is there already and not empty; move it away and rebuild again", taken[0]))),
+        _ => Err(Fault::conflict(format!(
+            "{} are there already and not empty; move them away and rebuild again",
+            taken.join(" and ")
+        ))),
+    }
+}
+
 /// Looks whether the place is free, and brings the vault to its disk.
 ///
 /// # Errors
@@ -24,15 +41,8 @@ pub(super) struct Ready {
 pub(super) fn ready(from: &Path, to: &Path) -> Verb<Ready> {
     let single = to.file_name().map(|name| from.join(name)).filter(|file| file.is_file() && !to.is_dir());
     let count = fs::read_dir(from).map_err(cannot("a vault cannot be read"))?.count();
-    let (from, file) = match single {
-        Some(file) if count == 1 => (file, true),
-        _ => (from.to_owned(), false),
-    };
-    let taken = to.exists() && (file || fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_some()));
-    if taken {
-        let message = format!("{} is there already and not empty; move it away and rebuild again", to.display());
-        return Err(Fault::conflict(message));
-    }
+    let from = single.filter(|_| count == 1).unwrap_or_else(|| from.to_owned());
+    are_free([to])?;
     let parent = to.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(parent).map_err(cannot(&format!("{} cannot be made", parent.display())))?;
     let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev());

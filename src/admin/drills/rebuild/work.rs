@@ -291,6 +291,19 @@ impl Work {
         })
     }
 
+    /// Whether the places outside of the data directory are free: what a host still has is said before everything is unpacked, all of it at once.
+    pub(super) fn places(&self) -> Verb<((), String)> {
+        let mut outside = Vec::new();
+        for vault in self.wanted()?.iter().filter(|vault| matches!(vault.origin, Origin::Directory(_))) {
+            let (to, inside) = self.place_of(vault)?;
+            if !inside && self.found.archives.iter().any(|note| note.vault == vault.name) {
+                outside.push(to);
+            }
+        }
+        settle::are_free(outside.iter().map(PathBuf::as_path))?;
+        Ok(((), format!("{} vaults go outside of the data directory; their places are free", outside.len())))
+    }
+
     /// Every vault has its place free and ready before the first is given it; the deployment comes last.
     pub(super) fn put(&self, place: &Path) -> Verb<((), String)> {
         let mut ready = Vec::new();
