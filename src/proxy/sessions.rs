@@ -327,7 +327,7 @@ mod tests {
         assert!(sessions.find(&limits, &id, "ci", "demo").is_none());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn abandoned_sessions_are_swept_and_used_ones_last() {
         let (sessions, limits, entropy) = (Sessions::default(), limits(1, 200_000), Counting::default());
         let kept = sessions.mint(&entropy, &limits, pair(), None);

@@ -111,8 +111,11 @@ async fn rec_18_the_memory_of_a_running_server_is_the_old_one_again_and_nobody_s
     let calling = tokio::spawn({
         let (over, client) = (over.clone(), client.clone());
         async move {
-            let mut seen = Vec::new();
-            while !over.load(Ordering::SeqCst) {
+            let mut seen: Vec<String> = Vec::new();
+            // Once it is over, until what came back was seen.
+            let began = Instant::now();
+            while !over.load(Ordering::SeqCst) || seen.last().is_none_or(|last| last != "[\"right\"]") {
+                assert!(began.elapsed() < Duration::from_secs(60), "{seen:?}");
                 // Not faster than the client may.
                 tokio::time::sleep(Duration::from_millis(25)).await;
                 let reply = client.call("read_graph", json!({})).await;

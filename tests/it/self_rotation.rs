@@ -170,14 +170,15 @@ async fn the_clients_own_rate_bounds_how_often_it_asks() {
     allow(&app).await;
     // A client with two calls a second and four at once.
     let mut statuses = Vec::new();
-    for _ in 0..8 {
+    // On a slow machine its rate fills up again meanwhile.
+    while statuses.len() < 60 && statuses.last() != Some(&429) {
         let reply = ask(&app, &app.slow, "{\"overlap\":\"now\"}").await;
         if reply.status == 429 {
             assert!(reply.header("retry-after").is_some() && reason(&reply) == "rate.client", "{:?}", reply.json());
         }
         statuses.push(reply.status);
     }
-    assert_eq!((statuses[0], statuses[7]), (400, 429), "{statuses:?}");
+    assert_eq!((statuses[0], statuses.last()), (400, Some(&429)), "{statuses:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

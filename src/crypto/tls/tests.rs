@@ -168,13 +168,11 @@ async fn the_watcher_takes_new_files_up_and_reports_a_bad_change_once() {
     let report = move |result: crate::base::fault::Verb<()>| sender.send(result.is_ok()).unwrap();
     let watcher = tokio::spawn(site.tls.clone().watch_every(TICK, stop.clone(), site.files(), report));
     let key = site.dir.path().join("server.key");
-    let good = std::fs::read(&key).unwrap();
     std::fs::write(&key, "half a fi").unwrap();
     assert_eq!(reports.recv().await, Some(false));
     tokio::time::sleep(TICK * 6).await;
     assert!(reports.try_recv().is_err(), "the same bad files are reported once");
     assert_eq!(site.tls.fingerprint(), before);
-    std::fs::write(&key, good).unwrap();
     site.renew();
     while reports.recv().await != Some(true) {}
     assert_ne!(site.tls.fingerprint(), before);

@@ -9,7 +9,7 @@ use lifeboat::admin::publish::publish;
 use serde_json::{Value, json};
 
 use crate::proxy::{call, modern};
-use crate::support::TestApp;
+use crate::support::{TestApp, alone};
 
 const READS: &str = "[[grant]]\ntools = [\"up/echo\"]\nclasses = [\"read\"]\n";
 const NOTHING: &str = "[[grant]]\ntools = [\"up/other\"]\nclasses = [\"read\"]\n";
@@ -93,6 +93,9 @@ async fn atk_p41_a_policy_that_cannot_be_read_permits_nothing_more() {
 /// 300 calls a second and 100 reloads at full size.
 #[tokio::test(flavor = "multi_thread")]
 async fn flt_18_reloading_under_load_is_atomic() {
+    if !alone("admin::reload::flt_18_reloading_under_load_is_atomic") {
+        return;
+    }
     let (reloads, pause) = if std::env::var_os("LIFEBOAT_LONG").is_some() { (100, 3) } else { (24, 20) };
     let app = Arc::new(TestApp::start().await);
     let stop = Arc::new(AtomicBool::new(false));

@@ -18,9 +18,9 @@ use tokio::net::TcpStream;
 
 use super::sized;
 use crate::proxy::{call, modern};
-use crate::support::TestApp;
 use crate::support::upstream::{Hit, Upstream, json_answer, sse_answer};
 use crate::support::wire;
+use crate::support::{TestApp, alone};
 
 const IDLE: Duration = Duration::from_millis(400);
 
@@ -193,6 +193,9 @@ async fn leave(app: &TestApp, how: u64) {
 
 #[tokio::test]
 async fn peers_that_leave_in_the_middle_leave_no_descriptor_and_no_call_behind() {
+    if !alone("faults::hostile::peers_that_leave_in_the_middle_leave_no_descriptor_and_no_call_behind") {
+        return;
+    }
     let app = TestApp::start().await;
     app.upstream.script(|hit: &Hit| {
         let streams = hit.json()["params"]["arguments"]["stream"] == json!(true);

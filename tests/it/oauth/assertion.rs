@@ -71,8 +71,9 @@ async fn an_assertion_counts_once() {
 
 #[tokio::test]
 async fn an_assertion_that_the_process_before_may_have_seen_is_told_to_wait() {
+    let before = now();
     let signing = Signing::start().await;
-    for (name, value) in [("iat", json!(now())), ("iat", json!(now() + 50)), ("exp", json!(now() + 355))] {
+    for (name, value) in [("iat", json!(now())), ("iat", json!(before + 50)), ("exp", json!(before + 355))] {
         let mut claims = signing.claims(&format!("{name} {value}"));
         claims[name] = value;
         if name == "exp" {

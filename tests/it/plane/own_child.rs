@@ -171,7 +171,13 @@ async fn no_child_outlives_its_session() {
     assert_eq!(house.begin("abcdefgh").await, Err(json!("upstream.unavailable")), "nobody at work is ended for another");
     let House { rig, folder } = house;
     rig.stop().await;
-    assert_eq!((count(&mark(folder.path())), zombies()), (0, 0), "stopping leaves nothing");
+    assert_eq!(count(&mark(folder.path())), 0, "stopping leaves nothing");
+    let began = Instant::now();
+    // Other tests of this process have children of their own, which are dead for a moment.
+    while zombies() > 0 {
+        assert!(began.elapsed() < Duration::from_secs(30), "stopping leaves nothing");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]

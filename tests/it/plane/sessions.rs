@@ -178,7 +178,7 @@ async fn a_stream_ends_with_its_key_and_with_its_server() {
         let headers = [("authorization", bearer.as_str()), ("accept", "text/event-stream"), ("mcp-session-id", &id)];
         let mut snapshot = lifeboat::policy::Snapshot::clone(&rig.feed.snapshot());
         if gone == "key expires" {
-            let soon = lifeboat::base::clock::Clock::now(&lifeboat::base::clock::SystemClock).plus_ms(400);
+            let soon = lifeboat::base::clock::Clock::now(&lifeboat::base::clock::SystemClock).plus_ms(3_000);
             snapshot.keys.get_mut("abcdefgh").expect("the key").expires_at = Some(soon);
             rig.feed.publish(snapshot.clone());
         }
@@ -189,7 +189,7 @@ async fn a_stream_ends_with_its_key_and_with_its_server() {
         events.send(Bytes::from(note)).await.expect("send");
         assert!(body.frame().await.expect("frame").is_ok(), "{gone}: the stream serves first");
         match gone {
-            "key expires" => tokio::time::sleep(std::time::Duration::from_millis(500)).await,
+            "key expires" => tokio::time::sleep(std::time::Duration::from_millis(3_100)).await,
             "key revoked" => {
                 snapshot.keys.clear();
                 rig.feed.publish(snapshot);

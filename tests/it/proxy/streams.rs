@@ -56,15 +56,15 @@ async fn pit_1_progress_comes_spaced_not_at_once() {
         (hit.rpc() == "tools/call").then(|| {
             let last =
                 event(&json!({"jsonrpc": "2.0", "id": hit.json()["id"], "result": {"content": [], "resultType": "complete"}}));
-            sse_answer(vec![(0, progress(1)), (400, progress(2)), (400, last)], false)
+            sse_answer(vec![(0, progress(1)), (1_500, progress(2)), (1_500, last)], false)
         })
     });
     let mut stream = open(&app, &app.reader, &call(7, "echo", json!({})).to_string()).await;
     let (_, first) = read_until(&mut stream, "\"progress\":1", Duration::from_secs(5)).await.expect("the first event");
     let (_, second) = read_until(&mut stream, "\"progress\":2", Duration::from_secs(5)).await.expect("the second event");
     let (_, third) = read_until(&mut stream, "\"result\"", Duration::from_secs(5)).await.expect("the answer");
-    assert!(first < Duration::from_millis(350), "{first:?}");
-    assert!(second > Duration::from_millis(150) && third > Duration::from_millis(150), "{second:?} {third:?}");
+    assert!(first < Duration::from_millis(1_400), "{first:?}");
+    assert!(second > Duration::from_millis(300) && third > Duration::from_millis(300), "{second:?} {third:?}");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::site::{Act, Authority, Raw, Site, tls13};
 use super::{House, executed, until};
+use crate::support::alone;
 
 const SHORT: &str =
     "[upstream]\nhealth_seconds = 0\nanswer_ms = 300\nbody_ms = 300\nbreaker_failures = 3\nbreaker_rest_ms = 60000\n";
@@ -87,6 +88,9 @@ async fn nothing_that_a_client_does_opens_it() {
 
 #[tokio::test]
 async fn flt_06_with_every_server_down_the_proxy_lives_names_them_and_idles() {
+    if !alone("trust::breaker::flt_06_with_every_server_down_the_proxy_lives_names_them_and_idles") {
+        return;
+    }
     let settings = "[upstream]\nhealth_seconds = 1\nbreaker_failures = 3\nbreaker_rest_ms = 1000\n";
     let (authority, house) = (Authority::new(), House::start(settings).await);
     let identity = authority.issue("localhost");
