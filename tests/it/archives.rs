@@ -160,6 +160,8 @@ fn rec_02_a_restore_and_a_rebuild_on_a_full_disk_leave_nothing_and_cost_nothing(
     assert_eq!(fs::read_dir(&disk.0).expect("the disk").count(), 0, "nothing of it is left");
     let kit =
         Kit { archives: data.join("archives"), identity: data.join("keys/recovery.key"), trust: data.join("keys/instance.pub") };
+    // A host that is new does not have the vault.
+    fs::rename(folder.path().join("large"), folder.path().join("elsewhere")).expect("moved");
     let (answer, exit) = rebuild(&kit, &disk.0.join("rebuilt"));
     assert!(exit == Some(1) && answer.to_string().contains("No space left"), "{answer}");
     assert_eq!(fs::read_dir(&disk.0).expect("the disk").count(), 0, "nothing of it is left");
