@@ -44,7 +44,7 @@ pub(super) fn serve(data: &DataDir, voice: Voice) -> Verb<u8> {
 }
 
 /// What the allocator reads from the environment, once, before `main`: for how many milliseconds it keeps what nobody uses, and after how many
-/// requests for a page a thread looks through its own for what other threads have freed in them.
+/// allocations off the quick path a thread looks through its own for what other threads have freed in them.
 const SPARING: [(&str, &str); 2] = [("MIMALLOC_PURGE_DELAY", "10"), ("MIMALLOC_GENERIC_COLLECT", "1000")];
 
 /// Begins once more, as the same process, with an allocator that gives memory back soon: else a busy minute is held for ever. Whoever has set

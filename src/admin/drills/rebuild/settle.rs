@@ -17,20 +17,32 @@ pub(super) struct Ready {
     copy: bool,
 }
 
-/// Looks whether places are free: nothing is there, or an empty directory.
+/// Looks whether places are free: nothing is there, or an empty directory, perhaps through a link.
 ///
 /// # Errors
 /// `Conflict` with all that are not.
 pub(super) fn are_free<'a>(places: impl IntoIterator<Item = &'a Path>) -> Verb<()> {
-    let is_taken = |to: &&Path| to.exists() && !fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_none());
-    let taken: Vec<String> = places.into_iter().filter(is_taken).map(|to| to.display().to_string()).collect();
-    match taken.len() {
-        0 => Ok(()),
-        1 => Err(Fault::conflict(format!("{} is there already and not empty; move it away and rebuild again", taken[0]))),
-        _ => Err(Fault::conflict(format!(
-            "{} are there already and not empty; move them away and rebuild again",
-            taken.join(" and ")
-        ))),
+    let (mut taken, mut closed) = (Vec::new(), Vec::new());
+    for to in places {
+        // A link that leads nowhere is something that is there as well.
+        let is_empty = fs::symlink_metadata(to).map(|_| fs::read_dir(to).map(|mut entries| entries.next().is_none()));
+        match is_empty {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+            Ok(Ok(true)) => {}
+            Err(cause) => closed.push(format!("{} cannot be looked at: {cause}", to.display())),
+            Ok(Err(cause)) if cause.kind() == io::ErrorKind::PermissionDenied => {
+                closed.push(format!("{} cannot be looked into: {cause}", to.display()));
+            }
+            Ok(_) => taken.push(to.display().to_string()),
+        }
+    }
+    match &taken[..] {
+        [] if closed.is_empty() => Ok(()),
+        [] => Err(Fault::conflict(format!("{}; make it readable or move it away, and rebuild again", closed.join(", ")))),
+        [one] => Err(Fault::conflict(format!("{one} is there already and not empty; move it away and rebuild again"))),
+        all => {
+            Err(Fault::conflict(format!("{} are there already and not empty; move them away and rebuild again", all.join(" and "))))
+        }
     }
 }
 
@@ -43,6 +55,10 @@ pub(super) fn ready(from: &Path, to: &Path) -> Verb<Ready> {
     let count = fs::read_dir(from).map_err(cannot("a vault cannot be read"))?.count();
     let from = single.filter(|_| count == 1).unwrap_or_else(|| from.to_owned());
     are_free([to])?;
+    // A rename takes a link for a thing of its own; what is meant is the directory that it leads to.
+    let resolved =
+        if to.is_dir() { fs::canonicalize(to).map_err(cannot("a vault's place cannot be read"))? } else { to.to_owned() };
+    let to = resolved.as_path();
     let parent = to.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(parent).map_err(cannot(&format!("{} cannot be made", parent.display())))?;
     let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev());
@@ -169,6 +185,23 @@ mod tests {
                 }
                 assert_eq!((fs::read_to_string(&to).unwrap().as_str(), names(disk.path()).len()), ("two", 1));
             }
+        }
+    }
+
+    #[test]
+    fn a_link_to_an_empty_directory_is_a_place_and_one_to_nowhere_is_none() {
+        for disk in disks() {
+            let home = tempfile::tempdir().unwrap();
+            let (real, link) = (disk.path().join("real"), disk.path().join("link"));
+            std::os::unix::fs::symlink(&real, &link).unwrap();
+            assert!(are_free([link.as_path()]).unwrap_err().to_string().contains("there already"));
+            assert!(ready(&vault(home.path()), &link).is_err());
+            fs::create_dir(&real).unwrap();
+            ready(&vault(home.path()), &link).unwrap().place().unwrap();
+            assert_eq!(fs::read_to_string(real.join("sub/a")).unwrap(), "one");
+            assert_eq!(fs::read_link(&link).unwrap(), real, "the link stays");
+            let both = are_free([real.as_path(), link.as_path()]).unwrap_err().to_string();
+            assert!(both.contains("/real and ") && both.contains("/link are there already"), "{both}");
         }
     }
 
