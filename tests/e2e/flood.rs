@@ -21,7 +21,10 @@ fn ten_thousand_strangers_a_second_stop_no_client_and_fill_no_ledger() {
         flood["answers"].as_object().unwrap().keys().all(|code| code == "401"),
         "a stranger gets 401 and nothing else: {flood}"
     );
-    assert!(flood["sent"].as_u64() > Some(5_000 * seconds) && refused > 0, "the flood was one: {flood}");
+    assert!(
+        flood["sent"].as_u64() > Some(5_000 * seconds) && refused >= 1_000 * seconds,
+        "the flood was one, and was refused: {flood}"
+    );
     let good = calls.iter().filter(|line| line["status"] == "ok").count();
     assert_eq!(good, calls.len(), "every call with a key is served");
     let mut waits: Vec<u64> =

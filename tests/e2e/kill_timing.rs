@@ -89,6 +89,7 @@ fn judge(rounds: &[Round], stamps: &[u64], limit_ms: u64) {
     println!("last call after the order, ms: {lateness:?}; answered after, ms: {answered:?}");
     lateness.sort_unstable();
     since_begun.sort_unstable();
+    assert!(since_begun.last() <= Some(&(limit_ms + 2_000)), "an order took long to arrive: {since_begun:?}");
     assert!(
         since_begun[(since_begun.len() - 1) / 2] <= limit_ms,
         "calls began later than {limit_ms} ms after the start: {since_begun:?}"

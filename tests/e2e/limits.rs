@@ -250,6 +250,9 @@ fn flt_13_two_hundred_megabytes_of_requests_do_not_fill_the_memory() {
     assert_eq!(count(200) + count(408) + count(413) + count(0), 200, "{statuses:?}");
     assert!(count(200) >= 60, "what found room is served: {statuses:?}");
     assert!(echo(&lifeboat, &keys[0])["result"].is_object(), "and it goes on");
+    let rested =
+        wait("most of the memory is given back at rest", 10, || Some(lifeboat.rss_kib()).filter(|now| *now < idle + 64 * 1024));
+    println!("KiB {rested} at rest");
     // A thread gives back what others have freed in its pages when it is at work again.
     let after = Load::start(&lifeboat, "scripted", &key_file, "after", &["--rate", "200", "--connections", "16", "--tool", "echo"]);
     let began = Instant::now();
@@ -262,6 +265,11 @@ fn flt_13_two_hundred_megabytes_of_requests_do_not_fill_the_memory() {
     }
     drop(lifeboat);
     drop(cage);
+}
+
+/// Milliseconds from when a call was due to its answer, of the one that waited longest: one stall is what must not be.
+fn slowest_ms(lines: &[Value]) -> u64 {
+    lines.iter().map(|line| (line["done_ns"].as_u64().unwrap() - line["due_ns"].as_u64().unwrap()) / 1_000_000).max().unwrap()
 }
 
 fn steady(lifeboat: &Lifeboat, key_file: &std::path::Path, tag: &str, seconds: u64) -> Vec<Value> {
@@ -340,13 +348,13 @@ fn flt_26_a_log_that_nobody_reads_holds_up_no_call_and_no_kill() {
     let calls = load.finish();
     let (served, stopped): (Vec<&Value>, Vec<&Value>) = calls.iter().partition(|line| line["status"] == "ok");
     println!(
-        "{lost} lines were lost when first counted; {} calls served, {} stopped; p99 {} ms",
+        "{lost} lines were lost when first counted; {} calls served, {} stopped; the slowest {} ms",
         served.len(),
         stopped.len(),
-        slowest_of_a_usual_second_ms(&calls)
+        slowest_ms(&calls)
     );
     assert!(stopped.iter().all(|line| line["code"] == -31001), "{stopped:?}");
-    assert!(served.len() > 60 && slowest_of_a_usual_second_ms(&calls) < 5_000, "calls wait for nobody who reads the log");
+    assert!(served.len() > 60 && slowest_ms(&calls) < 5_000, "calls wait for nobody who reads the log");
     lifeboat.signal("TERM");
     lifeboat.wait_end(20);
 }

@@ -1,6 +1,7 @@
 """A server on PyPI `fastmcp`, both eras over HTTP: fast_server.py PORT [CHANGE...]. Keeps what it is told in memory, for as long as it lives.
 
 Changes, for the tests of drift: `reworded` (another description of `recall`), `renamed` (`recall` is called `recollect`).
+With `watched` it has one tool more, `under_way`.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from fastmcp.tools import ToolResult
 port, changes = int(sys.argv[1]), set(sys.argv[2:])
 server = FastMCP("fast")
 kept: list[str] = []
+begun: list[str] = []
 READ = {"readOnlyHint": True}
 
 
@@ -55,6 +57,7 @@ async def count(steps: int, pause_ms: int, context: Context) -> str:
 @server.tool(annotations={"readOnlyHint": False, "destructiveHint": False})
 async def remember_slowly(text: str, ms: int) -> str:
     """Remembers a text, after a while; a call that is given up before that is remembered as such."""
+    begun.append(text)
     try:
         await asyncio.sleep(ms / 1000)
     except asyncio.CancelledError:
@@ -62,6 +65,14 @@ async def remember_slowly(text: str, ms: int) -> str:
         raise
     kept.append(text)
     return f"remembered {text}"
+
+
+if "watched" in changes:
+
+    @server.tool(annotations=READ)
+    def under_way() -> list[str]:
+        """Lists what it was ever told to remember slowly."""
+        return begun
 
 
 @server.tool(annotations=READ, output_schema=None)

@@ -142,7 +142,7 @@ async fn flt_03_a_server_that_never_answers_is_timed_out() {
         took.push(began.elapsed().as_millis());
     }
     took.sort_unstable();
-    assert!(took[0] >= 150 && took[0] < 400, "{took:?}");
+    assert!(took[0] >= 150 && took[0] < 400 && took[2] < 3_000, "{took:?}");
 }
 
 #[tokio::test]
