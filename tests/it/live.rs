@@ -132,7 +132,6 @@ async fn rec_18_the_memory_of_a_running_server_is_the_old_one_again_and_nobody_s
     let restored =
         tokio::task::spawn_blocking(move || done(&words, &["restore", "latest:demo", "--live", "--reason", "poisoned since noon"]));
     let restored = restored.await.expect("it ends");
-    tokio::time::sleep(Duration::from_millis(100)).await;
     over.store(true, Ordering::SeqCst);
     let mut seen = calling.await.expect("it ends");
     seen.dedup();
