@@ -301,7 +301,10 @@ impl Work {
             }
         }
         settle::are_free(outside.iter().map(PathBuf::as_path))?;
-        Ok(((), format!("{} vaults go outside of the data directory; their places are free", outside.len())))
+        let places: Vec<String> = outside.iter().map(|to| to.display().to_string()).collect();
+        let told =
+            if places.is_empty() { "no vault lies outside of the data directory".to_owned() } else { places.join(", ") + ": free" };
+        Ok(((), told))
     }
 
     /// Every vault has its place free and ready before the first is given it; the deployment comes last.
